@@ -1,0 +1,267 @@
+package spec
+
+// APIVersion and Kind are the only values a node.yaml may carry.
+const (
+	APIVersion = "agentctl/v1"
+	KindNode   = "Node"
+)
+
+// Node is one node.yaml: the desired state of one machine.
+type Node struct {
+	// Version of this format; always "agentctl/v1".
+	APIVersion string `yaml:"apiVersion" json:"apiVersion"`
+	// Kind of the document; always "Node".
+	Kind string `yaml:"kind" json:"kind"`
+	// Name and labels of the machine.
+	Metadata Metadata `yaml:"metadata,omitempty" json:"metadata,omitzero"`
+	// What the machine is to run.
+	Spec NodeSpec `yaml:"spec" json:"spec"`
+}
+
+// Metadata names a node.
+type Metadata struct {
+	// Name of the node; the host name when left out. Part of each worker's id.
+	Name string `yaml:"name,omitempty" json:"name,omitempty"`
+	// Free labels, for selecting documents and for people.
+	Labels map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`
+}
+
+// NodeSpec is the desired state of one machine.
+type NodeSpec struct {
+	// The ClearML server to take tasks from; left out: the embedded server on this machine.
+	Server Server `yaml:"server,omitempty" json:"server,omitzero"`
+	// The GPU slots of this machine.
+	GPUs GPUs `yaml:"gpus,omitempty" json:"gpus,omitzero"`
+	// The workers. To run none, write `workers: []`; a missing list is an error.
+	Workers []WorkerSpec `yaml:"workers" json:"workers"`
+	// Settings of the package manager for all workers.
+	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
+	// Limits of the environment cache.
+	Cache Cache `yaml:"cache,omitempty" json:"cache,omitzero"`
+	// Settings of the sandbox for all workers with `mode: sandbox`.
+	Sandbox Sandbox `yaml:"sandbox,omitempty" json:"sandbox,omitzero"`
+}
+
+// Server is the ClearML server that tasks come from.
+type Server struct {
+	// URL of the API server; left out: the embedded server.
+	URL string `yaml:"url,omitempty" json:"url,omitempty"`
+	// File with the access key and the secret key, read each time they are used.
+	CredentialsFile string `yaml:"credentialsFile,omitempty" json:"credentialsFile,omitempty"`
+	// Time between two looks at the queues of a server that can't wait for a task.
+	PollInterval Duration `yaml:"pollInterval,omitempty" json:"pollInterval,omitempty"`
+}
+
+// GPUs lists the GPU slots of a node.
+type GPUs struct {
+	// auto (all that are found), none, or a list of slots.
+	Slots Slots `yaml:"slots,omitempty" json:"slots,omitzero"`
+}
+
+// Slot modes of a node.
+const (
+	SlotsAuto = "auto"
+	SlotsNone = "none"
+	SlotsList = "list"
+)
+
+// Slots is `auto`, `none` or a list of slots.
+type Slots struct {
+	// Mode is SlotsAuto, SlotsNone or SlotsList.
+	Mode string `yaml:"-" json:"-"`
+	List []Slot `yaml:"-" json:"-"`
+}
+
+// Slot is one GPU or a part of one.
+type Slot struct {
+	// Index or UUID of a GPU, or the UUID of a MIG instance.
+	Device string `yaml:"device" json:"device"`
+	// Tasks that share the GPU at once.
+	Shares int `yaml:"shares,omitempty" json:"shares,omitempty"`
+}
+
+// GPU requests of a worker.
+const (
+	GPUsNone  = "none"
+	GPUsAll   = "all"
+	GPUsCount = "count"
+	GPUsShare = "share"
+	GPUsList  = "list"
+)
+
+// GPURequest is what each task of a worker gets: a count, a share of one GPU, a
+// list of devices, `all` or `none`.
+type GPURequest struct {
+	// Mode is GPUsNone, GPUsAll, GPUsCount, GPUsShare or GPUsList.
+	Mode    string   `yaml:"-" json:"-"`
+	Count   int      `yaml:"-" json:"-"`
+	Share   float64  `yaml:"-" json:"-"`
+	Devices []string `yaml:"-" json:"-"`
+}
+
+// Orders between the queues of a worker.
+const (
+	OrderPriority   = "priority"
+	OrderRoundRobin = "roundRobin"
+)
+
+// Modes of a worker.
+const (
+	ModeVenv    = "venv"
+	ModeSandbox = "sandbox"
+)
+
+// WorkerSpec is a group of equal workers that serve the same queues.
+type WorkerSpec struct {
+	// Name of the group; its workers are NAME/0, NAME/1, ….
+	Name string `yaml:"name" json:"name"`
+	// Queues in order of priority, by name or id.
+	Queues []string `yaml:"queues" json:"queues"`
+	// Order between the queues: priority or roundRobin.
+	Order string `yaml:"order,omitempty" json:"order,omitempty"`
+	// Tasks at once.
+	Count *int `yaml:"count,omitempty" json:"count,omitempty"`
+	// GPUs of each task: a count, a share (0.25), a list ([0, 1]), all or none.
+	GPUs GPURequest `yaml:"gpus,omitempty" json:"gpus,omitzero"`
+	// How a task is run: venv or sandbox.
+	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
+	// Image of the sandbox; overrides sandbox.defaultImage.
+	Image string `yaml:"image,omitempty" json:"image,omitempty"`
+	// Overrides the node's packageManager, field by field.
+	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
+	// Limits of each task.
+	Resources Resources `yaml:"resources,omitempty" json:"resources,omitzero"`
+	// Longest run of a task; it is stopped and reported as failed after it.
+	MaxRuntime Duration `yaml:"maxRuntime,omitempty" json:"maxRuntime,omitempty"`
+	// Time between SIGTERM and SIGKILL when a task is stopped.
+	StopGrace Duration `yaml:"stopGrace,omitempty" json:"stopGrace,omitempty"`
+	// What happens to running tasks when a worker goes.
+	Drain Drain `yaml:"drain,omitempty" json:"drain,omitzero"`
+	// User that runs the tasks of a worker with `mode: venv` under an agent that is root.
+	// Left out: the user agentctl if there is one, else nobody. Root only when written.
+	RunAs string `yaml:"runAs,omitempty" json:"runAs,omitempty"`
+}
+
+// Resources are the limits of one task; zero means none.
+type Resources struct {
+	// CPUs, as a number of cores.
+	CPUs float64 `yaml:"cpus,omitempty" json:"cpus,omitempty"`
+	// Memory, in bytes.
+	Memory Size `yaml:"memory,omitempty" json:"memory,omitempty"`
+	// Processes and threads.
+	PIDs int `yaml:"pids,omitempty" json:"pids,omitempty"`
+}
+
+// Drain policies.
+const (
+	DrainFinish  = "finish"
+	DrainRequeue = "requeue"
+	DrainStop    = "stop"
+)
+
+// Drain says what happens to the running task of a worker that goes.
+type Drain struct {
+	// finish (wait for its end), requeue or stop.
+	Policy string `yaml:"policy,omitempty" json:"policy,omitempty"`
+	// Longest wait; zero: no limit.
+	Deadline Duration `yaml:"deadline,omitempty" json:"deadline,omitempty"`
+}
+
+// Package managers.
+const (
+	ManagerPip    = "pip"
+	ManagerUV     = "uv"
+	ManagerConda  = "conda"
+	ManagerPoetry = "poetry"
+	ManagerAuto   = "auto"
+)
+
+// Answers to a Python version that can't be had.
+const (
+	OnMissingFail    = "fail"
+	OnMissingNearest = "nearest"
+)
+
+// PackageManager says how environments are built.
+type PackageManager struct {
+	// pip, uv, conda, poetry, or auto (what the repository holds).
+	Type string `yaml:"type,omitempty" json:"type,omitempty"`
+	// Pinned versions of the managers; left out: those this release was tested with.
+	Versions map[string]string `yaml:"versions,omitempty" json:"versions,omitempty"`
+	// Which Python runs the tasks.
+	Python Python `yaml:"python,omitempty" json:"python,omitzero"`
+	// Conda channels, in order of priority.
+	CondaChannels []string `yaml:"condaChannels,omitempty" json:"condaChannels,omitempty"`
+	// Package index; left out: the manager's own default.
+	IndexURL string `yaml:"indexUrl,omitempty" json:"indexUrl,omitempty"`
+	// Further package indexes.
+	ExtraIndexURLs []string `yaml:"extraIndexUrls,omitempty" json:"extraIndexUrls,omitempty"`
+	// netrc file with the credentials of the indexes.
+	IndexCredentialsFile string `yaml:"indexCredentialsFile,omitempty" json:"indexCredentialsFile,omitempty"`
+}
+
+// Python chooses the interpreter of an environment.
+type Python struct {
+	// Version for tasks that name none, as "3.12"; left out: the host's python3.
+	Default string `yaml:"default,omitempty" json:"default,omitempty"`
+	// fail, or nearest (take the nearest version there is, as clearml-agent does).
+	OnMissing string `yaml:"onMissing,omitempty" json:"onMissing,omitempty"`
+}
+
+// Cache limits the environment cache.
+type Cache struct {
+	// Environments kept at most.
+	MaxEntries *int `yaml:"maxEntries,omitempty" json:"maxEntries,omitempty"`
+	// Bytes kept at most; zero: no limit.
+	MaxSize Size `yaml:"maxSize,omitempty" json:"maxSize,omitempty"`
+	// Free bytes that are left on the disk; below it no task is taken.
+	MinFree Size `yaml:"minFree,omitempty" json:"minFree,omitempty"`
+	// Build the next task's environment while its worker is busy.
+	Prebuild *bool `yaml:"prebuild,omitempty" json:"prebuild,omitempty"`
+}
+
+// Networks of a sandbox.
+const (
+	NetworkHost    = "host"
+	NetworkPrivate = "private"
+	NetworkNone    = "none"
+)
+
+// Answers to a container argument that is not allowed.
+const (
+	OnDeniedFail = "fail"
+	OnDeniedDrop = "drop"
+)
+
+// Keep policies for the upper folder of a task.
+const (
+	KeepNever     = "never"
+	KeepOnFailure = "onFailure"
+)
+
+// Sandbox holds the settings of `mode: sandbox`.
+type Sandbox struct {
+	// Image of tasks that name none; `host` is the host's own file system, read-only.
+	DefaultImage string `yaml:"defaultImage,omitempty" json:"defaultImage,omitempty"`
+	// Network of a task: host, private or none.
+	Network string `yaml:"network,omitempty" json:"network,omitempty"`
+	// Network while its environment is built.
+	BuildNetwork string `yaml:"buildNetwork,omitempty" json:"buildNetwork,omitempty"`
+	// fail, or drop with a warning, for a task's argument that is not allowed.
+	OnDenied string `yaml:"onDenied,omitempty" json:"onDenied,omitempty"`
+	// Whether the upper folder of a task is kept: never or onFailure.
+	Keep string `yaml:"keep,omitempty" json:"keep,omitempty"`
+	// What a task's own container arguments may ask for.
+	Allow Allow `yaml:"allow,omitempty" json:"allow,omitzero"`
+}
+
+// Allow lists what a task's own container arguments may ask for; all else is
+// refused and reported.
+type Allow struct {
+	// Environment variables.
+	Env bool `yaml:"env,omitempty" json:"env,omitempty"`
+	// Size of /dev/shm, at most.
+	ShmSize Size `yaml:"shmSize,omitempty" json:"shmSize,omitempty"`
+	// Host folders that may be mounted.
+	Mounts []string `yaml:"mounts,omitempty" json:"mounts,omitempty"`
+}
