@@ -1,0 +1,39 @@
+// Package envcache owns Python environments by content key: it finds
+// interpreters, builds an environment once at its final path, leases it to
+// tasks and collects what is old.
+//
+// It must not know node.yaml, ClearML, tasks or how a task is isolated. What it
+// runs, it runs through Exec, which the caller hands in: the host, or later a
+// sandbox.
+//
+// # Life of an environment
+//
+// A Request becomes a list of Parts, the parts become a key of 32 hex digits,
+// and the environment's one and only path is STATE/envs/KEY. It is built there
+// in the order of Go's module cache: exclusive lock of the key, look again,
+// sweep what a dead builder left, marker KEY.partial, build, manifest, entry
+// record, syncfs, marker away. So an environment is whole if its record is
+// there and its marker is not, and that is all that a hit looks at.
+//
+// # Locks
+//
+// One flock per key, STATE/envs/KEY.lock. A builder and the collector hold it
+// exclusively, a lease is a shared hold on it. The descriptor of a lease may be
+// handed to a child, which then keeps the lease after this process is gone. A
+// builder hands its exclusive hold to the package manager it runs, so that no
+// second builder starts while a first one, orphaned by a crash, still writes.
+//
+// # On disk
+//
+//	STATE/envs/KEY/            the environment, owned by the user of its tasks
+//	STATE/envs/KEY.json        what it is: parts of the key, packages, size
+//	STATE/envs/KEY.manifest    every file with its size, times and digest
+//	STATE/envs/KEY.lock        the lock; its time of change is the last use
+//	STATE/envs/KEY.partial     a build or a removal is under way
+//	STATE/envs/KEY.age         since when an unpinned list counts as resolved
+//	STATE/envs/.work-KEY-…/    home and scratch of one build
+//	STATE/envs/.trash-…/       on its way out
+//	STATE/tools/pip-VERSION/   the private pip
+//	STATE/tools/interpreters.json
+//	STATE/cache/pip-UID/       downloads and wheels of one user
+package envcache

@@ -1,0 +1,37 @@
+package envcache
+
+import (
+	"context"
+	"io"
+	"os"
+)
+
+// SameUser as a UID or GID means the user of this process. A process that is
+// not root can be nobody else: there, every id means it.
+const SameUser = -1
+
+// Cmd is one program to run.
+type Cmd struct {
+	Args     []string // Args[0] is the program's path or a name that is in Env's PATH
+	Env      []string // the whole environment: nothing is inherited
+	Dir      string
+	UID, GID int // SameUser: as this process
+	Stdin    io.Reader
+	Stdout   io.Writer // nil: thrown away
+	Stderr   io.Writer
+	Nice     bool       // low CPU and I/O priority
+	Files    []*os.File // descriptors 3, 4, … of the program
+}
+
+// Exit is how a program ended.
+type Exit struct {
+	Code   int    // exit status; -1 when a signal ended it
+	Signal string // as "killed"; empty when it exited by itself
+}
+
+// Exec runs programs to their end. The error tells that the program could not
+// be started or that ctx ended it; a program that fails has an Exit and no
+// error.
+type Exec interface {
+	Run(ctx context.Context, c Cmd) (Exit, error)
+}
