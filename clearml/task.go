@@ -70,7 +70,7 @@ type Script struct {
 // Requirements are the packages of a task. Pip is what to install, OrgPip what
 // the task asked for before an agent wrote down what it had installed.
 type Requirements struct {
-	Pip    Lines `json:"pip,omitempty"`
+	Pip    Lines `json:"pip"`
 	OrgPip Lines `json:"org_pip,omitempty"`
 	Conda  Lines `json:"conda,omitempty"`
 	// OrgConda is to Conda what OrgPip is to Pip.

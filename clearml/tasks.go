@@ -141,17 +141,15 @@ func (c *Client) EditTask(ctx context.Context, task string, fields map[string]an
 	return c.Call(ctx, "tasks.edit", req, nil)
 }
 
-// SetRequirements stores what was installed for a task (pip) and what it had
-// asked for (orgPip), in place of all that the server held.
-func (c *Client) SetRequirements(ctx context.Context, task string, pip, orgPip []string) error {
-	if pip == nil {
-		pip = []string{}
+// SetRequirements stores what was installed for a task. The list that the task
+// had asked for, as it was read with the task, is kept in org_pip, once.
+func (c *Client) SetRequirements(ctx context.Context, task string, installed []string, was Requirements) error {
+	r := was
+	if r.OrgPip == nil {
+		r.OrgPip = was.Pip
 	}
-	requirements := map[string][]string{"pip": pip}
-	if orgPip != nil {
-		requirements["org_pip"] = orgPip
-	}
-	return c.Call(ctx, "tasks.set_requirements", map[string]any{"task": task, "requirements": requirements}, nil)
+	r.Pip = installed
+	return c.Call(ctx, "tasks.set_requirements", map[string]any{"task": task, "requirements": r}, nil)
 }
 
 // Enqueue puts a task at the end of a queue (id), moving it there from any

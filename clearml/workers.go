@@ -17,13 +17,14 @@ type Worker struct {
 type StatusReport struct {
 	Worker string `json:"worker"`
 	// Timestamp in ms since 1970.
-	Timestamp    int64         `json:"timestamp"`
-	Task         string        `json:"task,omitempty"`
-	Queue        string        `json:"queue,omitempty"`
-	Queues       []string      `json:"queues,omitempty"`
-	Tags         []string      `json:"tags,omitempty"`
-	MachineStats *MachineStats `json:"machine_stats,omitempty"`
-	IsDaemon     bool          `json:"is_daemon"`
+	Timestamp int64         `json:"timestamp"`
+	Task      string        `json:"task,omitempty"`
+	Queue     string        `json:"queue,omitempty"`
+	Queues    []string      `json:"queues,omitempty"`
+	Tags      []string      `json:"tags,omitempty"`
+	Stats     *MachineStats `json:"machine_stats,omitempty"`
+	// IsDaemon is set by this package.
+	IsDaemon bool `json:"is_daemon"`
 }
 
 // MachineStats is what a worker measured since its last report: means, in
@@ -36,8 +37,8 @@ type MachineStats struct {
 	DiskFreeHome   float64   `json:"disk_free_home"`
 	DiskRead       float64   `json:"disk_read"`
 	DiskWrite      float64   `json:"disk_write"`
-	NetworkTx      float64   `json:"network_tx"`
-	NetworkRx      float64   `json:"network_rx"`
+	NetworkTX      float64   `json:"network_tx"`
+	NetworkRX      float64   `json:"network_rx"`
 	GPUTemperature []float64 `json:"gpu_temperature,omitempty"`
 	GPUUsage       []float64 `json:"gpu_usage,omitempty"`
 	GPUMemoryFree  []float64 `json:"gpu_memory_free,omitempty"`
@@ -59,6 +60,7 @@ func (c *Client) UnregisterWorker(ctx context.Context, id string) error {
 
 // ReportStatus renews a worker.
 func (c *Client) ReportStatus(ctx context.Context, r StatusReport) error {
+	r.IsDaemon = true
 	return c.Read(ctx, "workers.status_report", r, nil)
 }
 
