@@ -80,3 +80,20 @@ func SyncDir(dir string) error {
 	}
 	return nil
 }
+
+// ReplaceJSON replaces path by v as JSON with one rename and no fsync: a kill of
+// this process leaves the old or the new record, a power cut may leave none.
+func ReplaceJSON(path string, v any, perm fs.FileMode) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp-0")
+	if err := os.WriteFile(tmp, data, perm); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}

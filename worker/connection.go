@@ -1,0 +1,75 @@
+package worker
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"agentctl/spec"
+)
+
+// connection hands out the ways to servers, making each once. A task reports to
+// the server it came from, so more than one can be in use after server.url has
+// changed.
+type connection struct {
+	connect func(context.Context, spec.Server) (Conn, error)
+	note    func(url string, err error)
+
+	mu    sync.Mutex
+	conns map[spec.Server]Conn
+}
+
+func newConnection(connect func(context.Context, spec.Server) (Conn, error), note func(string, error)) *connection {
+	return &connection{connect: connect, note: note, conns: map[spec.Server]Conn{}}
+}
+
+// key drops what does not change the way to a server.
+func key(s spec.Server) spec.Server {
+	s.PollInterval = 0
+	return s
+}
+
+// get returns the way to s, from memory if it was made before.
+func (c *connection) get(ctx context.Context, s spec.Server) (Conn, error) {
+	c.mu.Lock()
+	conn, ok := c.conns[key(s)]
+	c.mu.Unlock()
+	if ok {
+		return conn, nil
+	}
+	conn, err := c.connect(ctx, s)
+	if err != nil {
+		c.note(s.URL, err)
+		return Conn{}, err
+	}
+	c.mu.Lock()
+	c.conns[key(s)] = conn
+	c.mu.Unlock()
+	return conn, nil
+}
+
+// lost forgets the way to s after a call failed, so that the next get makes sure
+// that the server is there: the embedded one may have died.
+func (c *connection) lost(s spec.Server, err error) {
+	c.mu.Lock()
+	delete(c.conns, key(s))
+	c.mu.Unlock()
+	c.note(s.URL, err)
+}
+
+// pause waits before attempt n (from 0) of a call that failed: 100 ms, doubled
+// up to 15 s, with jitter so that a fleet does not come back as one.
+func pause(ctx context.Context, n int) error {
+	d := 100 * time.Millisecond << min(n, 8)
+	d = min(d, 15*time.Second)
+	d = d/2 + rand.N(d/2)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,384 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/internal/crash"
+	"agentctl/internal/fsx"
+	"agentctl/runtime"
+)
+
+// Limits of what goes to the server at once. ClearML's own agent sends events of
+// at most 64 KiB in packets of at most 1 MiB.
+const (
+	maxEvent     = 64 << 10
+	maxBatch     = 1 << 20
+	flushAfter   = 100 * time.Millisecond
+	partialAfter = 2 * time.Second // a line without an end is sent after this silence
+)
+
+// position is a place in a console: a frame by its offset in the file, and how
+// many bytes of that frame's data are behind the place.
+type position struct {
+	Frame int64 `json:"frame"`
+	Skip  int   `json:"skip"`
+}
+
+// mark is an event that is about to be sent: its timestamp, which is unique for
+// its task, and the place in the console behind it.
+type mark struct {
+	Time int64    `json:"time"` // ms
+	Pos  position `json:"pos"`
+}
+
+// cursor says how far a console is on the server. It is written before each
+// batch is sent, so that after a lost answer, or a kill, the events that the
+// server holds tell which of the pending ones arrived.
+type cursor struct {
+	Version int    `json:"version"`
+	Sent    mark   `json:"sent"`
+	Pending []mark `json:"pending,omitempty"`
+}
+
+// eventLog is the part of the ClearML protocol that a sender needs.
+type eventLog interface {
+	AddEvents(ctx context.Context, events []clearml.LogEvent) error
+	LastLogEvents(ctx context.Context, task string, n int) ([]clearml.LogEvent, error)
+}
+
+// sender brings the console of one task to the server: in order, each line once.
+// It is one goroutine's.
+type sender struct {
+	dir, task, worker string
+	server            eventLog
+	log               *slog.Logger
+	hide              []string // strings that must not leave the node
+	last              bool     // nothing more will be written: don't wait for an end
+	retry             func(ctx context.Context, attempt int) error
+
+	cur  cursor
+	text []byte // not yet sent, from cur.Sent.Pos on
+	ends []segment
+}
+
+// segment maps a stretch of text to the frame it came from.
+type segment struct {
+	frame int64 // offset of the frame
+	skip  int   // bytes of the frame's data before this stretch
+	size  int
+	time  time.Time
+}
+
+const cursorFile = "cursor.json"
+
+// run sends until the console ends; it returns nil when everything is on the
+// server, or when the task is gone from it.
+func (s *sender) run(ctx context.Context) error {
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
+	console, err := runtime.OpenConsole(s.dir, s.cur.Sent.Pos.Frame)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = console.Close() }()
+	if s.last {
+		console.Finish()
+	}
+	for {
+		end, err := s.collect(ctx, console)
+		if err != nil {
+			return err
+		}
+		if err := s.flush(ctx, end); err != nil {
+			return err
+		}
+		if end == consoleEnd {
+			return nil
+		}
+	}
+}
+
+// resume reads the cursor and settles what an earlier sender left pending.
+func (s *sender) resume(ctx context.Context) error {
+	err := fsx.ReadJSON(filepath.Join(s.dir, cursorFile), &s.cur)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("console cursor unreadable, lines may be sent again", "error", err)
+		s.cur = cursor{}
+	}
+	s.cur.Version = 1
+	return s.settle(ctx)
+}
+
+// settle asks the server which of the pending events it holds and moves the
+// cursor behind them. It goes on until the server answers.
+func (s *sender) settle(ctx context.Context) error {
+	for attempt := 0; len(s.cur.Pending) > 0; attempt++ {
+		held, err := s.server.LastLogEvents(ctx, s.task, 500)
+		if err == nil {
+			return s.accept(held)
+		}
+		if errors.Is(err, clearml.ErrTaskGone) {
+			return errTaskGone
+		}
+		if err := s.retry(ctx, attempt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accept moves the cursor behind the last pending event that is among held.
+// Events of one batch are stored in order, so all before it are there too.
+func (s *sender) accept(held []clearml.LogEvent) error {
+	var last int64
+	for _, e := range held {
+		if e.Worker == s.worker {
+			last = max(last, e.Timestamp)
+		}
+	}
+	for _, m := range s.cur.Pending {
+		if m.Time <= last {
+			s.cur.Sent = m
+		}
+	}
+	s.cur.Pending = nil
+	return s.save()
+}
+
+// save writes the cursor. The rename without an fsync survives a kill of the
+// agent, which is what it is for; after a power cut lines may be sent again.
+func (s *sender) save() error {
+	return fsx.ReplaceJSON(filepath.Join(s.dir, cursorFile), s.cur, 0o600)
+}
+
+// Ways in which collect ends.
+type collected int
+
+const (
+	consoleMore    collected = iota // there is, or will be, more
+	consoleSilence                  // nothing came for partialAfter
+	consoleEnd                      // the task has ended and all is read
+)
+
+// collect reads frames until a batch is full, or flushAfter has passed since its
+// first byte, or nothing more comes.
+func (s *sender) collect(ctx context.Context, console *runtime.ConsoleReader) (collected, error) {
+	wait := partialAfter
+	if len(s.text) == 0 {
+		wait = time.Hour
+	}
+	deadline := time.Now().Add(wait)
+	fresh := false
+	for len(s.text) < maxBatch {
+		next, cancel := context.WithDeadline(ctx, deadline)
+		frame, err := console.Next(next)
+		cancel()
+		switch {
+		case err == nil:
+			s.add(frame)
+			if !fresh {
+				fresh, deadline = true, time.Now().Add(flushAfter)
+			}
+		case errors.Is(err, io.EOF):
+			return consoleEnd, nil
+		case ctx.Err() != nil:
+			return consoleMore, context.Cause(ctx)
+		case errors.Is(err, context.DeadlineExceeded):
+			if fresh {
+				return consoleMore, nil
+			}
+			return consoleSilence, nil
+		default:
+			return consoleMore, err
+		}
+	}
+	return consoleMore, nil
+}
+
+// add takes a frame's data; the part that an earlier sender has sent is skipped.
+func (s *sender) add(f runtime.Frame) {
+	skip := 0
+	if len(s.text) == 0 && f.Start == s.cur.Sent.Pos.Frame {
+		skip = min(s.cur.Sent.Pos.Skip, len(f.Data))
+	}
+	s.text = append(s.text, f.Data[skip:]...)
+	s.ends = append(s.ends, segment{frame: f.Start, skip: skip, size: len(f.Data) - skip, time: f.Time})
+}
+
+// flush sends what has been collected: whole lines, and the rest too when the
+// console is silent or has ended.
+func (s *sender) flush(ctx context.Context, why collected) error {
+	size := bytes.LastIndexByte(s.text, '\n') + 1
+	if why != consoleMore || len(s.text) >= maxBatch {
+		size = len(s.text)
+	}
+	for size > 0 {
+		events, marks, used := s.batch(size)
+		sent, err := s.send(ctx, events, marks)
+		if err != nil {
+			return err
+		}
+		if !sent {
+			// Only a part arrived: the cursor says how far, so read on from there.
+			return s.reread()
+		}
+		s.drop(used)
+		size -= used
+	}
+	return nil
+}
+
+// batch turns the first bytes of text into events of at most maxEvent, cut at
+// line ends where there is one.
+func (s *sender) batch(size int) ([]clearml.LogEvent, []mark, int) {
+	var events []clearml.LogEvent
+	var marks []mark
+	used, last := 0, s.cur.Sent.Time
+	for used < size {
+		n := min(size-used, maxEvent)
+		if used+n < size {
+			if cut := bytes.LastIndexByte(s.text[used:used+n], '\n') + 1; cut > 0 {
+				n = cut
+			}
+		}
+		at, pos := s.locate(used, used+n)
+		last = max(last+1, at.UnixMilli())
+		marks = append(marks, mark{last, pos})
+		events = append(events, clearml.LogEvent{
+			Type: "log", Task: s.task, Worker: s.worker, Level: "DEBUG",
+			Timestamp: last, Msg: s.message(s.text[used : used+n]),
+		})
+		used += n
+	}
+	return events, marks, used
+}
+
+// locate gives the time of the byte at from and the position behind the byte
+// before to.
+func (s *sender) locate(from, to int) (at time.Time, behind position) {
+	for _, e := range s.ends {
+		if from >= 0 && from < e.size {
+			at = e.time
+		}
+		from -= e.size
+		if to <= e.size {
+			return at, position{e.frame, e.skip + to}
+		}
+		to -= e.size
+	}
+	panic("console: text without a frame")
+}
+
+// drop forgets the first n bytes of text.
+func (s *sender) drop(n int) {
+	s.text = s.text[n:]
+	for n > 0 {
+		e := &s.ends[0]
+		if n < e.size {
+			e.skip, e.size = e.skip+n, e.size-n
+			return
+		}
+		n -= e.size
+		s.ends = s.ends[1:]
+	}
+}
+
+// send delivers events, however long that takes. It tells false when the server
+// turned out to hold only the first of them.
+func (s *sender) send(ctx context.Context, events []clearml.LogEvent, marks []mark) (all bool, err error) {
+	for attempt := 0; ; attempt++ {
+		s.cur.Pending = marks
+		if err := s.save(); err != nil {
+			return false, err
+		}
+		crash.Point("console.pending")
+		err := s.server.AddEvents(ctx, events)
+		crash.Point("console.sent")
+		if err == nil {
+			s.cur.Sent, s.cur.Pending = marks[len(marks)-1], nil
+			return true, s.save()
+		}
+		if errors.Is(err, clearml.ErrTaskGone) {
+			return false, errTaskGone
+		}
+		if err := s.retry(ctx, attempt); err != nil {
+			return false, err
+		}
+		before := s.cur.Sent
+		if err := s.settle(ctx); err != nil {
+			return false, err
+		}
+		switch s.cur.Sent {
+		case marks[len(marks)-1]:
+			return true, nil
+		case before: // nothing arrived: send the same again
+		default:
+			return false, nil
+		}
+	}
+}
+
+// message is what the server shows of raw console bytes.
+func (s *sender) message(raw []byte) string {
+	text := strings.ToValidUTF8(string(collapse(raw)), "\uFFFD")
+	for _, secret := range s.hide {
+		text = strings.ReplaceAll(text, secret, "********")
+	}
+	return strings.TrimSuffix(text, "\n")
+}
+
+// collapse keeps of a line that was written over with carriage returns, as
+// progress bars do, only what a terminal would show in the end.
+func collapse(raw []byte) []byte {
+	if bytes.IndexByte(raw, '\r') < 0 {
+		return raw
+	}
+	var out []byte
+	for line := range bytes.Lines(raw) {
+		body, end := bytes.CutSuffix(line, []byte("\n"))
+		body = bytes.TrimRight(body, "\r")
+		out = append(out, body[bytes.LastIndexByte(body, '\r')+1:]...)
+		if end {
+			out = append(out, '\n')
+		}
+	}
+	return out
+}
+
+// errReread asks the caller of run to start anew from the cursor.
+var errReread = errors.New("console: read again from the cursor")
+
+func (s *sender) reread() error {
+	s.text, s.ends = nil, nil
+	return errReread
+}
+
+// errTaskGone means that the server no longer knows the task.
+var errTaskGone = errors.New("the server no longer knows the task")
+
+// deliver runs the sender, from its cursor again where a batch arrived in part.
+func (s *sender) deliver(ctx context.Context) error {
+	for {
+		err := s.run(ctx)
+		if errors.Is(err, errTaskGone) {
+			return nil
+		}
+		if !errors.Is(err, errReread) {
+			if err != nil {
+				return fmt.Errorf("cannot send the console: %w", err)
+			}
+			return nil
+		}
+	}
+}

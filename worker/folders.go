@@ -1,0 +1,59 @@
+package worker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Folders of one task below STATE/tasks/ID:
+//
+//	record.jsonl  what the agent must know after a crash
+//	console, run.json, handle.json, exit.json, …  the shim's (package runtime)
+//	cursor.json   how far the console is on the server
+//	home/ tmp/    the task's own, gone after its end
+//	code/         the code of a task without a repository
+//	upper/        what the task wrote into its environment and checkout
+type folders struct{ root string }
+
+func (f folders) home() string  { return filepath.Join(f.root, "home") }
+func (f folders) tmp() string   { return filepath.Join(f.root, "tmp") }
+func (f folders) code() string  { return filepath.Join(f.root, "code") }
+func (f folders) upper() string { return filepath.Join(f.root, "upper") }
+func (f folders) child() string { return filepath.Join(f.root, "env") }
+
+// create makes a fresh folder for a run of the task; what an earlier run of the
+// same task left is removed, since that run has been reported.
+func (f folders) create() error {
+	if err := os.RemoveAll(f.root); err != nil {
+		return fmt.Errorf("cannot clear the task's folder: %w", err)
+	}
+	// The task's user must pass through to home/, but not list it.
+	if err := os.MkdirAll(f.root, 0o711); err != nil {
+		return fmt.Errorf("cannot create the task's folder: %w", err)
+	}
+	return nil
+}
+
+// createPrivate makes the folders that belong to the task.
+func (f folders) createPrivate(owner identity) error {
+	for _, dir := range []string{f.home(), f.tmp(), f.code()} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return fmt.Errorf("cannot create the task's folder: %w", err)
+		}
+		if err := owner.chown(dir); err != nil {
+			return fmt.Errorf("cannot create the task's folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// removePrivate drops what only the running task needed; record and console stay.
+func (f folders) removePrivate() error {
+	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child()} {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("cannot remove the task's folder: %w", err)
+		}
+	}
+	return nil
+}

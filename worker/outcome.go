@@ -1,0 +1,96 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/runtime"
+)
+
+// outcome turns the end of the process into the task's final status. What the
+// node did to the task (a stop, a lost shim) is never reported as a failure of
+// its code.
+func (r *run) outcome(exit runtime.Exit) Final {
+	r.mu.Lock()
+	final := r.final
+	r.mu.Unlock()
+	by := "by worker " + r.rec.WorkerID()
+	switch {
+	case final != nil:
+		return *final
+	case exit.Reason == runtime.TimedOut:
+		return Final{clearml.StatusFailed, "time limit reached", fmt.Sprintf("maxRuntime of %s reached, ended %s", time.Duration(r.rec.Worker.MaxRuntime), by)}
+	case exit.Reason == runtime.StartFailed:
+		return Final{clearml.StatusFailed, "cannot start the task", exit.Message}
+	case exit.Reason == runtime.Lost:
+		return Final{clearml.StatusStopped, "agent lost", "the process that held the task is gone without a word (host restarted, or it was killed); " + exit.Message}
+	case exit.Reason == runtime.OutOfMemory:
+		return Final{clearml.StatusFailed, "out of memory", "a process of the task was killed for want of memory"}
+	case exit.Signal != "":
+		return Final{clearml.StatusFailed, "worker execution ended by signal " + exit.Signal, "Changed " + by}
+	case exit.Code != 0:
+		return Final{clearml.StatusFailed, fmt.Sprintf("worker execution exit code %d", exit.Code), "Changed " + by}
+	}
+	return Final{clearml.StatusCompleted, "worker execution done", "Changed " + by}
+}
+
+// closingLine ends the console as clearml-agent does.
+func (r *run) closingLine(exit runtime.Exit) {
+	final := r.outcome(exit)
+	switch final.Status {
+	case clearml.StatusCompleted:
+		r.say("Process completed successfully")
+	case clearml.StatusFailed:
+		if exit.Reason == runtime.Exited {
+			r.say("Process failed, exit code %d", exit.Code)
+			return
+		}
+		r.say("Process failed: %s (%s)", final.Reason, final.Message)
+	default:
+		r.say("Process terminated: %s", final.Reason)
+	}
+}
+
+// announce tells the server what the task really runs with: the packages as
+// installed (the list as requested is kept once in org_pip) and the commit.
+// Nothing of it is worth delaying the start for, so it comes after it.
+func (r *run) announce(ctx context.Context) {
+	if r.task == nil { // gone from the server
+		return
+	}
+	if len(r.rec.Frozen) > 0 {
+		err := r.insist(ctx, func() error {
+			return r.conn.Client.SetRequirements(ctx, r.rec.Task, r.rec.Frozen, r.task.Script.Requirements)
+		})
+		if err != nil && ctx.Err() == nil {
+			r.log.Warn("installed packages not reported", "error", err)
+		}
+	}
+	if r.rec.Commit == "" || r.task.Script.VersionNum != "" {
+		return
+	}
+	script := r.task.Script
+	script.VersionNum = r.rec.Commit
+	script.Requirements = installed(r.rec.Frozen, script.Requirements)
+	err := r.insist(ctx, func() error {
+		return r.conn.Client.EditTask(ctx, r.rec.Task, map[string]any{"script": script})
+	})
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("commit not reported", "error", err)
+	}
+}
+
+// installed is what the server holds of the requirements once they are reported:
+// editing the script replaces the whole of it.
+func installed(frozen []string, was clearml.Requirements) clearml.Requirements {
+	if len(frozen) == 0 {
+		return was
+	}
+	if len(was.OrgPip) == 0 {
+		was.OrgPip = was.Pip
+	}
+	was.Pip = frozen
+	return was
+}

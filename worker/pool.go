@@ -1,0 +1,157 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/envcache"
+	"agentctl/envcache/repo"
+	"agentctl/reconcile"
+	"agentctl/runtime"
+	"agentctl/spec"
+)
+
+// Conn is a way to one ClearML server.
+type Conn struct {
+	Client    *clearml.Client
+	Endpoints Endpoints
+	// Embedded is true for the server that this agent brings along.
+	Embedded bool
+}
+
+// Config is what a pool needs of the rest of the program.
+type Config struct {
+	// State is the agent's state folder; the pool owns State/tasks.
+	State string
+	// Connect makes sure that the server is there (the embedded one is started
+	// if it has died) and returns the way to it.
+	Connect  func(context.Context, spec.Server) (Conn, error)
+	Launcher *runtime.Launcher
+	Host     runtime.Host
+	Envs     *envcache.Cache
+	Finder   *envcache.Finder
+	Repos    *repo.Store
+	Log      *slog.Logger
+	// Environ looks up the agent's own variables, as os.LookupEnv.
+	Environ func(string) (string, bool)
+}
+
+// Pool is all workers of the node. Apply, Observe and Changed make it the
+// Runner of package reconcile; Run does the work. All methods may be called at
+// once from any goroutine.
+type Pool struct {
+	cfg   Config
+	tasks string // State/tasks
+
+	mu      sync.Mutex // guards all below; never held over a call that can block
+	node    *spec.Node
+	workers map[string]*slot
+	ended   []reconcile.TaskStatus // newest first, bounded
+	conn    *connection
+	server  reconcile.ServerStatus
+
+	changed chan struct{} // a hint that Observe has something new
+	kick    chan struct{} // a hint that a worker may be free
+	stale   atomic.Bool   // the backlog was wrong: look again from scratch
+	runs    sync.WaitGroup
+}
+
+// slot is one worker: what it is to be and what it does. It is guarded by the
+// pool's mutex.
+type slot struct {
+	spec     spec.Worker
+	state    reconcile.WorkerState
+	draining bool
+	cordoned bool
+	since    time.Time
+	message  string
+	run      *run
+	last     *reconcile.TaskStatus
+	turn     int       // round robin: index of the next queue
+	notUntil time.Time // back-off after a task could not be leased
+}
+
+// keepEnded is how many ended tasks the pool remembers, and keeps on disk.
+const keepEnded = 100
+
+// NewPool returns a pool without workers. Call Recover, then Run.
+func NewPool(cfg Config) *Pool {
+	p := &Pool{
+		cfg:     cfg,
+		tasks:   filepath.Join(cfg.State, "tasks"),
+		workers: map[string]*slot{},
+		changed: make(chan struct{}, 1),
+		kick:    make(chan struct{}, 1),
+	}
+	p.conn = newConnection(cfg.Connect, p.noteServer)
+	return p
+}
+
+// Run takes and runs tasks until ctx ends. Tasks that run then go on under their
+// shims; the next agent's Recover finds them.
+func (p *Pool) Run(ctx context.Context) error {
+	var loops sync.WaitGroup
+	for _, loop := range []func(context.Context){p.dispatch, p.watchTasks, p.heartbeat} {
+		loops.Go(func() { loop(ctx) })
+	}
+	loops.Wait()
+	p.runs.Wait()
+	return nil
+}
+
+// Changed has a value whenever Observe may have something new.
+func (p *Pool) Changed() <-chan struct{} { return p.changed }
+
+func hint(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Observe returns what the workers are doing now.
+func (p *Pool) Observe() reconcile.Observed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := reconcile.Observed{Workers: make(map[string]reconcile.WorkerStatus, len(p.workers)), Server: p.server}
+	for name, s := range p.workers {
+		o.Workers[name] = s.status()
+	}
+	o.Ended = append(o.Ended, p.ended...)
+	return o
+}
+
+func (s *slot) status() reconcile.WorkerStatus {
+	w := reconcile.WorkerStatus{
+		Name: s.spec.Name, Spec: s.spec, State: s.state, Since: s.since,
+		Draining: s.draining, Cordoned: s.cordoned, Message: s.message, Last: s.last,
+	}
+	if s.run != nil {
+		t := s.run.status()
+		w.Task = &t
+	}
+	return w
+}
+
+// noteServer records whether the server answers.
+func (p *Pool) noteServer(url string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := reconcile.ServerStatus{URL: url, Reachable: err == nil, Since: time.Now()}
+	if err != nil {
+		next.Error = err.Error()
+	}
+	if next.URL == p.server.URL && next.Reachable == p.server.Reachable && next.Error == p.server.Error {
+		return
+	}
+	if next.Reachable == p.server.Reachable && next.URL == p.server.URL {
+		next.Since = p.server.Since
+	}
+	p.server = next
+	hint(p.changed)
+}

@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"agentctl/reconcile"
+	"agentctl/runtime"
+)
+
+// Recover reads the records that an earlier agent left and takes its tasks up
+// where it died. It must be called before Run and before the first Apply, so
+// that no worker is given a task while its old one runs.
+//
+//	died in     the next start
+//	intent      puts the task back if the pop took it off its queue, drops the record
+//	leased      starts it on the server and goes on, unless it is somebody else's by now
+//	preparing   prepares it again
+//	starting    re-attaches if the shim came up, else prepares again
+//	running     re-attaches; a shim that is gone is reported as such
+//	ended       reports the end
+//	reported    keeps it for `get tasks`
+func (p *Pool) Recover(ctx context.Context) error {
+	if err := os.MkdirAll(p.tasks, 0o711); err != nil {
+		return fmt.Errorf("cannot create the tasks folder: %w", err)
+	}
+	recs, errs := readRecords(p.tasks)
+	for _, err := range errs {
+		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
+	}
+	slices.SortFunc(recs, func(a, b *Record) int { return b.Ended.Compare(a.Ended) })
+	for _, rec := range recs {
+		switch {
+		case rec.Phase == PhaseReported:
+			p.ended = append(p.ended, rec.status())
+		case rec.Phase == PhaseDropped:
+			_ = os.RemoveAll(p.taskDir(rec.Task).root)
+		default:
+			if err := p.resume(ctx, rec); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resume gives the task of rec its worker and its goroutine back.
+func (p *Pool) resume(ctx context.Context, rec *Record) error {
+	name := rec.Worker.Name
+	for p.workers[name] != nil {
+		name += "'" // two records of one worker: neither task may be lost
+	}
+	w := rec.Worker
+	w.Name = name
+	r := newRun(p, name, rec)
+	r.final = rec.Stop
+	var err error
+	if r.journal, err = openJournal(r.dirs.root); err != nil {
+		return err
+	}
+	p.workers[name] = &slot{spec: w, state: reconcile.StatePreparing, since: time.Now(), run: r}
+	r.log.Info("taking up a task of an earlier agent", "phase", rec.Phase)
+	p.runs.Go(func() { r.takeUp(ctx) })
+	return nil
+}
+
+// takeUp goes on with a task from the phase in its record.
+func (r *run) takeUp(ctx context.Context) {
+	if r.rec.Phase == PhaseStarting || r.rec.Phase == PhaseRunning {
+		proc, err := runtime.Attach(r.dirs.root)
+		switch {
+		case err == nil:
+			r.reattach(ctx, proc)
+			return
+		case !errors.Is(err, runtime.ErrNoRun):
+			r.log.Error("cannot look for the task's shim", "error", err)
+		}
+	}
+	if err := r.reconnect(ctx); err != nil {
+		r.leave()
+		return
+	}
+	switch r.rec.Phase {
+	case PhaseIntent:
+		r.giveUp(ctx, r.reclaim(ctx))
+	case PhaseEnded:
+		r.report(ctx, *r.rec.Final)
+	default:
+		r.again(ctx)
+	}
+}
+
+// reattach follows a shim that another agent started.
+func (r *run) reattach(ctx context.Context, proc *runtime.Task) {
+	if err := r.reconnect(ctx); err != nil {
+		r.leave()
+		return
+	}
+	if err := r.attached(proc); err != nil {
+		r.log.Error("re-attached task not recorded", "error", err)
+	}
+	r.supervise(ctx)
+}
+
+// reconnect waits until the server of the task can be reached; the task, if it
+// runs, goes on meanwhile.
+func (r *run) reconnect(ctx context.Context) error {
+	for attempt := 0; ; attempt++ {
+		conn, err := r.pool.conn.get(ctx, r.rec.Server)
+		if err == nil {
+			r.conn = conn
+			err = r.insist(ctx, func() (err error) { r.task, err = conn.Client.Task(ctx, r.rec.Task); return err })
+			if ctx.Err() != nil {
+				return err
+			}
+			return nil // a task that is gone is found by the watch
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
+}
+
+// again runs a task that was leased and never started: nothing of it has run, so
+// it can be prepared anew, if the server still holds it to be this worker's.
+func (r *run) again(ctx context.Context) {
+	if r.task == nil || r.task.Status != clearml.StatusQueued && r.task.Status != clearml.StatusInProgress {
+		r.refused(ctx, errNotOurs)
+		return
+	}
+	if r.rec.Phase == PhaseLeased {
+		if err := r.started(ctx); err != nil {
+			r.refused(ctx, err)
+			return
+		}
+	}
+	if err := r.dirs.removePrivate(); err != nil {
+		r.finish(ctx, r.failure(err))
+		return
+	}
+	r.execute(ctx)
+}

@@ -1,0 +1,205 @@
+package worker
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"agentctl/runtime"
+)
+
+// prepareAndStart brings the task from "in progress on the server" to a running
+// shim. A stop request meanwhile ends the preparation.
+func (r *run) prepareAndStart(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.mu.Lock()
+	r.cancel = cancel
+	stopped := r.final != nil
+	r.mu.Unlock()
+	if stopped {
+		return context.Canceled
+	}
+	p, err := r.prepare(ctx)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	cfg, err := r.config(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := r.enter(PhaseStarting, false); err != nil {
+		return err
+	}
+	began := time.Now()
+	proc, err := r.pool.cfg.Launcher.Start(ctx, cfg, p.leases()...)
+	if err != nil {
+		return err
+	}
+	r.span("start", began)
+	return r.attached(proc)
+}
+
+// attached records that the task runs. A stop that came before is carried out.
+func (r *run) attached(proc *runtime.Task) error {
+	r.mu.Lock()
+	r.proc = proc
+	r.rec.Containment, r.rec.MountNS = proc.Containment(), proc.MountNS()
+	final, grace := r.final, time.Duration(r.rec.Worker.StopGrace)
+	r.mu.Unlock()
+	if err := r.enter(PhaseRunning, false); err != nil {
+		return err
+	}
+	if final != nil {
+		return proc.Stop(grace, final.Reason)
+	}
+	return nil
+}
+
+func (p *prepared) leases() []*os.File {
+	var files []*os.File
+	if p.env != nil {
+		files = append(files, p.env.File())
+	}
+	if p.checkout != nil {
+		files = append(files, p.checkout.File())
+	}
+	return files
+}
+
+// config lays the task out. Where a mount namespace can be had, environment and
+// checkout are seen at their own paths through an overlay whose upper folder is
+// the task's, and nothing else of the state folder is seen at all. Elsewhere the
+// task gets a thin child environment and a copy of the checkout.
+func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
+	cfg := runtime.Config{
+		ID: r.rec.Task, Dir: r.dirs.root,
+		UID: p.owner.UID, GID: p.owner.GID, Groups: p.owner.Groups,
+		Grace: time.Duration(r.rec.Worker.StopGrace), MaxRuntime: time.Duration(r.rec.Worker.MaxRuntime),
+	}
+	root := r.dirs.code()
+	env := taskEnv{
+		task: r.rec.Task, worker: r.rec.WorkerID(), endpoints: r.conn.Endpoints, token: p.token,
+		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name,
+	}
+	python := ""
+	var err error
+	if r.pool.cfg.Host.MountNS() {
+		root, python = r.overlay(&cfg, &env, p, root)
+	} else if root, python, err = r.child(ctx, &env, p, root); err != nil {
+		return cfg, err
+	}
+	if p.cmd.Literal != "" {
+		if root, err = r.literal(&cfg, p, root); err != nil {
+			return cfg, err
+		}
+	}
+	if env.config, err = writeSDKConfig(r.dirs.home(), p.owner); err != nil {
+		return cfg, err
+	}
+	cfg.Cwd = filepath.Join(root, p.cmd.Dir)
+	env.pythonPath = slices.Compact([]string{cfg.Cwd, filepath.Dir(filepath.Join(cfg.Cwd, p.cmd.File))})
+	cfg.Args, cfg.Env = p.cmd.argv(python), env.build(r.pool.cfg.Environ)
+	return cfg, nil
+}
+
+func (r *run) overlay(cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string) {
+	cfg.Hide = []string{r.pool.cfg.State}
+	cfg.Keep = []string{r.dirs.home(), r.dirs.tmp(), r.dirs.code()}
+	if p.env != nil {
+		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: p.env.Path, Lower: p.env.Path, Upper: filepath.Join(r.dirs.upper(), "env")})
+		for _, dir := range p.env.Reads {
+			cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: dir, Lower: dir})
+		}
+		python, env.venv = p.env.Python, p.env.Path
+		env.bin = []string{filepath.Dir(p.env.Python)}
+	}
+	if p.checkout != nil {
+		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: p.checkout.Path, Lower: p.checkout.Path, Upper: filepath.Join(r.dirs.upper(), "code")})
+		root = p.checkout.Path
+	}
+	return root, python
+}
+
+func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string) (code, python string, err error) {
+	r.note(func(rec *Record) { rec.Thin = true })
+	if p.env != nil {
+		child, err := r.pool.cfg.Envs.Child(ctx, p.env, r.dirs.child(), p.owner.UID, p.owner.GID)
+		if err != nil {
+			return "", "", err
+		}
+		python, env.bin, env.venv = child.Python, child.Path, r.dirs.child()
+		r.release = append(r.release, func() { r.checkBase(p) })
+		// Leases are dropped in order: the check must come before the lease goes.
+		slices.Reverse(r.release)
+	}
+	if p.checkout != nil {
+		root = filepath.Join(r.dirs.root, "checkout")
+		if err := r.pool.cfg.Repos.Copy(ctx, p.checkout, root); err != nil {
+			return "", "", err
+		}
+	}
+	return root, python, nil
+}
+
+// checkBase throws a base environment away that the task wrote into: without a
+// mount namespace nothing but file modes kept it out.
+func (r *run) checkBase(p *prepared) {
+	ctx := context.Background()
+	if err := r.pool.cfg.Envs.Verify(ctx, p.env); err != nil {
+		r.log.Warn("environment changed by its task, discarded", "env", p.env.Key, "error", err)
+		if err := r.pool.cfg.Envs.Discard(ctx, p.env.Key); err != nil {
+			r.log.Error("changed environment not discarded", "env", p.env.Key, "error", err)
+		}
+	}
+}
+
+// literal writes the script's text where it is to run. With a repository under
+// an overlay the text goes to the overlay's upper folder, so the shared base is
+// not touched.
+func (r *run) literal(cfg *runtime.Config, p *prepared, root string) (string, error) {
+	at := root
+	for _, o := range cfg.Overlays {
+		if o.Target == root && o.Upper != "" {
+			if exists(filepath.Join(root, p.cmd.Dir, p.cmd.File)) {
+				return root, nil
+			}
+			at = r.pool.cfg.Launcher.UpperDir(o)
+			if err := os.MkdirAll(at, 0o755); err != nil {
+				return "", err
+			}
+			if err := p.owner.chown(at); err != nil {
+				return "", err
+			}
+		}
+	}
+	return root, p.cmd.writeLiteral(at, p.owner)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// passable tells whether owner may search the folder fi, by its mode alone.
+func passable(fi os.FileInfo, owner identity) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return true
+	}
+	mode := fi.Mode().Perm()
+	switch {
+	case int(st.Uid) == owner.UID:
+		return mode&0o100 != 0
+	case slices.Contains(owner.Groups, int(st.Gid)):
+		return mode&0o010 != 0
+	default:
+		return mode&0o001 != 0
+	}
+}

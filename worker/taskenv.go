@@ -1,0 +1,105 @@
+package worker
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Endpoints are the addresses of a ClearML server as its clients need them.
+type Endpoints struct {
+	API   string `json:"api"`
+	Web   string `json:"web"`
+	Files string `json:"files"`
+}
+
+// taskEnv collects the variables of one task.
+type taskEnv struct {
+	task, worker string
+	endpoints    Endpoints
+	token        string // a login for this task, never the operator's keys
+	config       string // the SDK's configuration file
+	venv         string
+	bin          []string // folders before the usual PATH
+	pythonPath   []string
+	home, tmp    string
+	user         string
+}
+
+// passed are the agent's own variables that a task gets: how this site reaches
+// the network, nothing else. A proxy that carries a password is left out, since
+// it would hand the operator's credential to the task.
+var passed = []string{
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+	"http_proxy", "https_proxy", "no_proxy", "all_proxy",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+	"PIP_CERT", "TZ",
+}
+
+// build returns the task's whole environment: what the clearml SDK expects
+// under an agent (CLEARML_TASK_ID means "running remotely"), what a Python
+// program expects of a login, and what of the agent's own is passed on.
+func (e taskEnv) build(lookup func(string) (string, bool)) []string {
+	env := []string{
+		"PATH=" + strings.Join(append(e.bin, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":"),
+		"HOME=" + e.home,
+		"TMPDIR=" + e.tmp,
+		"USER=" + e.user,
+		"LOGNAME=" + e.user,
+		"SHELL=/bin/sh",
+		"LANG=C.UTF-8",
+		"PYTHONUNBUFFERED=1",
+		"CUDA_DEVICE_ORDER=PCI_BUS_ID",
+		"CLEARML_API_HOST=" + e.endpoints.API,
+		"CLEARML_WEB_HOST=" + e.endpoints.Web,
+		"CLEARML_FILES_HOST=" + e.endpoints.Files,
+		"CLEARML_AUTH_TOKEN=" + e.token,
+		// Without its own file the SDK would read one from the host.
+		"CLEARML_CONFIG_FILE=" + e.config,
+		"TRAINS_CONFIG_FILE=" + e.config,
+	}
+	for k, v := range map[string]string{
+		"TASK_ID":             e.task,
+		"WORKER_ID":           e.worker,
+		"LOG_LEVEL":           "INFO",
+		"LOG_TASK_TO_BACKEND": "0", // the console is the agent's to send
+	} {
+		env = append(env, "CLEARML_"+k+"="+v, "TRAINS_"+k+"="+v)
+	}
+	if e.venv != "" {
+		env = append(env, "VIRTUAL_ENV="+e.venv)
+	}
+	if len(e.pythonPath) > 0 {
+		env = append(env, "PYTHONPATH="+strings.Join(e.pythonPath, ":"))
+	}
+	for _, name := range passed {
+		if v, ok := lookup(name); ok && !hasPassword(v) {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+func hasPassword(v string) bool {
+	u, err := url.Parse(v)
+	return err != nil && strings.Contains(v, "@") || err == nil && u.User != nil
+}
+
+// sdkConfig is the smallest configuration file of the clearml SDK: it names no
+// server and no key, since both come by variables, and keeps the SDK's cache in
+// the task's own home.
+const sdkConfig = `# Written by agentctl for this task.
+api {
+}
+sdk {
+}
+`
+
+func writeSDKConfig(home string, owner identity) (string, error) {
+	path := filepath.Join(home, "clearml.conf")
+	if err := os.WriteFile(path, []byte(sdkConfig), 0o600); err != nil {
+		return "", err
+	}
+	return path, owner.chown(path)
+}
