@@ -1,0 +1,61 @@
+package runtime
+
+import (
+	"errors"
+
+	"agentctl/runtime/internal/frame"
+	"agentctl/runtime/internal/record"
+)
+
+// The values that agent and shim share.
+type (
+	// Config says what is to be run, as whom, in which view of the file system.
+	Config = record.Config
+	// Overlay is a writable view of a folder that stays as it is.
+	Overlay = record.Overlay
+	// Handle tells a living shim from a process that got its number later.
+	Handle = record.Handle
+	// Exit is how a run ended.
+	Exit = record.Exit
+)
+
+// The reasons of an Exit.
+const (
+	Exited      = record.Exited
+	Signaled    = record.Signaled
+	TimedOut    = record.TimedOut
+	Stopped     = record.Stopped
+	OutOfMemory = record.OutOfMemory
+	Lost        = record.Lost
+	StartFailed = record.StartFailed
+)
+
+// The rungs of containment, best first, and of the mount namespace.
+const (
+	Cgroup2   = record.Cgroup2
+	Cgroup1   = record.Cgroup1
+	PIDNS     = record.PIDNS
+	Subreaper = record.Subreaper
+
+	MountRoot   = record.MountRoot
+	MountUserNS = record.MountUserNS
+	MountNone   = record.MountNone
+)
+
+// The streams of a console.
+const (
+	StreamStdout = "stdout"
+	StreamStderr = "stderr"
+	StreamAgent  = "agent"
+)
+
+// MaxFrame is how many bytes one console frame holds at most.
+const MaxFrame = frame.MaxData
+
+// Errors that callers branch on.
+var (
+	// ErrNoRun means that nothing was ever started in the folder.
+	ErrNoRun = errors.New("nothing was started there")
+	// ErrRan means that the folder belongs to a run that was started before.
+	ErrRan = errors.New("a run was started there before")
+)

@@ -1,0 +1,115 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"agentctl/internal/fsx"
+)
+
+// The files of a run's folder.
+const (
+	RunFile     = "run.json"
+	LockFile    = "lock"
+	HandleFile  = "handle.json"
+	ConsoleFile = "console"
+	StopFile    = "stop.json"
+	ExitFile    = "exit.json"
+	LogFile     = "shim.log"
+)
+
+// MarkVar is the variable in a task's environment that carries the run's nonce.
+const MarkVar = "AGENTCTL_RUN"
+
+// Handle tells a living shim from a process that got its number later, and what
+// it has to be swept if the shim dies.
+type Handle struct {
+	Version int    `json:"version"`
+	ID      string `json:"id"`
+	PID     int    `json:"pid"`
+	// StartTicks is the shim's start in clock ticks since boot, field 22 of
+	// /proc/PID/stat.
+	StartTicks uint64 `json:"startTicks"`
+	// BootID is /proc/sys/kernel/random/boot_id of the boot it was started in.
+	BootID      string `json:"bootID"`
+	Shim        string `json:"shim"`
+	Containment string `json:"containment"`
+	MountNS     string `json:"mountNS"`
+	Cgroup      string `json:"cgroup,omitempty"`
+	// MountNSID is the inode of the task's mount namespace, 0 without one.
+	MountNSID uint64    `json:"mountNSID,omitempty"`
+	Nonce     string    `json:"nonce"`
+	Started   time.Time `json:"started"`
+}
+
+// The reasons for which a run ends.
+const (
+	Exited      = "exited"       // by itself, with Code
+	Signaled    = "signaled"     // by a signal that the agent did not send
+	TimedOut    = "timeout"      // MaxRuntime was over
+	Stopped     = "stopped"      // the agent asked for it
+	OutOfMemory = "oom"          // the kernel killed it for its memory limit
+	Lost        = "lost"         // the shim was killed, or the machine restarted
+	StartFailed = "start_failed" // the task never ran
+)
+
+// Exit is how a run ended.
+type Exit struct {
+	Version int `json:"version"`
+	// Code is the exit code of the task's main process, 128 + N when signal N
+	// ended it, and -1 when it is not known or there was none.
+	Code int `json:"code"`
+	// Signal is the name of the signal that ended it, as SIGKILL, or "".
+	Signal string `json:"signal,omitempty"`
+	Reason string `json:"reason"`
+	// Message says in a sentence what a person should know beyond the reason.
+	Message     string    `json:"message,omitempty"`
+	Started     time.Time `json:"started"`
+	Ended       time.Time `json:"ended"`
+	Containment string    `json:"containment"`
+	MountNS     string    `json:"mountNS"`
+}
+
+// Stop is the agent's wish to end the task.
+type Stop struct {
+	Version int `json:"version"`
+	// Grace is the time between SIGTERM and the kill.
+	Grace  time.Duration `json:"grace"`
+	Reason string        `json:"reason"`
+}
+
+// ReadHandle returns the handle in dir, or nil when there is none.
+func ReadHandle(dir string) (*Handle, error) { return read[Handle](filepath.Join(dir, HandleFile)) }
+
+// ReadExit returns the exit record in dir, or nil when there is none.
+func ReadExit(dir string) (*Exit, error) { return read[Exit](filepath.Join(dir, ExitFile)) }
+
+// ReadStop returns the wish to stop in dir, or nil when there is none.
+func ReadStop(dir string) (*Stop, error) { return read[Stop](filepath.Join(dir, StopFile)) }
+
+// ReadRun returns the order in dir, or nil when there is none.
+func ReadRun(dir string) (*Run, error) { return read[Run](filepath.Join(dir, RunFile)) }
+
+func read[T any](path string) (*T, error) {
+	v := new(T)
+	err := fsx.ReadJSON(path, v)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var version struct {
+		Version int `json:"version"`
+	}
+	if err := fsx.ReadJSON(path, &version); err != nil {
+		return nil, err
+	}
+	if version.Version > Version {
+		return nil, fmt.Errorf("cannot use %s: it is of version %d, this program knows versions up to %d", path, version.Version, Version)
+	}
+	return v, nil
+}

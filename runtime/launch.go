@@ -1,0 +1,126 @@
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"agentctl/internal/crash"
+	"agentctl/internal/fsx"
+	"agentctl/runtime/internal/contain"
+	"agentctl/runtime/internal/record"
+)
+
+// Launcher starts runs. It may be used from several goroutines.
+type Launcher struct {
+	shim string
+	host Host
+	log  *slog.Logger
+	step func(string) // crash.Point
+}
+
+// NewLauncher starts shims of the program at shimPath by the means of host.
+func NewLauncher(shimPath string, host Host, log *slog.Logger) *Launcher {
+	return &Launcher{shim: shimPath, host: host, log: log, step: crash.Point}
+}
+
+// Start starts a run in cfg.Dir and returns when its shim lives and has recorded
+// its handle. From then on the run does not need this process. The shim inherits
+// the descriptors of leases and holds them until its end; they stay the caller's.
+//
+// A task that can't be executed is no error here: its Exit has the reason
+// StartFailed and says why. Start fails with ErrRan when the folder was used
+// before, and when ctx ends before the handle is recorded; nothing runs then.
+// Until the task ended, or Detach was called, a goroutine watches it.
+func (l *Launcher) Start(ctx context.Context, cfg Config, leases ...*os.File) (*Task, error) {
+	t, err := l.start(ctx, cfg, leases)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start task %.100q: %w", cfg.ID, err)
+	}
+	return t, nil
+}
+
+func (l *Launcher) start(ctx context.Context, cfg Config, leases []*os.File) (*Task, error) {
+	run, err := l.order(cfg, len(leases))
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	// Held from here on, first by this process and then by the shim, so that an
+	// agent that comes after us never takes the run for one that did not start.
+	lock, err := fsx.TryLock(filepath.Join(cfg.Dir, record.LockFile))
+	if errors.Is(err, fsx.ErrLocked) {
+		return nil, fmt.Errorf("%w: %w", ErrRan, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unused(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := fsx.ReplaceJSON(filepath.Join(cfg.Dir, record.RunFile), run, 0o600); err != nil {
+		return nil, err
+	}
+	l.step("runtime.run-written")
+	s, err := l.spawn(run, lock.File(), leases)
+	if err != nil {
+		return nil, err
+	}
+	l.step("runtime.spawned")
+	// Only the shim's copy counts now.
+	_ = lock.Close()
+	return s.ready(ctx)
+}
+
+// order checks cfg and settles what it leaves open.
+func (l *Launcher) order(cfg Config, leases int) (*record.Run, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := settleUser(&cfg); err != nil {
+		return nil, err
+	}
+	if err := l.host.choose(&cfg); err != nil {
+		return nil, err
+	}
+	var nonce [16]byte
+	_, _ = rand.Read(nonce[:]) // never fails
+	cfg.Version = record.Version
+	run := &record.Run{Config: cfg, Nonce: hex.EncodeToString(nonce[:]), Leases: leases, Shim: filepath.Base(l.shim)}
+	var err error
+	var home contain.Home
+	switch cfg.Containment {
+	case Cgroup2:
+		home, err = contain.Home2()
+	case Cgroup1:
+		home, err = contain.Home1()
+		run.CgroupHome = home.Own
+	default:
+		return run, nil
+	}
+	run.Cgroup = filepath.Join(home.Parent, cfg.ID+"-"+run.Nonce[:8])
+	return run, err
+}
+
+// unused refuses a folder in which a task was, or may have been, started.
+func unused(dir string) error {
+	for _, name := range []string{record.HandleFile, record.ExitFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return fmt.Errorf("%w: %s is in %s", ErrRan, name, dir)
+		}
+	}
+	// A wish to stop that an earlier attempt left must not stop this one.
+	err := os.Remove(filepath.Join(dir, record.StopFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

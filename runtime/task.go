@@ -1,0 +1,122 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"agentctl/internal/crash"
+	"agentctl/internal/fsx"
+	"agentctl/runtime/internal/record"
+)
+
+// Task is a run that was started, by this process or an earlier one, and may
+// have ended. Its methods may be called from several goroutines.
+type Task struct {
+	dir    string
+	handle Handle
+	proc   *os.Process // the shim, if it is a child of ours
+	pidfd  *os.File    // the shim, nil where the kernel has no pidfds
+
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when exit and err are set
+	watched sync.WaitGroup
+	exit    Exit
+	err     error
+}
+
+func newTask(dir string, h *Handle, pidfd int, proc *os.Process) *Task {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &Task{dir: dir, handle: *h, proc: proc, cancel: cancel, done: make(chan struct{})}
+	if pidfd >= 0 && unix.SetNonblock(pidfd, true) == nil {
+		// Non-blocking, it waits in the runtime's poller and needs no thread.
+		t.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
+	}
+	t.watched.Go(func() { t.watch(ctx) })
+	return t
+}
+
+func endedTask(dir string, h *Handle, exit Exit) *Task {
+	t := &Task{dir: dir, exit: exit, cancel: func() {}, done: make(chan struct{})}
+	if h != nil {
+		t.handle = *h
+	}
+	close(t.done)
+	return t
+}
+
+// Dir is the run's folder.
+func (t *Task) Dir() string { return t.dir }
+
+// PID is the process number of the shim, which may have ended.
+func (t *Task) PID() int { return t.handle.PID }
+
+// Handle is what the shim recorded of itself.
+func (t *Task) Handle() Handle { return t.handle }
+
+// Containment is the rung that holds the task's processes.
+func (t *Task) Containment() string { return t.handle.Containment }
+
+// MountNS is the rung of the task's view of the file system.
+func (t *Task) MountNS() string { return t.handle.MountNS }
+
+// Done is closed when the run has ended and Wait will not block.
+func (t *Task) Done() <-chan struct{} { return t.done }
+
+// Wait waits for the end of the run, or of ctx. It fails too when the end can't
+// be told, because the records are damaged or what is left can't be killed.
+func (t *Task) Wait(ctx context.Context) (Exit, error) {
+	select {
+	case <-t.done:
+		return t.exit, t.err
+	case <-ctx.Done():
+		return Exit{}, context.Cause(ctx)
+	}
+}
+
+// Stop asks the shim to end the task: SIGTERM to its processes, after grace
+// SIGKILL to all that is left. It does not wait. The Exit has the reason
+// Stopped. Asked again, the shim takes the grace that ends first.
+func (t *Task) Stop(grace time.Duration, reason string) error {
+	if err := t.stop(grace, reason); err != nil {
+		return fmt.Errorf("cannot stop task %s: %w", t.handle.ID, err)
+	}
+	return nil
+}
+
+// Kill is Stop without any grace.
+func (t *Task) Kill() error { return t.Stop(0, "killed") }
+
+func (t *Task) stop(grace time.Duration, reason string) error {
+	select {
+	case <-t.done:
+		return nil
+	default:
+	}
+	wish := record.Stop{Version: record.Version, Grace: max(grace, 0), Reason: reason}
+	if err := fsx.ReplaceJSON(filepath.Join(t.dir, record.StopFile), wish, 0o600); err != nil {
+		return err
+	}
+	crash.Point("runtime.stop-written")
+	err := t.signal(unix.SIGTERM)
+	if err == nil {
+		err = t.signal(unix.SIGCONT)
+	}
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrProcessDone) {
+		return nil // it has ended meanwhile
+	}
+	return err
+}
+
+// Detach ends the watching of the run, which goes on. Wait then fails unless the
+// end was seen before.
+func (t *Task) Detach() {
+	t.cancel()
+	t.watched.Wait()
+}
