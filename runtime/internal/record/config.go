@@ -1,6 +1,9 @@
 package record
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // Version is the version of the records that this release writes.
 const Version = 1
@@ -73,9 +76,17 @@ type Overlay struct {
 	// owners and modes let its user change.
 	Lower string `json:"lower"`
 	// Upper is a folder of this run alone, on a local file system, in which the
-	// folders upper and work are made for what the task changes.
-	Upper string `json:"upper"`
+	// folders upper and work are made for what the task changes. Without it the
+	// view is read-only.
+	Upper string `json:"upper,omitempty"`
 }
+
+// UpperDir is the folder that holds what the task changes. It may be filled
+// before the task is started.
+func (o Overlay) UpperDir() string { return filepath.Join(o.Upper, "upper") }
+
+// WorkDir is overlayfs's own folder beside UpperDir.
+func (o Overlay) WorkDir() string { return filepath.Join(o.Upper, "work") }
 
 // Run is the order in run.json: a Config whose rungs are chosen.
 type Run struct {

@@ -118,7 +118,11 @@ func (c *Config) checkView() error {
 	}
 	for _, o := range c.Overlays {
 		once("overlay target", o.Target)
-		errs = append(errs, checkPath("overlay lower", o.Lower), checkPath("overlay upper", o.Upper))
+		errs = append(errs, checkPath("overlay lower", o.Lower))
+		if o.Upper == "" {
+			continue
+		}
+		errs = append(errs, checkPath("overlay upper", o.Upper))
 		if within(o.Upper, o.Lower) || within(o.Lower, o.Upper) {
 			errs = append(errs, fmt.Errorf("overlay upper %.200q and lower %.200q lie in each other", o.Upper, o.Lower))
 		}
