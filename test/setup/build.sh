@@ -7,8 +7,9 @@ cd "$(dirname "$0")/../.."
 version=${1:-dev} folder=${2:-bin} tags=${3:-}
 shim=runtime/shimbin/embedded/agentctl-shim
 
-mkdir -p "$folder" "$(dirname "$shim")"
-CGO_ENABLED=0 go build -trimpath -tags "$tags" -ldflags='-s -w' -o "$shim.new" ./cmd/agentctl-shim
-# The same bytes stay in place: a changed file would make Go build agentctl anew.
-if cmp -s "$shim.new" "$shim"; then rm "$shim.new"; else mv "$shim.new" "$shim"; fi
+mkdir -p "$folder"
+# The folder of the shim is embedded whole, so nothing unfinished may lie in it,
+# and the same bytes stay in place: a changed file would build agentctl anew.
+CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$folder/.shim.$$" ./cmd/agentctl-shim
+if cmp -s "$folder/.shim.$$" "$shim"; then rm "$folder/.shim.$$"; else mv "$folder/.shim.$$" "$shim"; fi
 go build -trimpath -tags "$tags" -ldflags="-X main.version=$version" -o "$folder/agentctl" ./cmd/agentctl

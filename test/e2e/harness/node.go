@@ -1,0 +1,204 @@
+package harness
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"agentctl/clearml"
+)
+
+// Node is one machine as the program sees it: a state folder, a socket, a
+// node.yaml, and the agent that runs there, if any.
+type Node struct {
+	T testing.TB
+	// Program is the agentctl that is run.
+	Program string
+	// Dir holds all below; the users of tasks can reach it.
+	Dir    string
+	State  string
+	Socket string
+	// File is the node.yaml that Apply writes.
+	File string
+	// Env are more variables for what is run, as "NAME=value".
+	Env []string
+
+	client *clearml.Client
+
+	agent *exec.Cmd
+	ended chan struct{} // closed when agent has been waited for
+	log   string        // what the agents of this node said
+}
+
+// New makes a node without an agent. Everything on it ends with the test.
+func New(t testing.TB) *Node {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "agentctl-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Tasks of a root agent run as another user, who must get through to them.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{
+		T: t, Program: Program(t, ""), Dir: dir,
+		State:  filepath.Join(dir, "state"),
+		Socket: filepath.Join(dir, "agentctl.sock"),
+		File:   filepath.Join(dir, "node.yaml"),
+		log:    filepath.Join(dir, "agent.log"),
+	}
+	if err := os.Mkdir(filepath.Join(dir, "gates"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "gates"), 0o777); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+	t.Cleanup(n.close)
+	return n
+}
+
+// StartAgent starts an agent in the foreground and returns when it answers.
+func (n *Node) StartAgent(flags ...string) {
+	n.T.Helper()
+	n.SpawnAgent(flags...)
+	Eventually(n.T, Patience, "the agent to answer", func() string {
+		select {
+		case <-n.ended:
+			n.T.Fatalf("the agent ended:\n%s", n.AgentLog())
+		default:
+		}
+		if _, stderr, code := n.Run("get", "node", "-o", "json"); code != 0 {
+			return stderr
+		}
+		return ""
+	})
+}
+
+// SpawnAgent starts an agent and does not wait for it.
+func (n *Node) SpawnAgent(flags ...string) {
+	n.T.Helper()
+	if n.agent != nil {
+		n.T.Fatal("an agent runs already")
+	}
+	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	defer log.Close() // the child has its own
+	args := append([]string{"agent", "--state", n.State, "--socket", n.Socket, "--server-listen", "127.0.0.1:0"}, flags...)
+	cmd := exec.Command(n.Program, args...)
+	cmd.Env = n.environ()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		n.T.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { // ends with the process, which close kills
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	n.agent, n.ended = cmd, ended
+}
+
+// WaitAgent waits for the agent's end, for example at a crash point.
+func (n *Node) WaitAgent() {
+	n.T.Helper()
+	select {
+	case <-n.ended:
+	case <-time.After(Patience):
+		n.T.Fatalf("the agent did not end:\n%s", n.AgentLog())
+	}
+	n.agent = nil
+}
+
+// KillAgent ends the agent by SIGKILL. Its tasks and its server go on.
+func (n *Node) KillAgent() { n.T.Helper(); n.signal(syscall.SIGKILL) }
+
+// StopAgent ends the agent by SIGTERM. Its tasks and its server go on.
+func (n *Node) StopAgent() { n.T.Helper(); n.signal(syscall.SIGTERM) }
+
+func (n *Node) signal(sig syscall.Signal) {
+	n.T.Helper()
+	if n.agent == nil {
+		n.T.Fatal("no agent runs")
+	}
+	if err := n.agent.Process.Signal(sig); err != nil {
+		n.T.Fatal(err)
+	}
+	n.WaitAgent()
+}
+
+// AgentLog is what the agents of this node said.
+func (n *Node) AgentLog() string {
+	text, _ := os.ReadFile(n.log)
+	return string(text)
+}
+
+func (n *Node) environ() []string {
+	env := []string{"AGENTCTL_STATE=" + n.State, "AGENTCTL_SOCKET=" + n.Socket, "NO_COLOR=1"}
+	return append(append(os.Environ(), env...), n.Env...)
+}
+
+// close ends all that the node started and removes its folder.
+func (n *Node) close() {
+	if n.T.Failed() {
+		n.T.Logf("the agent said:\n%s", tail(n.AgentLog(), 100))
+	}
+	if n.agent != nil {
+		_ = n.agent.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-n.ended:
+		case <-time.After(10 * time.Second):
+			_ = n.agent.Process.Kill()
+			<-n.ended
+		}
+		n.agent = nil
+	}
+	if n.client != nil {
+		n.client.Close()
+	}
+	n.killLeftovers()
+	_ = filepath.WalkDir(n.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(path, 0o755) // environments are read-only
+		}
+		return nil
+	})
+	if err := os.RemoveAll(n.Dir); err != nil {
+		n.T.Errorf("cannot remove the node's folder: %v", err)
+	}
+}
+
+// killLeftovers kills what still runs with the node's folder in its arguments or
+// environment: the server, and shims with their tasks if the test failed in between.
+func (n *Node) killLeftovers() {
+	for range 100 {
+		left := n.processes()
+		if len(left) == 0 {
+			return
+		}
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	n.T.Errorf("processes of the node can't be killed: %v", n.processes())
+}
+
+func tail(text string, lines int) string {
+	all := strings.SplitAfter(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "")
+}
+
+// On lets a subtest answer for what happens on the node while it runs.
+func (n *Node) On(t testing.TB) {
+	was := n.T
+	n.T = t
+	t.Cleanup(func() { n.T = was })
+}

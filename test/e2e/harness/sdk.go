@@ -1,0 +1,58 @@
+package harness
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// SDKVersion is the clearml that the tests use, from PyPI.
+const SDKVersion = "2.1.12"
+
+// SDKPython is the interpreter of a virtual environment that holds the SDK:
+// AGENTCTL_SDK_VENV, made if need be.
+func SDKPython(t testing.TB) string {
+	t.Helper()
+	venv := os.Getenv("AGENTCTL_SDK_VENV")
+	if venv == "" {
+		venv = filepath.Join(Root(t), ".cache", "sdk-"+SDKVersion)
+	}
+	made := exec.Command("bash", filepath.Join(Root(t), "test", "setup", "sdk.sh"), SDKVersion, venv)
+	if out, err := made.CombinedOutput(); err != nil {
+		t.Fatalf("cannot install the SDK: %v\n%s", err, out)
+	}
+	return filepath.Join(venv, "bin", "python")
+}
+
+// SDK runs a Python program with the real SDK against the node's server, in a
+// folder, and returns what it prints on standard output.
+func (n *Node) SDK(dir, program string, args ...string) string {
+	n.T.Helper()
+	var out, talk bytes.Buffer
+	cmd := exec.Command(SDKPython(n.T), append([]string{"-c", program}, args...)...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, n.sdkEnv(), &out, &talk
+	if err := cmd.Run(); err != nil {
+		n.T.Fatalf("a program with the SDK failed: %v\n%s%s", err, out.String(), talk.String())
+	}
+	return out.String()
+}
+
+// sdkEnv is what `agentctl server credentials` tells a user to set. HOME is empty,
+// so that no clearml.conf of the person who runs the tests has a say.
+func (n *Node) sdkEnv() []string {
+	n.T.Helper()
+	home := filepath.Join(n.Dir, "sdk-home")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		n.T.Fatal(err)
+	}
+	keys, err := n.credentials(n.T.Context())
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	ends := n.Endpoints()
+	return append(os.Environ(), "HOME="+home,
+		"CLEARML_API_HOST="+ends.API, "CLEARML_FILES_HOST="+ends.Files, "CLEARML_WEB_HOST="+ends.Web,
+		"CLEARML_API_ACCESS_KEY="+keys.AccessKey, "CLEARML_API_SECRET_KEY="+keys.SecretKey)
+}

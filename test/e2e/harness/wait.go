@@ -1,0 +1,27 @@
+package harness
+
+import (
+	"testing"
+	"time"
+)
+
+// Patience is how long a test waits for what must come. It is generous because
+// machines are slow at times; what does not come at all is what it is for.
+const Patience = 2 * time.Minute
+
+// Eventually calls look until it returns "", which means that what the test waits
+// for is there; else look returns what it saw, which is shown when patience ends.
+func Eventually(t testing.TB, patience time.Duration, what string, look func() string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		saw := look()
+		if saw == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for %s; saw: %s", patience, what, saw)
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+}
