@@ -1,0 +1,171 @@
+package envcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+
+	"agentctl/envcache/internal/shelf"
+	"agentctl/envcache/internal/talk"
+	"agentctl/internal/crash"
+)
+
+// build leases the environment key, building it if no other process does.
+func (c *Cache) build(ctx context.Context, key, base string, parts []Part, req Request, p plan, say func(Progress)) (*shelf.Lease[record], error) {
+	waiting := func() {
+		say(Progress{Time: c.now(), Step: "environment", Text: "waiting for another task's build of the same environment"})
+	}
+	start := c.now()
+	held, err := c.shelf.Get(ctx, key, waiting, func(ctx context.Context, m shelf.Making) (record, int64, error) {
+		rec := record{Manager: req.Manager, Python: req.Python.Version, Parts: parts, Base: base, Reads: p.reads}
+		bytes, err := c.fill(ctx, m, req, p, &rec, say)
+		return rec, bytes, err
+	})
+	if err != nil {
+		return nil, failed(err)
+	}
+	say(Progress{Time: c.now(), Step: "environment", Text: fmt.Sprintf("ready, %d packages, %.1f MB", len(held.Entry.Frozen), float64(held.Bytes)/1e6), Took: c.now().Sub(start)})
+	return held, nil
+}
+
+func failed(err error) error {
+	var b *BuildError
+	switch {
+	case errors.Is(err, shelf.ErrDirty), errors.As(err, &b):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("cannot build the environment: the disk is full: %w", err)
+	}
+	return fmt.Errorf("cannot build the environment: %w", err)
+}
+
+// fill makes the files of one environment and surveys them.
+func (c *Cache) fill(ctx context.Context, m shelf.Making, req Request, p plan, rec *record, say func(Progress)) (int64, error) {
+	s, err := c.openSite(m, req, p, say)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = s.root.Close() }()
+	if err := s.venv(ctx); err != nil {
+		return 0, err
+	}
+	crash.Point("env.venv")
+	if err := p.build(ctx, s); err != nil {
+		return 0, err
+	}
+	crash.Point("env.packages")
+	if rec.Frozen, err = freeze(s.root, s.path); err != nil {
+		return 0, err
+	}
+	crash.Point("env.frozen")
+	start := c.now()
+	all, err := survey(ctx, s.path)
+	if err != nil {
+		return 0, err
+	}
+	if err := all.hash(ctx, s.path, func(int) bool { return true }); err != nil {
+		return 0, err
+	}
+	if err := all.write(s.path + manifestSuffix); err != nil {
+		return 0, err
+	}
+	crash.Point("env.manifest")
+	say(Progress{Time: c.now(), Step: "environment", Text: fmt.Sprintf("listed %d files", len(all)), Took: c.now().Sub(start)})
+	return all.bytes(), nil
+}
+
+// openSite makes the empty folders of a build and gives them to its owner.
+func (c *Cache) openSite(m shelf.Making, req Request, p plan, say func(Progress)) (*site, error) {
+	uid, gid := owner(req.UID, req.GID)
+	for _, dir := range []string{m.Path, m.Work, filepath.Join(m.Work, "home"), filepath.Join(m.Work, "tmp")} {
+		if err := os.Mkdir(dir, 0o700); err != nil && (dir != m.Work || !errors.Is(err, fs.ErrExist)) {
+			return nil, err
+		}
+		if switches(req.UID) {
+			if err := os.Chown(dir, uid, gid); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := os.Chmod(m.Path, 0o755); err != nil {
+		return nil, err
+	}
+	if err := enterable(m.Path, uid, gid); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(m.Path)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{path: m.Path, work: m.Work, root: root, req: req, uid: uid, gid: gid}
+	s.say = func(step, text string) { say(Progress{Time: c.now(), Step: step, Text: p.secrets.Redact(text)}) }
+	s.run = func(ctx context.Context, step string, cmd Cmd) error { return c.run(ctx, s, m.Lock, p, step, cmd) }
+	return s, nil
+}
+
+// enterable checks that a user may pass through every folder above path, and
+// says what to do if not: the program's own error would name the program only.
+func enterable(path string, uid, gid int) error {
+	if !switches(uid) {
+		return nil
+	}
+	for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		bit := os.FileMode(0o001)
+		switch {
+		case ok && int(st.Uid) == uid:
+			bit = 0o100
+		case ok && int(st.Gid) == gid:
+			bit = 0o010
+		}
+		if info.Mode().Perm()&bit == 0 {
+			return fmt.Errorf("the user with id %d, who runs the tasks, can't pass through %s: chmod o+x it, or keep the state elsewhere", uid, dir)
+		}
+	}
+	return nil
+}
+
+// listed is how pip says which line of the scratch file asked for a package.
+var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)`)
+
+// run runs one program of a build. The exclusive lock goes with it: if this
+// process is killed, nobody builds the same environment until the program is
+// gone as well.
+func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step string, cmd Cmd) error {
+	clean := func(line string) string { return listed.ReplaceAllString(p.secrets.Redact(line), "") }
+	lines := talk.NewLines(clean, func(line string) { s.say(step, line) })
+	ctx, stop := talk.Watch(ctx, c.opts.Silent, lines.Last)
+	defer stop()
+	cmd.UID, cmd.GID, cmd.Files = s.uid, s.gid, []*os.File{lock}
+	cmd.Stdout, cmd.Stderr = lines, lines
+	start := c.now()
+	exit, err := c.opts.Exec.Run(ctx, cmd)
+	_ = lines.Close()
+	if err == nil && exit.Code == 0 {
+		s.say(step, fmt.Sprintf("done in %s", c.now().Sub(start).Round(time.Millisecond)))
+		return nil
+	}
+	return newBuildError(step, exit, err, lines.Tail(25), s.req.Python.Version)
+}
+
+// venv makes the bare virtual environment at its final path.
+func (s *site) venv(ctx context.Context) error {
+	args := []string{s.req.Python.Path, "-I", "-m", "venv", "--without-pip"}
+	if s.req.SystemSite {
+		args = append(args, "--system-site-packages")
+	}
+	return s.run(ctx, "venv", Cmd{
+		Args: append(args, s.path), Dir: s.work,
+		Env: []string{"PATH=" + defaultPath, "LANG=C.UTF-8", "HOME=" + filepath.Join(s.work, "home")},
+	})
+}

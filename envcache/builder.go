@@ -1,0 +1,43 @@
+package envcache
+
+import (
+	"context"
+	"os"
+
+	"agentctl/envcache/internal/secret"
+)
+
+// builder makes environments with one package manager; each has a file of its
+// own. It is asked for a plan on every request, hits included, so planning must
+// run no program and read no more than a few small files.
+type builder interface {
+	plan(ctx context.Context, req Request, say func(Progress)) (plan, error)
+}
+
+// plan is what a builder is going to do for one request.
+type plan struct {
+	// parts are what decides the content, beyond what all managers share.
+	parts []Part
+	// unpinned: the same plan may give other files next month.
+	unpinned bool
+	// reads are folders outside the environment that it needs at run time.
+	reads []string
+	// notes are told to the user when the environment is built.
+	notes []string
+	// secrets removes from what a person reads what the plan knows as secret.
+	secrets *secret.Redactor
+	// build fills the environment.
+	build func(ctx context.Context, s *site) error
+}
+
+// site is the place where one environment is built.
+type site struct {
+	path, work string // the environment; private scratch
+	root       *os.Root
+	req        Request
+	uid, gid   int
+	say        func(step, text string)
+	// run runs a program as the owner of the environment, passing its lines on
+	// and failing with a *BuildError.
+	run func(ctx context.Context, step string, c Cmd) error
+}

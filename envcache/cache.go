@@ -1,0 +1,203 @@
+package envcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"agentctl/envcache/internal/shelf"
+)
+
+// longestPython is the longest path of an environment's interpreter: longer
+// ones don't fit into the first line of scripts on older kernels.
+const longestPython = 120
+
+// Cache holds the environments of one state folder. Its methods may be called
+// from many goroutines, and on one state folder from many processes of one
+// machine, at once.
+type Cache struct {
+	state    string
+	opts     Options
+	shelf    *shelf.Shelf[record]
+	builders map[string]builder
+	now      func() time.Time
+}
+
+// record is what is known of an environment besides its files.
+type record struct {
+	Manager string   `json:"manager"`
+	Python  string   `json:"python"`
+	Parts   []Part   `json:"parts"`
+	Base    string   `json:"base"` // key of the parts without the age
+	Frozen  []string `json:"frozen"`
+	Reads   []string `json:"reads"`
+}
+
+// Open opens the cache in the state folder dir, and removes what dead builders
+// left. Tasks of other users need to pass through dir, so it gets the
+// permission to be entered, not to be listed.
+func Open(dir string, opts Options) (*Cache, error) {
+	state, err := openState(dir)
+	if err != nil {
+		return nil, err
+	}
+	opts = opts.filled()
+	s, err := shelf.Open[record](filepath.Join(state, "envs"), shelf.Options{Name: "env", Side: []string{manifestSuffix}, Log: opts.Log})
+	if err != nil {
+		return nil, err
+	}
+	c := &Cache{state: state, opts: opts, shelf: s, now: time.Now}
+	tools := &pipTools{dir: filepath.Join(state, "tools"), exec: opts.Exec, env: cleanEnv(opts.Getenv), now: time.Now}
+	c.builders = map[string]builder{ManagerPip: &pipBuilder{state: state, tools: tools, getenv: opts.Getenv}}
+	return c, nil
+}
+
+// openState makes the state folder, if need be, and gives its real path: that
+// path is baked into environments.
+func openState(dir string) (string, error) {
+	if !filepath.IsAbs(dir) || strings.ContainsAny(dir, "\n\r\x00:") {
+		return "", fmt.Errorf("cannot keep environments in %q: it must be an absolute path without colons and line breaks", dir)
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return "", fmt.Errorf("cannot keep environments: %w", err)
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot keep environments: %w", err)
+	}
+	if n := len(real) + len("/envs//bin/python") + 32; n > longestPython {
+		return "", fmt.Errorf("cannot keep environments in %s: the path is %d bytes too long", real, n-longestPython)
+	}
+	info, err := os.Stat(real)
+	if err == nil && os.Geteuid() == 0 && info.Mode().Perm()&0o011 != 0o011 {
+		err = os.Chmod(real, info.Mode().Perm()|0o011)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot keep environments: %w", err)
+	}
+	return real, nil
+}
+
+// Acquire leases the environment for req, building it if need be. progress may
+// be nil; it is called from the calling goroutine and from one that ends before
+// Acquire does. A hit starts no program and looks at no file of the environment.
+func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress)) (*Lease, error) {
+	start := c.now()
+	say := progress
+	if say == nil {
+		say = func(Progress) {}
+	}
+	if req.Manager == "" {
+		req.Manager = ManagerPip
+	}
+	b, ok := c.builders[req.Manager]
+	if !ok {
+		return nil, fmt.Errorf("cannot build environments with %q", shorten(req.Manager))
+	}
+	if req.Python.Path == "" || req.Python.Version == "" {
+		return nil, errors.New("cannot build an environment: no interpreter is given")
+	}
+	p, err := b.plan(ctx, req, say)
+	if err != nil {
+		return nil, fmt.Errorf("cannot build an environment: %w", err)
+	}
+	p.parts = append(commonParts(req, c.shelf.Dir()), p.parts...)
+	for {
+		l, err := c.lease(ctx, req, p, start, say)
+		if !errors.Is(err, shelf.ErrDirty) {
+			return l, err
+		}
+	}
+}
+
+// lease leases the environment of a plan in its present generation.
+func (c *Cache) lease(ctx context.Context, req Request, p plan, start time.Time, say func(Progress)) (*Lease, error) {
+	base := keyOf(p.parts)
+	gen, aged, err := c.generation(ctx, base, p.unpinned)
+	if err != nil {
+		return nil, err
+	}
+	parts := p.parts
+	if gen != "" {
+		parts = append(slices.Clone(parts), Part{Name: agePart, Value: gen})
+	}
+	key := keyOf(parts)
+	held, err := c.shelf.Peek(key)
+	why := ""
+	if err != nil {
+		why = c.explainMiss(parts, aged)
+		say(Progress{Time: c.now(), Step: "environment", Text: "building: " + why})
+		for _, n := range p.notes {
+			say(Progress{Time: c.now(), Step: "environment", Text: n})
+		}
+		held, err = c.build(ctx, key, base, parts, req, p, say)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if held.Hit {
+		why = fmt.Sprintf("the same parts as the environment built %s", held.Created.Local().Format("2006-01-02 15:04:05"))
+	}
+	l := &Lease{
+		Path: held.Path, Python: filepath.Join(held.Path, "bin", "python"), Reads: held.Entry.Reads,
+		Hit: held.Hit, Why: why, Key: key, Frozen: held.Entry.Frozen, Bytes: held.Bytes, Took: c.now().Sub(start), held: held,
+	}
+	return l, nil
+}
+
+// Lease keeps an environment from being collected, until Close and the end of
+// every process that was given its File.
+type Lease struct {
+	Path   string   // the environment
+	Python string   // its bin/python
+	Reads  []string // host folders outside Path that a task needs to see
+	Hit    bool     // nothing had to be built
+	Why    string   // reason of the hit or miss
+	Key    string
+	Frozen []string // packages as installed, in the words of pip freeze
+	Took   time.Duration
+	Bytes  int64
+	held   *shelf.Lease[record]
+}
+
+// File holds the lease. A child that inherits it holds the lease as well.
+func (l *Lease) File() *os.File { return l.held.File() }
+
+// Close gives this process's hold on the lease back.
+func (l *Lease) Close() error { return l.held.Close() }
+
+// Entry is one environment of the cache.
+type Entry struct {
+	Key     string    `json:"key"`
+	Path    string    `json:"path"`
+	Manager string    `json:"manager"`
+	Python  string    `json:"python"` // its version
+	Created time.Time `json:"created"`
+	Used    time.Time `json:"used"` // last lease, to within some minutes
+	Bytes   int64     `json:"bytes"`
+	Frozen  []string  `json:"frozen"`
+	Parts   []Part    `json:"parts"`
+	InUse   bool      `json:"inUse"`
+	Dirty   bool      `json:"dirty"` // found changed; removed as soon as it is free
+}
+
+// Entries lists the environments, last used first.
+func (c *Cache) Entries() ([]Entry, error) {
+	all, err := c.shelf.Entries()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Entry, len(all))
+	for i, e := range all {
+		out[i] = Entry{
+			e.Key, e.Path, e.Entry.Manager, e.Entry.Python, e.Created, e.Used, e.Bytes,
+			e.Entry.Frozen, e.Entry.Parts, e.InUse, e.Dirty,
+		}
+	}
+	return out, nil
+}

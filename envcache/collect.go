@@ -1,0 +1,98 @@
+package envcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"agentctl/envcache/internal/shelf"
+	"agentctl/internal/fsx"
+)
+
+// Limits of what is kept; zero values don't limit.
+type Limits struct {
+	MaxEntries int
+	MaxBytes   int64
+	MinFree    int64         // bytes that must stay free on the disk
+	MaxAge     time.Duration // since the last use
+}
+
+// Collected tells what a collection did.
+type Collected struct {
+	Removed []string // keys
+	Freed   int64    // bytes
+	Kept    int
+}
+
+// Collect removes what is over the limits: the least recently used first, one
+// at a time, never what is leased.
+func (c *Cache) Collect(ctx context.Context, lim Limits) (Collected, error) {
+	done, err := c.shelf.Collect(ctx, shelf.Limits(lim), c.now())
+	if err != nil {
+		return Collected(done), fmt.Errorf("cannot collect environments: %w", err)
+	}
+	entries, err := c.shelf.Entries()
+	if err != nil {
+		return Collected(done), err
+	}
+	needed := map[string]bool{}
+	for _, e := range entries {
+		needed[e.Entry.Base] = true
+	}
+	c.forgetAges(needed)
+	return Collected(done), nil
+}
+
+// Discard throws an environment away. From now on no task gets it, and the next
+// request for it builds a new one at another path; the files go at once if
+// nobody leases it, else with a later Collect.
+func (c *Cache) Discard(ctx context.Context, key string) error {
+	entries, err := c.shelf.Entries()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Key != key {
+			continue
+		}
+		gen := ""
+		for _, p := range e.Entry.Parts {
+			if p.Name == agePart {
+				gen = p.Value
+			}
+		}
+		if _, err := c.renew(ctx, e.Entry.Base, gen); err != nil {
+			return fmt.Errorf("cannot discard an environment: %w", err)
+		}
+	}
+	if err := c.shelf.MarkDirty(key); err != nil {
+		return fmt.Errorf("cannot discard an environment: %w", err)
+	}
+	if err := c.shelf.Remove(key); err != nil && !errors.Is(err, fsx.ErrLocked) {
+		return fmt.Errorf("cannot discard an environment: %w", err)
+	}
+	return nil
+}
+
+// Verify compares a leased environment with what was built. A *Changed error
+// names what differs; the lease then is to be closed and its key discarded.
+func (c *Cache) Verify(ctx context.Context, l *Lease) error { return c.verify(ctx, l, false) }
+
+// VerifyFully is Verify that reads every file, whatever its times say.
+func (c *Cache) VerifyFully(ctx context.Context, l *Lease) error { return c.verify(ctx, l, true) }
+
+func (c *Cache) verify(ctx context.Context, l *Lease, full bool) error {
+	f, err := os.Open(filepath.Join(c.shelf.Dir(), l.Key+manifestSuffix))
+	if err != nil {
+		return fmt.Errorf("cannot verify an environment: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	m, err := readManifest(f)
+	if err != nil {
+		return fmt.Errorf("cannot verify an environment: %w", err)
+	}
+	return m.compare(ctx, l.Path, full)
+}

@@ -1,0 +1,172 @@
+package envcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// termGrace is the time between SIGTERM and SIGKILL for a program whose context
+// ended: enough for git to remove its lock files.
+const termGrace = 3 * time.Second
+
+// HostExec runs programs on the host, each in a process group of its own. When
+// the context ends, or the program does, the rest of the group is killed. The
+// program dies with this process.
+type HostExec struct{}
+
+// Run runs c to its end.
+func (HostExec) Run(ctx context.Context, c Cmd) (Exit, error) {
+	if err := context.Cause(ctx); err != nil {
+		return Exit{}, err
+	}
+	type result struct {
+		exit Exit
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		// The kernel sends the parent death signal when the thread that started
+		// the program ends, so that thread must live as long as the program.
+		goruntime.LockOSThread()
+		defer goruntime.UnlockOSThread()
+		exit, err := run(ctx, c)
+		done <- result{exit, err}
+	}()
+	r := <-done
+	return r.exit, r.err
+}
+
+func run(ctx context.Context, c Cmd) (Exit, error) {
+	path, err := lookPath(c)
+	if err != nil {
+		return Exit{}, err
+	}
+	cmd := &exec.Cmd{
+		Path: path, Args: c.Args, Env: append([]string{}, c.Env...), Dir: c.Dir,
+		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: c.Files,
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: credential(c.UID, c.GID)},
+		// A program that left the group may keep a pipe open for ever.
+		WaitDelay: termGrace,
+	}
+	if err := cmd.Start(); err != nil {
+		return Exit{}, fmt.Errorf("cannot run %s: %w", c.Args[0], err)
+	}
+	group := &group{id: cmd.Process.Pid}
+	if c.Nice {
+		group.lower()
+	}
+	stop := context.AfterFunc(ctx, group.end)
+	group.sweep()
+	err = cmd.Wait()
+	ended := !stop()
+	if cause := context.Cause(ctx); ended && cause != nil {
+		return exitOf(cmd), fmt.Errorf("%s was stopped: %w", filepath.Base(c.Args[0]), cause)
+	}
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) && !errors.Is(err, exec.ErrWaitDelay) {
+		return exitOf(cmd), fmt.Errorf("cannot run %s: %w", c.Args[0], err)
+	}
+	return exitOf(cmd), nil
+}
+
+func exitOf(cmd *exec.Cmd) Exit {
+	st, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if ok && st.Signaled() {
+		return Exit{Code: -1, Signal: st.Signal().String()}
+	}
+	return Exit{Code: cmd.ProcessState.ExitCode()}
+}
+
+// credential is nil where nothing is to be changed: setting even the own ids
+// needs a privilege.
+func credential(uid, gid int) *syscall.Credential {
+	if os.Geteuid() != 0 || uid <= 0 {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(max(gid, 0))} //nolint:gosec // ids fit
+}
+
+// lookPath finds the program in the PATH that it will have itself.
+func lookPath(c Cmd) (string, error) {
+	if len(c.Args) == 0 {
+		return "", errors.New("cannot run an empty command")
+	}
+	name := c.Args[0]
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, kv := range c.Env {
+		path, ok := strings.CutPrefix(kv, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(path) {
+			full := filepath.Join(dir, name)
+			if info, err := os.Stat(full); err == nil && filepath.IsAbs(full) && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				return full, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("cannot run %s: %w", name, &fs.PathError{Op: "look up", Path: name, Err: exec.ErrNotFound})
+}
+
+// group is a process group that may be killed as long as its leader is not
+// reaped; afterwards its id may be another's.
+type group struct {
+	id     int
+	mu     sync.Mutex
+	reaped bool
+	timer  *time.Timer
+}
+
+func (g *group) lower() {
+	const whoGroup, classIdle = 2, 3 << 13 // of ioprio_set(2)
+	_ = unix.Setpriority(unix.PRIO_PGRP, g.id, 15)
+	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, whoGroup, uintptr(g.id), classIdle)
+}
+
+func (g *group) signal(sig syscall.Signal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.reaped {
+		_ = syscall.Kill(-g.id, sig)
+	}
+}
+
+// end asks the group to go and kills it after the grace.
+func (g *group) end() {
+	g.signal(syscall.SIGTERM)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.timer = time.AfterFunc(termGrace, func() { g.signal(syscall.SIGKILL) })
+}
+
+// sweep waits for the leader to end, without reaping it, and kills what is left
+// of its group.
+func (g *group) sweep() {
+	for {
+		err := unix.Waitid(unix.P_PID, g.id, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	g.signal(syscall.SIGKILL)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reaped = true
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+}

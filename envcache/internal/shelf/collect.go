@@ -1,0 +1,185 @@
+package shelf
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"agentctl/internal/fsx"
+)
+
+// Entry describes one entry of a shelf.
+type Entry[R any] struct {
+	Key     string
+	Path    string
+	Created time.Time
+	Used    time.Time
+	Bytes   int64
+	InUse   bool // leased, at the moment of looking
+	Dirty   bool // not leased any more, removed once it is free
+	Entry   R
+}
+
+// Limits of what is kept; zero values don't limit.
+type Limits struct {
+	MaxEntries        int
+	MaxBytes, MinFree int64
+	MaxAge            time.Duration
+}
+
+// Collected tells what a collection did.
+type Collected struct {
+	Removed []string
+	Freed   int64
+	Kept    int
+}
+
+// Entries lists the whole and the dirty entries, the last used first.
+func (s *Shelf[R]) Entries() ([]Entry[R], error) {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list %s: %w", s.dir, err)
+	}
+	var all []Entry[R]
+	for _, f := range files {
+		key, isRecord := strings.CutSuffix(f.Name(), recordSuffix)
+		if !isRecord || !keyShape.MatchString(key) || exists(s.at(key, partialSuffix)) {
+			continue
+		}
+		var rec record[R]
+		if fsx.ReadJSON(s.at(key, recordSuffix), &rec) != nil || rec.Version != version {
+			continue // it vanished, or the sweep will take it
+		}
+		all = append(all, Entry[R]{
+			Key: key, Path: s.Path(key), Created: rec.Created, Used: s.used(key, rec.Created),
+			Bytes: rec.Bytes, InUse: s.inUse(key), Dirty: exists(s.at(key, dirtySuffix)), Entry: rec.Entry,
+		})
+	}
+	slices.SortFunc(all, func(a, b Entry[R]) int {
+		return cmp.Or(b.Used.Compare(a.Used), strings.Compare(a.Key, b.Key))
+	})
+	return all, nil
+}
+
+func (s *Shelf[R]) used(key string, created time.Time) time.Time {
+	if info, err := os.Stat(s.at(key, lockSuffix)); err == nil {
+		return info.ModTime()
+	}
+	return created
+}
+
+// inUse asks the lock without changing who could take it for longer than a moment.
+func (s *Shelf[R]) inUse(key string) bool {
+	l, err := s.lock(key, fsx.TryLock)
+	if err != nil {
+		return true
+	}
+	_ = l.Close()
+	return false
+}
+
+// MarkDirty keeps the entry from being leased again; Collect removes it once
+// its last lease is gone.
+func (s *Shelf[R]) MarkDirty(key string) error {
+	if !keyShape.MatchString(key) {
+		return fmt.Errorf("%q is no key", key)
+	}
+	if !exists(s.Path(key)) {
+		return nil
+	}
+	return fsx.WriteFile(s.at(key, dirtySuffix), nil, 0o600)
+}
+
+// Remove removes the entry if nobody leases it, else it fails with
+// fsx.ErrLocked.
+func (s *Shelf[R]) Remove(key string) error {
+	if !keyShape.MatchString(key) {
+		return fmt.Errorf("%q is no key", key)
+	}
+	l, err := s.lock(key, fsx.TryLock)
+	if err != nil {
+		return err
+	}
+	defer s.release(key, l)
+	return s.clear(key)
+}
+
+// Collect removes dirty entries, then whole ones beyond the limits: the least
+// recently used first, one at a time, never one that is leased.
+func (s *Shelf[R]) Collect(ctx context.Context, lim Limits, now time.Time) (Collected, error) {
+	l, err := fsx.WaitLock(ctx, s.at("", ".collect"))
+	if err != nil {
+		return Collected{}, err
+	}
+	defer func() { _ = l.Close() }()
+	all, err := s.Entries()
+	if err != nil {
+		return Collected{}, err
+	}
+	c := collection[R]{shelf: s, limits: lim, now: now, left: len(all)}
+	for _, e := range all {
+		c.bytes += e.Bytes
+	}
+	slices.Reverse(all)
+	err = c.run(ctx, all)
+	c.result.Kept = c.left
+	return c.result, err
+}
+
+type collection[R any] struct {
+	shelf  *Shelf[R]
+	limits Limits
+	now    time.Time
+	left   int
+	bytes  int64
+	result Collected
+}
+
+func (c *collection[R]) run(ctx context.Context, oldestFirst []Entry[R]) error {
+	var failed error
+	for _, e := range oldestFirst {
+		if err := context.Cause(ctx); err != nil {
+			return errors.Join(failed, err)
+		}
+		if e.InUse || !e.Dirty && !c.over(e) {
+			continue
+		}
+		switch err := c.shelf.Remove(e.Key); {
+		case errors.Is(err, fsx.ErrLocked): // leased in between
+		case err != nil:
+			failed = errors.Join(failed, err)
+		default:
+			c.left--
+			c.bytes -= e.Bytes
+			c.result.Removed = append(c.result.Removed, e.Key)
+			c.result.Freed += e.Bytes
+		}
+	}
+	return failed
+}
+
+// over tells whether e, the oldest that is left, has to go.
+func (c *collection[R]) over(e Entry[R]) bool {
+	lim := c.limits
+	return lim.MaxEntries > 0 && c.left > lim.MaxEntries ||
+		lim.MaxBytes > 0 && c.bytes > lim.MaxBytes ||
+		lim.MaxAge > 0 && c.now.Sub(e.Used) > lim.MaxAge ||
+		lim.MinFree > 0 && Free(c.shelf.dir) < lim.MinFree
+}
+
+// Free is the number of bytes that the file system of dir has for this user;
+// a huge number if it can't be told.
+func Free(dir string) int64 {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 1 << 62
+	}
+	return int64(st.Bavail) * st.Bsize //nolint:gosec // sizes of disks fit
+}

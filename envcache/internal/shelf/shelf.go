@@ -1,0 +1,163 @@
+package shelf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"agentctl/envcache/internal/tree"
+	"agentctl/internal/crash"
+	"agentctl/internal/fsx"
+)
+
+const (
+	recordSuffix  = ".json"
+	partialSuffix = ".partial"
+	dirtySuffix   = ".dirty"
+	lockSuffix    = ".lock"
+	workPrefix    = ".work-"
+	trashPrefix   = ".trash-"
+	version       = 1
+)
+
+var keyShape = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// Shelf is a folder of entries whose records are of the type R. Its methods may
+// be called from many goroutines and processes at once.
+type Shelf[R any] struct {
+	name string
+	dir  string
+	side []string
+	log  *slog.Logger
+}
+
+// Options of a Shelf.
+type Options struct {
+	// Name stands in front of the crash points.
+	Name string
+	// Side are further suffixes of files that belong to an entry and go with it.
+	Side []string
+	Log  *slog.Logger
+}
+
+// Open opens the shelf in dir, which it creates, and removes what dead
+// processes left there.
+func Open[R any](dir string, opts Options) (*Shelf[R], error) {
+	// Entries are reached by users that are not the agent; they can't list the folder.
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", dir, err)
+	}
+	log := opts.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Shelf[R]{opts.Name, dir, opts.Side, log}
+	return s, s.Sweep()
+}
+
+// Dir is the folder of the shelf.
+func (s *Shelf[R]) Dir() string { return s.dir }
+
+// Path is the folder of an entry.
+func (s *Shelf[R]) Path(key string) string { return filepath.Join(s.dir, key) }
+
+// record is what stands in KEY.json.
+type record[R any] struct {
+	Version int       `json:"version"`
+	Created time.Time `json:"created"`
+	Bytes   int64     `json:"bytes"`
+	Entry   R         `json:"entry"`
+}
+
+func (s *Shelf[R]) point(step string) { crash.Point(s.name + "." + step) }
+
+func (s *Shelf[R]) at(key, suffix string) string { return filepath.Join(s.dir, key+suffix) }
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// whole reads the record of an entry, and fails if the entry is not there to be
+// leased. It looks at markers and the top folder only, never at files inside.
+func (s *Shelf[R]) whole(key string) (record[R], error) {
+	var rec record[R]
+	info, err := os.Lstat(s.Path(key))
+	if err != nil {
+		return rec, err
+	}
+	if !info.IsDir() || exists(s.at(key, partialSuffix)) || exists(s.at(key, dirtySuffix)) {
+		return rec, fs.ErrNotExist
+	}
+	if err := fsx.ReadJSON(s.at(key, recordSuffix), &rec); err != nil {
+		return rec, err
+	}
+	if rec.Version != version {
+		return rec, fmt.Errorf("record version %d is not %d: %w", rec.Version, version, fs.ErrNotExist)
+	}
+	return rec, nil
+}
+
+// remove removes the entry; the caller holds its lock exclusively. The marker
+// goes first, so that a crash leaves nothing that looks whole, and the bytes go
+// last, so that the key is free at once.
+func (s *Shelf[R]) remove(key string) error {
+	if !exists(s.at(key, partialSuffix)) {
+		if err := s.mark(key, "remove"); err != nil {
+			return err
+		}
+	}
+	s.point("remove.marked")
+	trash, err := s.discard(key)
+	if err != nil {
+		return err
+	}
+	s.point("remove.moved")
+	for _, suffix := range append([]string{recordSuffix, dirtySuffix}, s.side...) {
+		if err := drop(s.at(key, suffix)); err != nil {
+			return err
+		}
+	}
+	s.point("remove.forgotten")
+	if err := drop(s.at(key, partialSuffix)); err != nil {
+		return err
+	}
+	if trash != "" {
+		if err := tree.Remove(trash); err != nil {
+			return fmt.Errorf("cannot remove %s: %w", trash, err)
+		}
+	}
+	return nil
+}
+
+func (s *Shelf[R]) mark(key, what string) error {
+	return fsx.WriteFile(s.at(key, partialSuffix), []byte(what+"\n"), 0o600)
+}
+
+// discard moves the folder of an entry out of the way; "" if there is none.
+func (s *Shelf[R]) discard(key string) (string, error) {
+	trash, err := os.MkdirTemp(s.dir, trashPrefix+key+"-")
+	if err != nil {
+		return "", err
+	}
+	err = os.Rename(s.Path(key), filepath.Join(trash, "entry"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", os.Remove(trash)
+	}
+	return trash, err
+}
+
+func drop(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package shelf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"agentctl/internal/fsx"
+)
+
+// escape makes a path safe as the fixed part of a glob pattern.
+func escape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// Sweep finishes or undoes what dead processes left: half-made entries, half
+// removals, scratch, trash. What a living process works on is left alone,
+// since its lock is held.
+func (s *Shelf[R]) Sweep() error {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("cannot sweep %s: %w", s.dir, err)
+	}
+	keys := map[string]bool{}
+	for _, f := range files {
+		name := f.Name()
+		if strings.HasPrefix(name, ".") && strings.Contains(name, ".tmp-") {
+			err = errors.Join(err, s.staleTemp(name))
+			continue
+		}
+		name = strings.TrimPrefix(strings.TrimPrefix(name, workPrefix), trashPrefix)
+		if len(name) >= 32 && keyShape.MatchString(name[:32]) {
+			keys[name[:32]] = true
+		}
+	}
+	for key := range keys {
+		err = errors.Join(err, s.repair(key))
+	}
+	return err
+}
+
+// repair clears one key, if nobody is at work on it, and removes a lock file
+// that is alone.
+func (s *Shelf[R]) repair(key string) error {
+	if _, err := s.whole(key); err == nil {
+		return nil
+	}
+	l, err := s.lock(key, fsx.TryLock)
+	if errors.Is(err, fsx.ErrLocked) {
+		return nil // a living builder, or an entry that is dirty and still in use
+	}
+	if err != nil {
+		return err
+	}
+	defer s.release(key, l)
+	if _, err := s.whole(key); err == nil {
+		return nil
+	}
+	if exists(s.at(key, partialSuffix)) {
+		s.log.Info("removing what a dead process left", "path", s.Path(key))
+	}
+	return s.clear(key)
+}
+
+// staleTemp removes the temporary file of an atomic write. A living writer needs
+// it for milliseconds only, and its name tells the key whose lock he holds.
+func (s *Shelf[R]) staleTemp(name string) error {
+	key, _, _ := strings.Cut(strings.TrimPrefix(name, "."), ".")
+	if !keyShape.MatchString(key) {
+		return nil
+	}
+	l, err := s.lock(key, fsx.TryLock)
+	if err != nil {
+		return nil //nolint:nilerr // in use: its owner removes it
+	}
+	defer s.release(key, l)
+	return drop(s.at(name, ""))
+}

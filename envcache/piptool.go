@@ -1,0 +1,321 @@
+package envcache
+
+import (
+	"archive/zip"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"agentctl/envcache/internal/secret"
+	"agentctl/envcache/internal/tree"
+	"agentctl/internal/crash"
+	"agentctl/internal/fsx"
+)
+
+// The private pip: one release for all environments of all interpreters that it
+// supports, known by its digest wherever it comes from.
+const (
+	pipVersion = "25.3"
+	pipWheel   = "pip-25.3-py3-none-any.whl"
+	pipSHA256  = "9655943313a94722b7774661c21049070f6bbb0a1516bf02f7c8d5d9201514cd"
+)
+
+// pipOldest is the oldest Python that the private pip runs on.
+var pipOldest = [3]int{3, 9, 0}
+
+// pipTool is an unpacked pip.
+type pipTool struct {
+	dir     string // holds the package "pip"
+	version string
+	note    string // why it is not the pinned one
+}
+
+// program is what an interpreter is given to run this very pip.
+func (t pipTool) program() string { return filepath.Join(t.dir, "pip") }
+
+// identity stands in keys: a release, or a copy of what an interpreter carries.
+func (t pipTool) identity() string { return filepath.Base(t.dir) }
+
+// pipTools keeps the unpacked pips of a state folder.
+type pipTools struct {
+	dir  string // STATE/tools
+	exec Exec
+	env  []string
+	now  func() time.Time
+
+	mu      sync.Mutex
+	failed  error // of the last fetch
+	retryAt time.Time
+}
+
+// fetchPause is how long a fetch that failed is not tried again: each try may
+// last until a time-out, and a task waits for it.
+const fetchPause = 10 * time.Minute
+
+// pipSource says where the pinned pip may be had.
+type pipSource struct {
+	settings pipSettings
+	logins   []secret.Machine
+}
+
+// get gives the pip for an interpreter: the pinned one, fetched at most once,
+// or else the one that the interpreter carries.
+func (t *pipTools) get(ctx context.Context, py Interpreter, src pipSource, say func(Progress)) (pipTool, error) {
+	tool := pipTool{dir: filepath.Join(t.dir, "pip-"+pipVersion), version: pipVersion}
+	n := py.Numbers()
+	why := fmt.Errorf("pip %s needs Python %d.%d", pipVersion, pipOldest[0], pipOldest[1])
+	if n[0] == pipOldest[0] && n[1] >= pipOldest[1] {
+		if isDir(tool.dir) {
+			return tool, nil
+		}
+		if why = t.fetch(ctx, tool.dir, py, src, say); why == nil {
+			return tool, nil
+		}
+		if ctx.Err() != nil {
+			return pipTool{}, context.Cause(ctx)
+		}
+	}
+	tool, err := t.carried(ctx, py)
+	if err != nil {
+		return pipTool{}, fmt.Errorf("there is no pip to build with: %w; and %w", why, err)
+	}
+	tool.note = fmt.Sprintf("pip %s of this Python is used: %v", tool.version, why)
+	return tool, nil
+}
+
+// fetch brings the pinned pip to dir.
+func (t *pipTools) fetch(ctx context.Context, dir string, py Interpreter, src pipSource, say func(Progress)) error {
+	t.mu.Lock()
+	failed, retryAt := t.failed, t.retryAt
+	t.mu.Unlock()
+	if failed != nil && t.now().Before(retryAt) {
+		return failed
+	}
+	start := t.now()
+	err := t.once(ctx, dir, func(tmp string) error {
+		data, err := download(ctx, py, src)
+		if err != nil {
+			return err
+		}
+		return unzip(data, tmp)
+	})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed, t.retryAt = err, t.now().Add(fetchPause)
+	if err == nil {
+		say(Progress{Time: t.now(), Step: "pip", Text: "fetched pip " + pipVersion, Took: t.now().Sub(start)})
+	}
+	return err
+}
+
+func download(ctx context.Context, py Interpreter, src pipSource) ([]byte, error) {
+	bases := append([]string{cmp.Or(src.settings.index, defaultIndex(py))}, src.settings.extra...)
+	if bases[0] == "" {
+		bases = bases[1:]
+	}
+	if len(bases) == 0 {
+		return nil, fmt.Errorf("pip %s can't be fetched: no index is known; write packageManager.indexUrl", pipVersion)
+	}
+	var failed error
+	for _, base := range bases {
+		x, err := newIndex(src.settings, src.logins, secret.Host(base))
+		if err != nil {
+			return nil, err
+		}
+		data, err := x.fetch(ctx, base, "pip", pipWheel, pipSHA256)
+		if err == nil {
+			return data, nil
+		}
+		failed = cmp.Or(failed, err)
+	}
+	return nil, failed
+}
+
+// once makes the folder dir by fill, if no other process or goroutine did. A
+// folder of that name is whole: it appears by a rename.
+func (t *pipTools) once(ctx context.Context, dir string, fill func(tmp string) error) error {
+	// Tasks import the tool, as users that are not the agent.
+	if err := os.MkdirAll(t.dir, 0o755); err != nil {
+		return err
+	}
+	l, err := fsx.WaitLock(ctx, filepath.Join(t.dir, ".lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	if isDir(dir) {
+		return nil
+	}
+	tmp := filepath.Join(t.dir, ".new")
+	if err := tree.Remove(tmp); err != nil { // of a dead process: we hold the lock
+		return err
+	}
+	defer func() { _ = tree.Remove(tmp) }()
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		return err
+	}
+	if err := fill(tmp); err != nil {
+		return err
+	}
+	if err := tree.Publish(tmp, -1, -1); err != nil {
+		return err
+	}
+	crash.Point("tool.filled")
+	if err := syncTree(tmp); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		return err
+	}
+	crash.Point("tool.published")
+	return fsx.SyncDir(t.dir)
+}
+
+func syncTree(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
+}
+
+// unzip unpacks a wheel.
+func unzip(data []byte, dir string) error {
+	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return err
+	}
+	left := int64(8 * mostWheel)
+	for _, f := range r.File {
+		if f.Mode().IsDir() {
+			continue
+		}
+		path, err := fsx.SafeJoin(dir, f.Name)
+		if err != nil {
+			return err
+		}
+		if f.UncompressedSize64 > mostWheel || !f.Mode().IsRegular() {
+			return fmt.Errorf("%s is no file of a plain wheel", f.Name)
+		}
+		if left -= int64(f.UncompressedSize64); left < 0 { //nolint:gosec // small, see above
+			return errors.New("the wheel is too large")
+		}
+		if err := unzipFile(f, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unzipFile(f *zip.File, path string) error {
+	from, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	data, err := io.ReadAll(io.LimitReader(from, mostWheel))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o644)
+}
+
+var wheelVersion = regexp.MustCompile(`^pip-([0-9][0-9A-Za-z.]*)-`)
+
+// carried unpacks the pip that the interpreter brings: the wheel of ensurepip,
+// or a copy of its own package.
+func (t *pipTools) carried(ctx context.Context, py Interpreter) (pipTool, error) {
+	if m := wheelVersion.FindStringSubmatch(filepath.Base(py.PipWheel)); m != nil && trusted(py.PipWheel) {
+		data, err := os.ReadFile(py.PipWheel)
+		if err != nil {
+			return pipTool{}, err
+		}
+		dir := filepath.Join(t.dir, fmt.Sprintf("pip-%s-%x", m[1], sha256.Sum256(data))[:len("pip--")+len(m[1])+12])
+		return pipTool{dir: dir, version: m[1]}, t.once(ctx, dir, func(tmp string) error { return unzip(data, tmp) })
+	}
+	init := filepath.Join(py.PipFolder, "pip", "__init__.py")
+	if py.PipFolder == "" || !trusted(init) {
+		return pipTool{}, fmt.Errorf("%s carries none (on Debian: apt-get install python3-venv)", py.Path)
+	}
+	data, err := os.ReadFile(init)
+	if err != nil {
+		return pipTool{}, err
+	}
+	m := regexp.MustCompile(`(?m)^__version__ = "([0-9][0-9A-Za-z.]*)"`).FindSubmatch(data)
+	if m == nil {
+		return pipTool{}, fmt.Errorf("%s tells no version", init)
+	}
+	dir := filepath.Join(t.dir, fmt.Sprintf("pip-%s-%x", m[1], sha256.Sum256([]byte(init)))[:len("pip--")+len(m[1])+12])
+	return pipTool{dir: dir, version: string(m[1])}, t.once(ctx, dir, func(tmp string) error {
+		return tree.Copy(ctx, filepath.Dir(init), filepath.Join(tmp, "pip"), -1, -1, nil)
+	})
+}
+
+var indexInPip = regexp.MustCompile(`(?m)^PyPI = PackageIndex\(\s*"(https://[^"]+)"`)
+
+// defaultIndex is the index that pip uses when it is told none, as the
+// interpreter's own pip knows it; "" if that can't be read.
+func defaultIndex(py Interpreter) string {
+	const file = "pip/_internal/models/index.py"
+	text := ""
+	if r, err := zip.OpenReader(py.PipWheel); err == nil {
+		defer func() { _ = r.Close() }()
+		if f, err := r.Open(file); err == nil {
+			data, _ := io.ReadAll(io.LimitReader(f, mostPage))
+			text = string(data)
+		}
+	} else if data, err := os.ReadFile(filepath.Join(py.PipFolder, file)); err == nil {
+		text = string(data)
+	}
+	m := indexInPip.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	return strings.TrimRight(m[1], "/") + "/simple"
+}
+
+// compile makes the tool's bytecode for one interpreter, once. Without it each
+// run of pip, here and in tasks, would compile what it imports anew: users that
+// are not the agent can't write there.
+func (t *pipTools) compile(ctx context.Context, tool pipTool, py Interpreter) error {
+	n := py.Numbers()
+	done := filepath.Join(tool.dir, fmt.Sprintf(".compiled-%s-%d.%d", filepath.Base(py.Implementation), n[0], n[1]))
+	if _, err := os.Stat(done); err == nil || !trusted(py.Path) {
+		return nil
+	}
+	l, err := fsx.WaitLock(ctx, filepath.Join(t.dir, ".lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	if _, err := os.Stat(done); err == nil {
+		return nil
+	}
+	_, err = t.exec.Run(ctx, Cmd{
+		Args: []string{py.Path, "-I", "-m", "compileall", "-q", "-j", "0", tool.dir},
+		Env:  append(t.env[:len(t.env):len(t.env)], "HOME=/"), Dir: "/", UID: SameUser, GID: SameUser,
+	})
+	if err != nil {
+		return err
+	}
+	if err := tree.Publish(tool.dir, -1, -1); err != nil {
+		return err
+	}
+	// Some files of a pip never compile on some Pythons; that is no failure.
+	return fsx.WriteFile(done, nil, 0o644)
+}

@@ -1,0 +1,272 @@
+package envcache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"agentctl/envcache/internal/secret"
+	"agentctl/internal/fsx"
+)
+
+const (
+	mostText     = 4 << 20 // bytes of requirements, all files together
+	mostIncludes = 100     // -r and -c lines, at any depth
+)
+
+// reqList is a requirements list after its -r and -c files were read, without
+// credentials.
+type reqList struct {
+	lines       []string // what pip gets, in the order given
+	constraints []string
+	canon       []string // what the key gets: one spelling, sorted
+	options     []string // options for the whole list, in order
+	constrCanon []string
+	unpinned    bool
+	local       bool // something is installed from BaseDir
+	editable    bool // and stays there
+	logins      []urlLogin
+	notes       []string
+}
+
+// urlLogin is a credential that stood in a URL; vcs tells who needs it.
+type urlLogin struct {
+	url string // without it
+	vcs bool
+	secret.Login
+}
+
+// resolver reads a requirements list and the files that it names.
+type resolver struct {
+	base     string // BaseDir, or ""
+	private  string // folder nothing may be installed from: the agent's state
+	root     *os.Root
+	list     reqList
+	size     int
+	includes int
+}
+
+// resolveRequirements reads requirements and constraints. Files are read below
+// base only. private is a folder whose content no line may name.
+func resolveRequirements(requirements, constraints []string, base, private string) (reqList, error) {
+	r := &resolver{base: base, private: private}
+	if base != "" {
+		root, err := os.OpenRoot(base)
+		if err != nil {
+			return reqList{}, fmt.Errorf("cannot read requirements: %w", err)
+		}
+		defer func() { _ = root.Close() }()
+		r.root = root
+	}
+	if err := r.text(strings.Join(requirements, "\n"), ".", false); err != nil {
+		return reqList{}, fmt.Errorf("cannot read requirements: %w", err)
+	}
+	if err := r.text(strings.Join(constraints, "\n"), ".", true); err != nil {
+		return reqList{}, fmt.Errorf("cannot read constraints: %w", err)
+	}
+	slices.Sort(r.list.canon)
+	r.list.canon = slices.Compact(r.list.canon)
+	slices.Sort(r.list.constrCanon)
+	r.list.constrCanon = slices.Compact(r.list.constrCanon)
+	return r.list, nil
+}
+
+// text takes one text; dir is the folder that its -r lines start from.
+func (r *resolver) text(text, dir string, constraint bool) error {
+	if r.size += len(text); r.size > mostText {
+		return fmt.Errorf("the list is longer than %d MiB", mostText>>20)
+	}
+	if strings.ContainsRune(text, 0) {
+		return errors.New("the list holds a NUL byte")
+	}
+	for _, line := range logicalLines(text) {
+		line = r.strip(line)
+		if err := r.line(line, parseLine(line), dir, constraint); err != nil {
+			return fmt.Errorf("%q: %w", shorten(line), err)
+		}
+	}
+	return nil
+}
+
+func shorten(s string) string {
+	if r := []rune(s); len(r) > 200 {
+		return string(r[:200]) + "…"
+	}
+	return s
+}
+
+func (r *resolver) line(line string, l reqLine, dir string, constraint bool) error {
+	switch l.kind {
+	case lineInclude, lineConstr:
+		if !strings.Contains(l.value, "://") {
+			return r.include(l.value, dir, constraint || l.kind == lineConstr)
+		}
+	case linePath:
+		return r.path(line, l, constraint)
+	case lineEditable:
+		if strings.Contains(l.value, "://") {
+			return r.url(line, l, constraint)
+		}
+		if !vcsScheme.MatchString(l.value) {
+			r.list.editable = true
+			return r.path(line, l, constraint)
+		}
+	case lineURL, lineVCS:
+		return r.url(line, l, constraint)
+	}
+	r.keep(line, l, constraint)
+	return nil
+}
+
+// keep adds a line to what pip gets and to what the key is made of.
+func (r *resolver) keep(line string, l reqLine, constraint bool) {
+	switch {
+	case constraint && l.kind != lineOption:
+		r.list.constraints = append(r.list.constraints, line)
+		r.list.constrCanon = append(r.list.constrCanon, l.canon())
+		return
+	case l.kind == lineOption:
+		r.list.options = append(r.list.options, l.canon())
+	default:
+		r.list.canon = append(r.list.canon, l.canon())
+	}
+	r.list.lines = append(r.list.lines, line)
+	r.list.unpinned = r.list.unpinned || !l.pinned()
+}
+
+// include reads a file that a -r or -c line names.
+func (r *resolver) include(name, dir string, constraint bool) error {
+	if r.includes++; r.includes > mostIncludes {
+		return fmt.Errorf("more than %d files are named by -r and -c", mostIncludes)
+	}
+	rel := path.Join(dir, name)
+	if filepath.IsAbs(name) || !filepath.IsLocal(rel) || r.root == nil {
+		return fmt.Errorf("%s: files are read from the task's repository only", name)
+	}
+	f, err := r.root.Open(rel)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is not in the repository", rel)
+		}
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, fmt.Errorf("%s is no file", rel))
+	}
+	data, err := io.ReadAll(io.LimitReader(f, mostText+1))
+	if err != nil {
+		return err
+	}
+	return r.text(string(data), path.Dir(rel), constraint)
+}
+
+// path takes a line that installs from a folder or file.
+func (r *resolver) path(line string, l reqLine, constraint bool) error {
+	if l.value == "" {
+		return errors.New("no path is given")
+	}
+	target := l.value
+	if filepath.IsAbs(target) {
+		rel, err := filepath.Rel(r.base, target)
+		if r.base == "" || err != nil || !filepath.IsLocal(rel) {
+			return r.hostPath(line, l, target, constraint)
+		}
+		line = strings.Replace(line, target, "./"+rel, 1)
+		target = rel
+	}
+	if r.base == "" {
+		return errors.New("a local path, but the task has no repository")
+	}
+	if _, err := fsx.SafeJoin(r.base, target); err != nil {
+		return err
+	}
+	r.list.local = true
+	r.keep(line, l, constraint)
+	return nil
+}
+
+// hostPath takes a line that installs from a path of this host, as a list that
+// was frozen on such a host names it. What is there may change: the key gets
+// its size and time.
+func (r *resolver) hostPath(line string, l reqLine, target string, constraint bool) error {
+	if inside(r.private, target) {
+		return errors.New("the path is inside the agent's own folder")
+	}
+	info, err := os.Stat(target)
+	if err != nil {
+		return fmt.Errorf("%s is not on this host", target)
+	}
+	r.keep(line, l, constraint)
+	stamp := fmt.Sprintf("%s size %d time %d", target, info.Size(), info.ModTime().UnixNano())
+	r.list.canon = append(r.list.canon, stamp)
+	r.list.unpinned = r.list.unpinned || info.IsDir()
+	return nil
+}
+
+// url takes a line with a URL. A file URL of another machine loses the URL and
+// keeps the name, as clearml-agent does it: the index may have the package.
+func (r *resolver) url(line string, l reqLine, constraint bool) error {
+	scheme, rest, _ := strings.Cut(l.value, "://")
+	if scheme != "file" && !strings.HasSuffix(scheme, "+file") {
+		r.keep(line, l, constraint)
+		return nil
+	}
+	target, _, _ := strings.Cut(rest, "#")
+	target, _, _ = strings.Cut(target, "@")
+	if !filepath.IsAbs(target) || inside(r.private, target) {
+		return errors.New("a file URL must name an absolute path outside the agent's own folder")
+	}
+	if _, err := os.Stat(target); err != nil && l.name != "" {
+		r.list.notes = append(r.list.notes, fmt.Sprintf("%s is not on this host: %s is taken from the index", target, l.name))
+		short := reqLine{kind: lineName, name: l.name, extra: l.extra, mark: l.mark}
+		r.keep(short.canon(), short, constraint)
+		return nil
+	}
+	return r.hostPath(line, l, target, constraint)
+}
+
+// inside tells whether path is dir or below it, links resolved.
+func inside(dir, path string) bool {
+	if dir == "" {
+		return false
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	rel, err := filepath.Rel(dir, filepath.Clean(path))
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// strip takes the credentials out of the URLs of a line.
+func (r *resolver) strip(line string) string {
+	words := strings.Split(line, " ")
+	for i, w := range words {
+		at := strings.Index(w, "://")
+		if at < 0 {
+			continue
+		}
+		start := strings.LastIndexFunc(w[:at], func(c rune) bool { return !schemeRune(c) }) + 1
+		clean, login := secret.SplitURL(w[start:])
+		if login.Empty() {
+			continue
+		}
+		words[i] = w[:start] + clean
+		if strings.Contains(login.User+login.Password, "${") {
+			r.list.notes = append(r.list.notes, "credentials by environment variables are left out of "+clean+": builds don't see the agent's environment")
+			continue
+		}
+		r.list.logins = append(r.list.logins, urlLogin{clean, vcsScheme.MatchString(clean), login})
+	}
+	return strings.Join(words, " ")
+}
+
+func schemeRune(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("+.-", c)
+}
