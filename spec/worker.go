@@ -1,5 +1,14 @@
 package spec
 
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+)
+
 // Worker is one slot that runs one task at a time, with every setting resolved.
 // It is what Expand makes of a WorkerSpec.
 type Worker struct {
@@ -20,4 +29,80 @@ type Worker struct {
 	StopGrace      Duration       `json:"stopGrace,omitempty"`
 	Drain          Drain          `json:"drain"`
 	RunAs          string         `json:"runAs,omitempty"`
+}
+
+// Expand makes the workers of a node, which must have its defaults: by the order of
+// the groups, then by index. They share no memory with n.
+func Expand(n *Node) []Worker {
+	var workers []Worker
+	for _, g := range n.Spec.Workers {
+		for i := range count(g) {
+			workers = append(workers, expand(n, g.clone(), i))
+		}
+	}
+	return workers
+}
+
+func expand(n *Node, g WorkerSpec, index int) Worker {
+	w := Worker{
+		Name:  fmt.Sprintf("%s/%d", g.Name, index),
+		Group: g.Name, Index: index,
+		ID:     fmt.Sprintf("%s:%s:%d", n.Metadata.Name, g.Name, index),
+		Queues: g.Queues, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
+		PackageManager: n.Spec.PackageManager.clone().override(g.PackageManager),
+		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace,
+		Drain: g.Drain, RunAs: g.RunAs,
+	}
+	if w.Mode == ModeSandbox && w.Image == "" {
+		w.Image = n.Spec.Sandbox.DefaultImage
+	}
+	return w
+}
+
+// override lays o over p, field by field; versions one by one, lists as a whole.
+func (p PackageManager) override(o PackageManager) PackageManager {
+	over(&p.Type, o.Type)
+	over(&p.Python.Default, o.Python.Default)
+	over(&p.Python.OnMissing, o.Python.OnMissing)
+	over(&p.IndexURL, o.IndexURL)
+	over(&p.IndexCredentialsFile, o.IndexCredentialsFile)
+	if p.Versions == nil {
+		p.Versions = o.Versions
+	} else {
+		maps.Copy(p.Versions, o.Versions)
+	}
+	if o.CondaChannels != nil {
+		p.CondaChannels = o.CondaChannels
+	}
+	if o.ExtraIndexURLs != nil {
+		p.ExtraIndexURLs = o.ExtraIndexURLs
+	}
+	return p
+}
+
+func over(to *string, value string) {
+	if value != "" {
+		*to = value
+	}
+}
+
+// Equal says whether two workers have the same settings; an absent list and an
+// empty one are the same.
+func (w Worker) Equal(o Worker) bool { return bytes.Equal(w.canonical(), o.canonical()) }
+
+// Hash is a digest of all settings, the same for equal workers in every process.
+func (w Worker) Hash() string {
+	sum := sha256.Sum256(w.canonical())
+	return hex.EncodeToString(sum[:16])
+}
+
+func (w Worker) canonical() []byte {
+	if len(w.Queues) == 0 {
+		w.Queues = []string{}
+	}
+	data, err := json.Marshal(w)
+	if err != nil { // only a share that is no number can't be written
+		panic(fmt.Sprintf("cannot encode worker %s: %v", w.Name, err))
+	}
+	return data
 }

@@ -1,0 +1,156 @@
+package spec
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+)
+
+const (
+	nameFix   = "write lower-case letters, digits and -, as gpu-07, beginning and ending with a letter or digit"
+	labelFix  = "write up to 63 letters, digits, -, _ and ., beginning and ending with a letter or digit"
+	pathFix   = "write the whole path, as /etc/agentctl/file"
+	deviceFix = "write the index of a GPU, as 0, or a UUID, as GPU-… or MIG-…"
+	imageFix  = "write an image reference, as docker.io/library/python:3.12-slim, or host"
+)
+
+var (
+	nameForm     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+	nodeForm     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	labelForm    = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
+	labelKeyForm = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+	userForm     = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9._-]{0,31}|0|[1-9][0-9]{0,9})$`)
+	pythonForm   = regexp.MustCompile(`^3\.(0|[1-9][0-9]?)(\.(0|[1-9][0-9]?))?$`)
+	versionForm  = regexp.MustCompile(`^[0-9]+(\.[0-9]+){0,4}([a-z0-9.+-]{0,20})$`)
+	imageForm    = regexp.MustCompile(`^(host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:){0,254})$`)
+)
+
+func nameLength(longest int) func(any) string {
+	return func(v any) string {
+		if s := v.(string); len(s) > longest {
+			return fmt.Sprintf("is longer than %d characters", longest)
+		}
+		return ""
+	}
+}
+
+// printable refuses what would break a line of a log, a table or a header.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return quote(s) + " has characters that can't be printed"
+	}
+	return ""
+}
+
+func queueName(v any) string {
+	s := v.(string)
+	switch {
+	case len(s) > 256:
+		return "is longer than 256 bytes"
+	case strings.TrimSpace(s) != s:
+		return quote(s) + " begins or ends with a space"
+	}
+	return printable(s)
+}
+
+func filePath(v any) string {
+	s := v.(string)
+	if strings.HasSuffix(s, "/") {
+		return quote(s) + " is a folder, not a file"
+	}
+	return folderPath(v)
+}
+
+func folderPath(v any) string {
+	s := v.(string)
+	switch {
+	case strings.HasPrefix(s, "~"), strings.Contains(s, "$"):
+		return quote(s) + " would need a shell"
+	case !strings.HasPrefix(s, "/"):
+		return quote(s) + " is not an absolute path"
+	case len(s) > 4096:
+		return "is longer than 4096 bytes"
+	case strings.Contains(s+"/", "/../"):
+		return quote(s) + " climbs up with .."
+	}
+	return printable(s)
+}
+
+func atLeast(shortest, longest time.Duration) func(any) string {
+	return func(v any) string {
+		d := time.Duration(v.(Duration))
+		if d < shortest || d > longest {
+			return v.(Duration).String() + " is out of range"
+		}
+		return ""
+	}
+}
+
+func aboveZero(v any) string {
+	if v.(Size) <= 0 {
+		return "is 0"
+	}
+	return ""
+}
+
+func channel(v any) string {
+	s := v.(string)
+	if strings.Contains(s, "://") {
+		return indexURL(v)
+	}
+	if strings.ContainsAny(s, " @\\") {
+		return "is not the name of a channel"
+	}
+	return printable(s)
+}
+
+// splitFix parts a fault from the fix that belongs to it.
+const splitFix = "; "
+
+// serverURL never repeats the URL: a password may be in it.
+func serverURL(v any) string {
+	if fault := webURL(v.(string)); fault != "" {
+		return fault
+	}
+	u, _ := url.Parse(v.(string))
+	switch {
+	case u.Scheme == "file":
+		return "is not an http or https URL; write it as https://api.example.com"
+	case u.User != nil:
+		return "has a user or a password in it; take them out and name a file with the keys in credentialsFile"
+	}
+	return ""
+}
+
+// indexURL never repeats the URL: a password may be in it.
+func indexURL(v any) string {
+	if fault := webURL(v.(string)); fault != "" {
+		return fault
+	}
+	if u, _ := url.Parse(v.(string)); u.User != nil {
+		return "has a user or a password in it; take them out and name a netrc file in indexCredentialsFile"
+	}
+	return ""
+}
+
+// webURL is what is wrong with an http, https or file URL.
+func webURL(s string) string {
+	const example = "; write it as https://host.example.com/path"
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || len(s) > 2048 || strings.ContainsAny(s, " \\") || printable(s) != "":
+		return "is not a URL" + example
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "file":
+		return "is not an http or https URL" + example
+	case u.Scheme == "file" && (u.Host != "" || !strings.HasPrefix(u.Path, "/")):
+		return "is a file URL without an absolute path; write it as file:///srv/simple"
+	case u.Scheme != "file" && u.Hostname() == "":
+		return "has no host" + example
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "has a ? or # in it; take out what is behind it"
+	}
+	return ""
+}

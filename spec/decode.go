@@ -1,0 +1,224 @@
+package spec
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Tags of YAML's own types.
+const (
+	tagNull  = "!!null"
+	tagBool  = "!!bool"
+	tagInt   = "!!int"
+	tagFloat = "!!float"
+	tagStr   = "!!str"
+	tagSeq   = "!!seq"
+	tagMap   = "!!map"
+	tagMerge = "!!merge"
+	tagTime  = "!!timestamp"
+)
+
+// nodeDecoder is a type that is written in more ways than one.
+type nodeDecoder interface {
+	decodeNode(d *decoder, n *yaml.Node, at place)
+}
+
+// place is where in a document a value stands: its path, and the rule of its field.
+type place struct {
+	path string
+	key  string // the last key of the path
+	rule rule
+}
+
+type position struct{ line, column int }
+
+// decoder turns YAML nodes into values and goes on after a fault, so that all
+// faults are told at once. Whatever could not be read is in failed and left zero.
+type decoder struct {
+	file     string
+	problems Problems
+	at       map[string]position // of each value, by path
+	failed   map[string]bool     // paths
+	visits   int
+	open     map[*yaml.Node]bool // aliases being followed
+}
+
+func newDecoder(file string) *decoder {
+	return &decoder{file: file, at: map[string]position{}, failed: map[string]bool{}, open: map[*yaml.Node]bool{}}
+}
+
+// fail reports an error at n.
+func (d *decoder) fail(n *yaml.Node, at place, fault, fix string) {
+	d.failed[at.path] = true
+	d.report(position{n.Line, n.Column}, SeverityError, at.path, fault, fix)
+}
+
+// report adds a problem, until there are so many that nobody reads them.
+func (d *decoder) report(p position, s Severity, path, fault, fix string) {
+	switch {
+	case len(d.problems) > maxProblems:
+		return
+	case len(d.problems) == maxProblems:
+		path, fault, fix = "", fmt.Sprintf("more than %d faults; the rest is not shown", maxProblems), "mend these first"
+	}
+	d.problems = append(d.problems, Problem{
+		File: d.file, Line: p.line, Column: p.column, Path: path, Severity: s, Fault: fault, Fix: fix,
+	})
+}
+
+// value decodes n into v.
+func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
+	if n.Kind == yaml.AliasNode {
+		d.alias(n, v, at)
+		return
+	}
+	d.at[at.path] = position{n.Line, n.Column}
+	if d.visits++; d.visits > maxVisits {
+		if d.visits == maxVisits+1 {
+			d.fail(n, at, "the aliases before this make the document too large", "write out less with anchors and aliases")
+		}
+		d.failed[at.path] = true
+		return
+	}
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == tagNull {
+		d.fail(n, at, "has no value", at.rule.advice(at.key, "give it a value or delete the line"))
+		return
+	}
+	if v.CanAddr() {
+		if into, ok := v.Addr().Interface().(nodeDecoder); ok {
+			into.decodeNode(d, n, at)
+			return
+		}
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), at)
+	case reflect.Struct:
+		d.mapping(n, v, at)
+	case reflect.Slice:
+		d.sequence(n, v, at)
+	case reflect.Map:
+		d.table(n, v, at)
+	default:
+		d.scalar(n, v, at)
+	}
+}
+
+func (d *decoder) alias(n *yaml.Node, v reflect.Value, at place) {
+	if d.open[n] {
+		d.fail(n, at, "the anchor "+quote(n.Value)+" contains itself", "write out what is meant")
+		return
+	}
+	d.open[n] = true
+	d.value(n.Alias, v, at)
+	delete(d.open, n)
+}
+
+// sequence decodes a list. A faulty element is left zero, so that the indexes of
+// the others stay what they are in the text.
+func (d *decoder) sequence(n *yaml.Node, v reflect.Value, at place) {
+	if n.Kind != yaml.SequenceNode || n.ShortTag() != tagSeq {
+		d.wrongType(n, at, "a list")
+		return
+	}
+	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, item := range n.Content {
+		d.value(item, list.Index(i), place{path: fmt.Sprintf("%s[%d]", at.path, i), rule: at.rule.element()})
+	}
+	v.Set(list)
+}
+
+// table decodes a map from text to text.
+func (d *decoder) table(n *yaml.Node, v reflect.Value, at place) {
+	pairs, ok := d.pairs(n, at)
+	if !ok {
+		return
+	}
+	out := reflect.MakeMap(v.Type())
+	for _, p := range pairs {
+		item := reflect.New(v.Type().Elem()).Elem()
+		d.value(p.value, item, place{path: keyPath(at.path, p.key.Value), key: p.key.Value, rule: at.rule.element()})
+		out.SetMapIndex(reflect.ValueOf(p.key.Value), item)
+	}
+	v.Set(out)
+}
+
+// mapping decodes a struct by its yaml tags.
+func (d *decoder) mapping(n *yaml.Node, v reflect.Value, at place) {
+	pairs, ok := d.pairs(n, at)
+	if !ok {
+		return
+	}
+	fields := fieldsOf(v.Type())
+	for _, p := range pairs {
+		key := p.key.Value
+		f, known := fields[key]
+		if !known {
+			d.at[keyPath(at.path, key)] = position{p.key.Line, p.key.Column}
+			fault, fix, meant := unknownKey(v.Type(), key)
+			d.fail(p.key, place{path: keyPath(at.path, key)}, fault, fix)
+			if meant != "" { // so that it is not missing as well
+				d.failed[keyPath(at.path, meant)] = true
+			}
+			continue
+		}
+		d.value(p.value, v.Field(f), place{path: keyPath(at.path, key), key: key, rule: ruleOf(v.Type(), key)})
+	}
+}
+
+// wrongType reports that n is not what a field holds, and how to write it.
+func (d *decoder) wrongType(n *yaml.Node, at place, want string) {
+	fix := at.rule.advice(at.key, "write "+want)
+	if simple := scalarText.MatchString(n.Value); want == "a list" && n.Kind == yaml.ScalarNode && simple && at.key != "" {
+		fix = fmt.Sprintf("write `%s: [%s]`", at.key, n.Value)
+	}
+	d.fail(n, at, "is "+kindOf(n)+", not "+want, fix)
+}
+
+// kindOf names the type of n for people.
+func kindOf(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch tag := n.ShortTag(); tag {
+	case tagInt, tagFloat:
+		return "a number"
+	case tagBool:
+		return "true or false"
+	case tagTime:
+		return "a date"
+	case tagStr:
+		return "a text"
+	case tagNull:
+		return "nothing"
+	case tagMerge:
+		return "a merge"
+	default:
+		return "of the type " + quote(tag)
+	}
+}
+
+// fieldsOf maps the yaml keys of a struct to the indexes of its fields.
+func fieldsOf(t reflect.Type) map[string]int {
+	fields := map[string]int{}
+	for i := range t.NumField() {
+		if key, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); key != "" && key != "-" {
+			fields[key] = i
+		}
+	}
+	return fields
+}
+
+// decodeValue decodes a single value, outside a document.
+func decodeValue(n *yaml.Node, into nodeDecoder) error {
+	d := newDecoder("")
+	d.value(n, reflect.ValueOf(into).Elem(), place{})
+	return d.problems.Err()
+}

@@ -1,0 +1,68 @@
+package spec
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Encode writes n as YAML that Decode reads back to the same Node.
+func Encode(n *Node) ([]byte, error) {
+	var root yaml.Node
+	if err := root.Encode(n); err != nil {
+		return nil, fmt.Errorf("cannot encode the node: %w", err)
+	}
+	flowLists(&root)
+	var b bytes.Buffer
+	writer := yaml.NewEncoder(&b)
+	writer.SetIndent(2)
+	if err := writer.Encode(&root); err != nil {
+		return nil, fmt.Errorf("cannot encode the node: %w", err)
+	}
+	if err := writer.Close(); err != nil {
+		return nil, fmt.Errorf("cannot encode the node: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// flowLists writes short lists of plain values on one line, as people do.
+func flowLists(n *yaml.Node) {
+	length := 0
+	for _, c := range n.Content {
+		flowLists(c)
+		if length += len(c.Value) + 2; c.Kind != yaml.ScalarNode {
+			length = 1000
+		}
+	}
+	if n.Kind == yaml.SequenceNode && length < 80 {
+		n.Style = yaml.FlowStyle
+	}
+}
+
+// flow writes any value on one line, for people.
+func flow(v any) string {
+	if v == nil {
+		return ""
+	}
+	var n yaml.Node
+	if err := n.Encode(v); err != nil {
+		return fmt.Sprint(v)
+	}
+	setFlow(&n)
+	data, err := yaml.Marshal(&n)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return strings.Join(strings.Fields(string(data)), " ")
+}
+
+func setFlow(n *yaml.Node) {
+	n.Style = yaml.FlowStyle
+	for _, c := range n.Content {
+		if c.Kind != yaml.ScalarNode {
+			setFlow(c)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package spec
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"time"
+)
+
+// Class says when a change of a field takes effect.
+type Class string
+
+// Classes of a Change, from the mildest on.
+const (
+	// ClassLive takes effect at once, or with the next task of each worker.
+	ClassLive Class = "live"
+	// ClassWaits takes effect as running tasks end and free what they hold.
+	ClassWaits Class = "waits"
+	// ClassDrain ends workers: each takes no more tasks and goes when it is idle.
+	ClassDrain Class = "drain"
+)
+
+// Limits of a document and of what it may ask for.
+const (
+	MaxSize     = 1 << 20 // bytes of a file
+	maxDepth    = 30      // nested lists and mappings
+	maxAliases  = 100     // of one document
+	maxVisits   = 50000   // values of one document, aliases followed
+	maxProblems = 200
+	maxWorkers  = 1000 // of a node, counts added up
+	maxGPUs     = 128
+	maxName     = 63
+)
+
+// rule is what a field may hold beyond its type, and when a change takes effect.
+type rule struct {
+	required   string                       // missing is an error, and this is what to write
+	enum       []string                     // allowed values
+	later      []string                     // values that a later release allows
+	form       *regexp.Regexp               // of a text
+	check      func(v any) string           // what is wrong with a value, "" if nothing is
+	fix        string                       // for form and check
+	min, max   float64                      // of a number, where max > 0
+	each       *rule                        // of the elements of a list or a map
+	keys       *rule                        // of the keys of a map
+	unique     bool                         // elements
+	example    string                       // as it is written in a document
+	class      Class                        // "" is live
+	pending    func(v reflect.Value) string // why a value has no effect yet, "" if it has
+	bare       bool                         // a number may stand for a text
+	mayBeEmpty bool
+}
+
+func (r rule) element() rule {
+	if r.each == nil {
+		return rule{}
+	}
+	return *r.each
+}
+
+// advice shows how the field is written, where there is an example.
+func (r rule) advice(key, otherwise string) string {
+	if r.example == "" || key == "" {
+		return otherwise
+	}
+	return fmt.Sprintf("write it as `%s: %s`", key, r.example)
+}
+
+func (r rule) classOf() Class {
+	if r.class == "" {
+		return ClassLive
+	}
+	return r.class
+}
+
+// ruleOf is the rule of the field with a yaml key of a struct.
+func ruleOf(t reflect.Type, key string) rule { return rules[t.Name()+"."+key] }
+
+// always is why a value of a field has no effect, whatever it is.
+func always(reason string) func(reflect.Value) string {
+	return func(reflect.Value) string { return reason }
+}
+
+// except is why a value has no effect, unless it asks for what happens anyway.
+func except(fine, reason string) func(reflect.Value) string {
+	return func(v reflect.Value) string {
+		if fmt.Sprint(reflect.Indirect(v)) == fine {
+			return ""
+		}
+		return reason
+	}
+}
+
+const (
+	gpusLater    = "GPU slots come with a later release: tasks see all GPUs of the machine"
+	sandboxLater = "the sandbox comes with a later release"
+)
+
+// rules hold for the fields named TYPE.KEY; a test keeps the list complete.
+var rules = map[string]rule{
+	"Node.apiVersion": {required: "write `apiVersion: " + APIVersion + "`", enum: []string{APIVersion}},
+	"Node.kind":       {required: "write `kind: " + KindNode + "`", enum: []string{KindNode}},
+	"Node.metadata":   {example: "{name: gpu-07}"},
+	"Node.spec":       {required: "write `spec:` with `workers:` below it"},
+
+	"Metadata.name": {form: nodeForm, fix: nameFix, example: "gpu-07", check: nameLength(253), class: ClassDrain},
+	"Metadata.labels": {
+		example: "{rack: r2}",
+		keys:    &rule{form: labelKeyForm, fix: labelFix},
+		each:    &rule{form: labelForm, fix: labelFix, mayBeEmpty: true},
+	},
+
+	"NodeSpec.server":         {example: "{url: https://api.example.com}"},
+	"NodeSpec.gpus":           {example: "{slots: auto}"},
+	"NodeSpec.workers":        {required: "write `workers: []` to run none", example: "[{name: train, queues: [default]}]"},
+	"NodeSpec.packageManager": {example: "{type: pip}"},
+	"NodeSpec.cache":          {example: "{maxEntries: 20}"},
+	"NodeSpec.sandbox":        {example: "{network: host}", pending: always(sandboxLater)},
+
+	"Server.url":             {check: serverURL, example: "https://api.example.com"},
+	"Server.credentialsFile": {check: filePath, fix: pathFix, example: "/etc/agentctl/clearml.credentials"},
+	"Server.pollInterval":    {check: atLeast(200*time.Millisecond, time.Hour), fix: "write 200ms to 1h", example: "2s"},
+
+	"GPUs.slots": {
+		example: "auto", class: ClassWaits,
+		pending: except(SlotsNone, gpusLater),
+	},
+	"Slot.device": {required: "write the index or UUID of a GPU, as `device: 0`", form: deviceForm, fix: deviceFix, bare: true, example: "0", class: ClassWaits},
+	"Slot.shares": {min: 1, max: 1000, example: "4", class: ClassWaits},
+
+	"WorkerSpec.name": {required: "give each group of workers a name of its own, as `name: train`", form: nameForm, fix: nameFix, check: nameLength(maxName), example: "train", class: ClassDrain},
+	"WorkerSpec.queues": {
+		required: "name at least one queue, as `queues: [default]`",
+		each:     &rule{check: queueName, fix: "write the name or the id of a queue"},
+		unique:   true, example: "[urgent, default]",
+	},
+	"WorkerSpec.order": {enum: []string{OrderPriority, OrderRoundRobin}, example: OrderPriority},
+	"WorkerSpec.count": {min: 0, max: maxWorkers, example: "2", class: ClassDrain},
+	"WorkerSpec.gpus":  {example: "1", class: ClassWaits, pending: except(GPUsNone, gpusLater)},
+	"WorkerSpec.mode":  {enum: []string{ModeVenv}, later: []string{ModeSandbox}, example: ModeVenv},
+	"WorkerSpec.image": {
+		form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim",
+		pending: always(sandboxLater),
+	},
+	"WorkerSpec.packageManager": {example: "{type: pip}"},
+	"WorkerSpec.resources":      {example: "{cpus: 4, memory: 32Gi}", pending: always("limits of a task come with a later release")},
+	"WorkerSpec.maxRuntime":     {example: "24h"},
+	"WorkerSpec.stopGrace":      {check: atLeast(100*time.Millisecond, 24*time.Hour), fix: "write 100ms to 24h", example: "30s"},
+	"WorkerSpec.drain":          {example: "{policy: finish}"},
+	"WorkerSpec.runAs":          {form: userForm, fix: "write the name or the number of a user, as agentctl or \"1000\"", example: "agentctl"},
+
+	"Resources.cpus":   {min: 0.01, max: 10000, example: "4"},
+	"Resources.memory": {check: aboveZero, fix: "write a size above 0", example: "32Gi"},
+	"Resources.pids":   {min: 1, max: 4194304, example: "4096"},
+
+	"Drain.policy": {
+		enum: []string{DrainFinish, DrainRequeue, DrainStop}, example: DrainFinish,
+		pending: except(DrainFinish, "other policies than finish come with a later release: a running task is waited for"),
+	},
+	"Drain.deadline": {example: "1h", pending: except("0s", "deadlines come with a later release: a running task is waited for")},
+
+	"PackageManager.type": {enum: []string{ManagerPip}, later: []string{ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto}, example: ManagerPip},
+	"PackageManager.versions": {
+		example: `{pip: "25.3"}`, pending: always("the versions that this release was tested with are used"),
+		keys: &rule{enum: []string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry}},
+		each: &rule{form: versionForm, fix: `write a version in quotes, as "25.3"`},
+	},
+	"PackageManager.python": {example: `{default: "3.12"}`},
+	"PackageManager.condaChannels": {
+		example: "[conda-forge]", unique: true, pending: always("conda comes with a later release"),
+		each: &rule{check: channel, fix: "write the name or the URL of a channel"},
+	},
+	"PackageManager.indexUrl":             {check: indexURL, example: "https://pypi.example.com/simple"},
+	"PackageManager.extraIndexUrls":       {each: &rule{check: indexURL}, unique: true, example: "[https://pypi.example.com/simple]"},
+	"PackageManager.indexCredentialsFile": {check: filePath, fix: pathFix, example: "/etc/agentctl/netrc"},
+
+	"Python.default":   {form: pythonForm, fix: `write a version, as "3.12"`, example: `"3.12"`},
+	"Python.onMissing": {enum: []string{OnMissingFail, OnMissingNearest}, example: OnMissingFail},
+
+	"Cache.maxEntries": {min: 0, max: 1000000, example: "20"},
+	"Cache.maxSize":    {example: "100Gi"},
+	"Cache.minFree":    {check: aboveZero, fix: "write a size above 0; 1Mi is next to none", example: "5Gi"},
+	"Cache.prebuild":   {example: "false", pending: except("false", "environments are built when a task needs them; building ahead comes with a later release")},
+
+	"Sandbox.defaultImage": {form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim"},
+	"Sandbox.network":      {enum: []string{NetworkHost, NetworkPrivate, NetworkNone}, example: NetworkHost},
+	"Sandbox.buildNetwork": {enum: []string{NetworkHost, NetworkPrivate, NetworkNone}, example: NetworkHost},
+	"Sandbox.onDenied":     {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
+	"Sandbox.keep":         {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
+	"Sandbox.allow":        {example: "{env: true}"},
+	"Allow.env":            {example: "true"},
+	"Allow.shmSize":        {check: aboveZero, fix: "write a size above 0", example: "16Gi"},
+	"Allow.mounts":         {each: &rule{check: folderPath, fix: pathFix}, unique: true, example: "[/data]"},
+}
