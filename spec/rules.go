@@ -34,20 +34,21 @@ const (
 
 // rule is what a field may hold beyond its type, and when a change takes effect.
 type rule struct {
-	required   string                       // missing is an error, and this is what to write
-	enum       []string                     // allowed values
-	later      []string                     // values that a later release allows
-	form       *regexp.Regexp               // of a text
-	check      func(v any) string           // what is wrong with a value, "" if nothing is
-	fix        string                       // for form and check
-	min, max   float64                      // of a number, where max > 0
-	each       *rule                        // of the elements of a list or a map
-	keys       *rule                        // of the keys of a map
-	unique     bool                         // elements
-	example    string                       // as it is written in a document
-	class      Class                        // "" is live
-	pending    func(v reflect.Value) string // why a value has no effect yet, "" if it has
-	bare       bool                         // a number may stand for a text
+	required   string             // missing is an error, and this is what to write
+	enum       []string           // allowed values
+	later      []string           // values that a later release allows
+	form       *regexp.Regexp     // of a text
+	check      func(v any) string // what is wrong with a value, "" if nothing is
+	fix        string             // for form and check
+	min, max   float64            // of a number, where max > 0
+	each       *rule              // of the elements of a list or a map
+	keys       *rule              // of the keys of a map
+	unique     bool               // elements
+	example    string             // as it is written in a document
+	class      Class              // "" is live
+	pending    string             // why the field has no effect yet
+	unless     string             // the value that it has all the same
+	bare       bool               // a number may stand for a text
 	mayBeEmpty bool
 }
 
@@ -76,21 +77,6 @@ func (r rule) classOf() Class {
 // ruleOf is the rule of the field with a yaml key of a struct.
 func ruleOf(t reflect.Type, key string) rule { return rules[t.Name()+"."+key] }
 
-// always is why a value of a field has no effect, whatever it is.
-func always(reason string) func(reflect.Value) string {
-	return func(reflect.Value) string { return reason }
-}
-
-// except is why a value has no effect, unless it asks for what happens anyway.
-func except(fine, reason string) func(reflect.Value) string {
-	return func(v reflect.Value) string {
-		if fmt.Sprint(reflect.Indirect(v)) == fine {
-			return ""
-		}
-		return reason
-	}
-}
-
 const (
 	gpusLater    = "GPU slots come with a later release: tasks see all GPUs of the machine"
 	sandboxLater = "the sandbox comes with a later release"
@@ -115,7 +101,7 @@ var rules = map[string]rule{
 	"NodeSpec.workers":        {required: "write `workers: []` to run none", example: "[{name: train, queues: [default]}]"},
 	"NodeSpec.packageManager": {example: "{type: pip}"},
 	"NodeSpec.cache":          {example: "{maxEntries: 20}"},
-	"NodeSpec.sandbox":        {example: "{network: host}", pending: always(sandboxLater)},
+	"NodeSpec.sandbox":        {example: "{network: host}", pending: sandboxLater},
 
 	"Server.url":             {check: serverURL, example: "https://api.example.com"},
 	"Server.credentialsFile": {check: filePath, fix: pathFix, example: "/etc/agentctl/clearml.credentials"},
@@ -123,7 +109,7 @@ var rules = map[string]rule{
 
 	"GPUs.slots": {
 		example: "auto", class: ClassWaits,
-		pending: except(SlotsNone, gpusLater),
+		pending: gpusLater, unless: SlotsNone,
 	},
 	"Slot.device": {required: "write the index or UUID of a GPU, as `device: 0`", form: deviceForm, fix: deviceFix, bare: true, example: "0", class: ClassWaits},
 	"Slot.shares": {min: 1, max: 1000, example: "4", class: ClassWaits},
@@ -136,14 +122,14 @@ var rules = map[string]rule{
 	},
 	"WorkerSpec.order": {enum: []string{OrderPriority, OrderRoundRobin}, example: OrderPriority},
 	"WorkerSpec.count": {min: 0, max: maxWorkers, example: "2", class: ClassDrain},
-	"WorkerSpec.gpus":  {example: "1", class: ClassWaits, pending: except(GPUsNone, gpusLater)},
+	"WorkerSpec.gpus":  {example: "1", class: ClassWaits, pending: gpusLater, unless: GPUsNone},
 	"WorkerSpec.mode":  {enum: []string{ModeVenv}, later: []string{ModeSandbox}, example: ModeVenv},
 	"WorkerSpec.image": {
 		form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim",
-		pending: always(sandboxLater),
+		pending: sandboxLater,
 	},
 	"WorkerSpec.packageManager": {example: "{type: pip}"},
-	"WorkerSpec.resources":      {example: "{cpus: 4, memory: 32Gi}", pending: always("limits of a task come with a later release")},
+	"WorkerSpec.resources":      {example: "{cpus: 4, memory: 32Gi}", pending: "limits of a task come with a later release"},
 	"WorkerSpec.maxRuntime":     {example: "24h"},
 	"WorkerSpec.stopGrace":      {check: atLeast(100*time.Millisecond, 24*time.Hour), fix: "write 100ms to 24h", example: "30s"},
 	"WorkerSpec.drain":          {example: "{policy: finish}"},
@@ -155,19 +141,19 @@ var rules = map[string]rule{
 
 	"Drain.policy": {
 		enum: []string{DrainFinish, DrainRequeue, DrainStop}, example: DrainFinish,
-		pending: except(DrainFinish, "other policies than finish come with a later release: a running task is waited for"),
+		pending: "other policies than finish come with a later release: a running task is waited for", unless: DrainFinish,
 	},
-	"Drain.deadline": {example: "1h", pending: except("0s", "deadlines come with a later release: a running task is waited for")},
+	"Drain.deadline": {example: "1h", pending: "deadlines come with a later release: a running task is waited for", unless: "0s"},
 
 	"PackageManager.type": {enum: []string{ManagerPip}, later: []string{ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto}, example: ManagerPip},
 	"PackageManager.versions": {
-		example: `{pip: "25.3"}`, pending: always("the versions that this release was tested with are used"),
+		example: `{pip: "25.3"}`, pending: "the versions that this release was tested with are used",
 		keys: &rule{enum: []string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry}},
 		each: &rule{form: versionForm, fix: `write a version in quotes, as "25.3"`},
 	},
 	"PackageManager.python": {example: `{default: "3.12"}`},
 	"PackageManager.condaChannels": {
-		example: "[conda-forge]", unique: true, pending: always("conda comes with a later release"),
+		example: "[conda-forge]", unique: true, pending: "conda comes with a later release",
 		each: &rule{check: channel, fix: "write the name or the URL of a channel"},
 	},
 	"PackageManager.indexUrl":             {check: indexURL, example: "https://pypi.example.com/simple"},
@@ -180,7 +166,7 @@ var rules = map[string]rule{
 	"Cache.maxEntries": {min: 0, max: 1000000, example: "20"},
 	"Cache.maxSize":    {example: "100Gi"},
 	"Cache.minFree":    {check: aboveZero, fix: "write a size above 0; 1Mi is next to none", example: "5Gi"},
-	"Cache.prebuild":   {example: "false", pending: except("false", "environments are built when a task needs them; building ahead comes with a later release")},
+	"Cache.prebuild":   {example: "false", pending: "environments are built when a task needs them; building ahead comes with a later release", unless: "false"},
 
 	"Sandbox.defaultImage": {form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim"},
 	"Sandbox.network":      {enum: []string{NetworkHost, NetworkPrivate, NetworkNone}, example: NetworkHost},

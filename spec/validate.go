@@ -69,10 +69,8 @@ func (d *decoder) field(v reflect.Value, path string, r rule) {
 		}
 		return
 	}
-	if r.pending != nil {
-		if why := r.pending(v); why != "" {
-			d.semantic(path, SeverityWarning, "has no effect yet", why)
-		}
+	if r.pending != "" && fmt.Sprint(reflect.Indirect(v)) != r.unless {
+		d.semantic(path, SeverityWarning, "has no effect yet", r.pending)
 	}
 	d.content(reflect.Indirect(v), path, r)
 }
