@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	nameFix   = "write lower-case letters, digits and -, as gpu-07, beginning and ending with a letter or digit"
-	labelFix  = "write up to 63 letters, digits, -, _ and ., beginning and ending with a letter or digit"
+	nodeFix   = "write lower-case letters, digits, - and ., as gpu-07, with a letter or digit at both ends"
+	nameFix   = "write lower-case letters, digits and -, as train-2, with a letter or digit at both ends"
+	labelFix  = "write up to 63 letters, digits, -, _ and ., with a letter or digit at both ends"
 	pathFix   = "write the whole path, as /etc/agentctl/file"
 	deviceFix = "write the index of a GPU, as 0, or a UUID, as GPU-… or MIG-…"
 	imageFix  = "write an image reference, as docker.io/library/python:3.12-slim, or host"
@@ -31,7 +32,7 @@ var (
 func nameLength(longest int) func(any) string {
 	return func(v any) string {
 		if s := v.(string); len(s) > longest {
-			return fmt.Sprintf("is longer than %d characters", longest)
+			return fmt.Sprintf("is longer than %d characters; write a shorter name", longest)
 		}
 		return ""
 	}

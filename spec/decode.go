@@ -84,7 +84,11 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 		return
 	}
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == tagNull {
-		d.fail(n, at, "has no value", at.rule.advice(at.key, "give it a value or delete the line"))
+		fix := at.rule.advice(at.key, "give it a value or delete the line")
+		if at.rule.required != "" {
+			fix = at.rule.required
+		}
+		d.fail(n, at, "has no value", fix)
 		return
 	}
 	if v.CanAddr() {

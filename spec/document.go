@@ -107,7 +107,7 @@ func (d document) decode(file string) (*Node, Problems) {
 		return nil, dec.problems
 	}
 	n := &Node{}
-	dec.value(d.root, reflect.ValueOf(n).Elem(), place{rule: rule{}})
+	dec.value(d.root, reflect.ValueOf(n).Elem(), place{rule: rule{example: "apiVersion: " + APIVersion + ", kind: " + KindNode + ", spec: …"}})
 	if !dec.failed[""] {
 		dec.validate(n)
 	}

@@ -11,7 +11,7 @@ import (
 // nearest is the word of the list that s is most likely meant to be, "" if none is
 // near: the same but for case, - and _, or few letters away.
 func nearest(s string, list []string) string {
-	best, distance := "", min(3, max(1, len(s)/3))+1
+	best, distance := "", 4
 	if len(s) > shown {
 		return ""
 	}
@@ -19,7 +19,7 @@ func nearest(s string, list []string) string {
 		if plain(word) == plain(s) {
 			return word
 		}
-		if n := levenshtein(strings.ToLower(s), strings.ToLower(word)); n < distance {
+		if n := levenshtein(strings.ToLower(s), strings.ToLower(word)); n < distance && n <= max(1, len(word)/3) {
 			best, distance = word, n
 		}
 	}

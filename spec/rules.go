@@ -61,8 +61,11 @@ func (r rule) element() rule {
 
 // advice shows how the field is written, where there is an example.
 func (r rule) advice(key, otherwise string) string {
-	if r.example == "" || key == "" {
+	switch {
+	case r.example == "":
 		return otherwise
+	case key == "":
+		return "write it as `" + r.example + "`"
 	}
 	return fmt.Sprintf("write it as `%s: %s`", key, r.example)
 }
@@ -89,7 +92,7 @@ var rules = map[string]rule{
 	"Node.metadata":   {example: "{name: gpu-07}"},
 	"Node.spec":       {required: "write `spec:` with `workers:` below it"},
 
-	"Metadata.name": {form: nodeForm, fix: nameFix, example: "gpu-07", check: nameLength(253), class: ClassDrain},
+	"Metadata.name": {form: nodeForm, fix: nodeFix, example: "gpu-07", check: nameLength(253), class: ClassDrain},
 	"Metadata.labels": {
 		example: "{rack: r2}",
 		keys:    &rule{form: labelKeyForm, fix: labelFix},
@@ -98,7 +101,7 @@ var rules = map[string]rule{
 
 	"NodeSpec.server":         {example: "{url: https://api.example.com}"},
 	"NodeSpec.gpus":           {example: "{slots: auto}"},
-	"NodeSpec.workers":        {required: "write `workers: []` to run none", example: "[{name: train, queues: [default]}]"},
+	"NodeSpec.workers":        {required: "write `workers: []` to run none", example: "[{name: train, queues: [default]}]", each: &rule{example: "{name: train, queues: [default]}"}},
 	"NodeSpec.packageManager": {example: "{type: pip}"},
 	"NodeSpec.cache":          {example: "{maxEntries: 20}"},
 	"NodeSpec.sandbox":        {example: "{network: host}", pending: sandboxLater},

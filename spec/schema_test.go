@@ -152,7 +152,7 @@ func applyRule(s *jsonschema.Schema, r rule) {
 	}
 }
 
-func number(x float64) json.Number { return json.Number(strconv.FormatFloat(x, 'f', -1, 64)) }
+func number(x float64) json.Number { return json.Number(plainNumber(x)) }
 
 // defaultsByPath are the defaults as a document has them, read off an almost empty
 // one that was given its defaults.

@@ -16,7 +16,7 @@ const (
 func (g *GPURequest) decodeNode(d *decoder, n *yaml.Node, at place) {
 	if n.Kind == yaml.SequenceNode && n.ShortTag() == tagSeq {
 		var devices []string
-		d.sequence(n, reflect.ValueOf(&devices).Elem(), place{path: at.path, key: at.key, rule: rule{bare: true}})
+		d.sequence(n, reflect.ValueOf(&devices).Elem(), place{path: at.path, key: at.key, rule: rule{each: &rule{bare: true}}})
 		*g = GPURequest{Mode: GPUsList, Devices: devices}
 		return
 	}
@@ -76,7 +76,7 @@ func (s *Slots) decodeNode(d *decoder, n *yaml.Node, at place) {
 	switch {
 	case n.Kind == yaml.SequenceNode && n.ShortTag() == tagSeq:
 		list := []Slot{}
-		d.sequence(n, reflect.ValueOf(&list).Elem(), place{path: at.path, key: at.key})
+		d.sequence(n, reflect.ValueOf(&list).Elem(), place{path: at.path, key: at.key, rule: rule{each: &rule{example: "{device: 0}"}}})
 		*s = Slots{Mode: SlotsList, List: list}
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == tagStr && (n.Value == SlotsAuto || n.Value == SlotsNone):
 		*s = Slots{Mode: n.Value}

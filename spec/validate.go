@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/samber/lo"
@@ -69,10 +70,11 @@ func (d *decoder) field(v reflect.Value, path string, r rule) {
 		}
 		return
 	}
-	if r.pending != "" && fmt.Sprint(reflect.Indirect(v)) != r.unless {
+	before := len(d.problems)
+	d.content(reflect.Indirect(v), path, r)
+	if r.pending != "" && len(d.problems) == before && fmt.Sprint(reflect.Indirect(v)) != r.unless {
 		d.semantic(path, SeverityWarning, "has no effect yet", r.pending)
 	}
-	d.content(reflect.Indirect(v), path, r)
 }
 
 // content checks a value that is there.
@@ -157,9 +159,12 @@ func (d *decoder) word(s, path string, r rule) {
 
 func (d *decoder) amount(x float64, path string, r rule) {
 	if r.max > 0 && (x < r.min || x > r.max) {
-		d.semantic(path, SeverityError, fmt.Sprintf("%v is out of range", x), fmt.Sprintf("write %v to %v", r.min, r.max))
+		d.semantic(path, SeverityError, plainNumber(x)+" is out of range", "write "+plainNumber(r.min)+" to "+plainNumber(r.max))
 	}
 }
+
+// plainNumber renders x without an exponent.
+func plainNumber(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
 // checked applies a check, which may bring its own fix.
 func (d *decoder) checked(v any, path string, r rule) {

@@ -60,9 +60,10 @@ func (d *decoder) slots(s Slots, path string) {
 // workers checks what concerns several groups: names and the total.
 func (d *decoder) workers(groups []WorkerSpec) {
 	seen := map[string]int{}
-	total := 0
+	total, wrong := 0, false // wrong counts are told already
 	for i, g := range groups {
-		total += min(max(count(g), 0), maxWorkers+1)
+		total += count(g)
+		wrong = wrong || count(g) < 0 || count(g) > maxWorkers
 		at := fmt.Sprintf("spec.workers[%d].name", i)
 		if g.Name == "" || d.failed[at] {
 			continue
@@ -74,7 +75,7 @@ func (d *decoder) workers(groups []WorkerSpec) {
 		}
 		seen[g.Name] = i
 	}
-	if total > maxWorkers {
+	if !wrong && total > maxWorkers {
 		d.semantic("spec.workers", SeverityError, fmt.Sprintf("the counts make %d workers", total), fmt.Sprintf("write at most %d in all", maxWorkers))
 	}
 }
