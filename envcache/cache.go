@@ -52,7 +52,7 @@ func Open(dir string, opts Options) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{state: state, opts: opts, shelf: s, now: time.Now}
-	tools := &pipTools{dir: filepath.Join(state, "tools"), exec: opts.Exec, env: cleanEnv(opts.Getenv), now: time.Now}
+	tools := &pipTools{dir: filepath.Join(state, "tools"), exec: opts.Exec, env: CleanEnv(opts.Getenv), now: time.Now}
 	c.builders = map[string]builder{ManagerPip: &pipBuilder{state: state, tools: tools, getenv: opts.Getenv}}
 	return c, nil
 }

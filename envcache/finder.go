@@ -51,7 +51,7 @@ func NewFinder(dir string, opts Options) (*Finder, error) {
 		return nil, fmt.Errorf("cannot find interpreters: the state folder %q is no absolute path", dir)
 	}
 	opts = opts.filled()
-	probes := newProber(filepath.Join(dir, "tools", "interpreters.json"), opts.Exec, cleanEnv(opts.Getenv))
+	probes := newProber(filepath.Join(dir, "tools", "interpreters.json"), opts.Exec, CleanEnv(opts.Getenv))
 	return &Finder{getenv: opts.Getenv, probes: probes, last: map[question]answer{}}, nil
 }
 

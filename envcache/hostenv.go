@@ -30,8 +30,9 @@ var passed = []string{
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// cleanEnv is the environment of a build.
-func cleanEnv(getenv func(string) string, more ...string) []string {
+// CleanEnv is the environment that builders and git get: the few variables of the
+// agent that say where programs are and how the network is reached, and more.
+func CleanEnv(getenv func(string) string, more ...string) []string {
 	var env []string
 	for _, name := range passed {
 		if v := getenv(name); v != "" && !strings.ContainsRune(v, 0) {

@@ -96,8 +96,12 @@ func (p *pipPlan) credentials(req Request, inURLs []urlLogin, secrets *secret.Re
 	var machines []secret.Machine
 	for _, l := range inURLs {
 		secrets.Add(l.Login)
-		if l.Password == "" {
-			l.Password = "x-oauth-basic" // a token in the user's place; what stands here is not looked at
+		switch {
+		case l.Password != "":
+		case l.vcs: // a token alone: git hosts take any user with it
+			l.Login = secret.Login{User: "x-oauth-basic", Password: l.User}
+		default: // indexes take it as the user, with any password
+			l.Password = "x-oauth-basic"
 		}
 		if l.vcs {
 			u, err := url.Parse(strings.TrimPrefix(l.url, "git+"))
@@ -253,7 +257,7 @@ func (b *pipBuilder) env(s *site, p *pipPlan, home string) []string {
 	if p.settings.cert != "" {
 		more = append(more, "PIP_CERT="+p.settings.cert)
 	}
-	env := cleanEnv(b.getenv, append(more, gitEnv(home)...)...)
+	env := CleanEnv(b.getenv, append(more, gitEnv(home)...)...)
 	// What a package's build calls by name is this environment's.
 	for i, kv := range env {
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {

@@ -1,0 +1,205 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"agentctl/envcache/internal/shelf"
+	"agentctl/envcache/internal/tree"
+	"agentctl/internal/crash"
+)
+
+// maker makes one checkout.
+type maker struct {
+	store    *Store
+	r        *request
+	lock     *os.File
+	top      string // the checkout
+	seen     int    // submodules so far, at any depth
+	warnings []string
+}
+
+const (
+	mostModules    = 500
+	deepestModules = 10
+)
+
+// make makes the checkout of a commit.
+func (s *Store) make(ctx context.Context, r *request, commit string, m shelf.Making) (checkoutRecord, int64, error) {
+	mk := &maker{store: s, r: r, lock: m.Lock, top: m.Path}
+	if err := mk.tree(ctx, r.addr, commit, m.Path, 0); err != nil {
+		return checkoutRecord{}, 0, err
+	}
+	crash.Point("checkout.tree")
+	if r.src.Diff != "" {
+		if err := mk.apply(ctx, r.src.Diff); err != nil {
+			return checkoutRecord{}, 0, err
+		}
+		r.say("repository", "applied the uncommitted changes")
+		crash.Point("checkout.patched")
+	}
+	bytes, err := measure(m.Path)
+	if err != nil {
+		return checkoutRecord{}, 0, err
+	}
+	if err := tree.Publish(m.Path, r.uid, r.gid); err != nil {
+		return checkoutRecord{}, 0, err
+	}
+	for _, w := range mk.warnings {
+		r.say("repository", "warning: "+w)
+	}
+	return checkoutRecord{r.addr.url, commit, mk.warnings}, bytes, nil
+}
+
+func measure(top string) (n int64, err error) {
+	err = tree.Walk(top, func(node tree.Node) error {
+		if node.Info.Mode().IsRegular() && !tree.Shared(node.Info) {
+			n += node.Info.Size()
+		}
+		return nil
+	}, nil)
+	return n, err
+}
+
+// git runs git in a folder of the checkout.
+func (mk *maker) git(ctx context.Context, dir, what string, more call, args ...string) (string, error) {
+	more.what, more.dir, more.args, more.hold = what, dir, append([]string{"-C", dir}, args...), mk.lock
+	more.dir = mk.top
+	if _, err := os.Stat(mk.top); err != nil {
+		more.dir = "/"
+	}
+	return mk.store.git.run(ctx, more)
+}
+
+// tree makes the working tree of one repository in dir, submodules included. A
+// mirror that turns out to be damaged is made anew, once.
+func (mk *maker) tree(ctx context.Context, addr address, commit, dir string, depth int) error {
+	err := mk.clone(ctx, addr, commit, dir)
+	var failed *GitError
+	if errors.As(err, &failed) && failed.What == "clone" && ctx.Err() == nil {
+		mk.store.log.Warn("making a mirror anew that can't be cloned", "url", addr.url, "err", err)
+		if err = mk.renew(ctx, addr, dir); err == nil {
+			err = mk.clone(ctx, addr, commit, dir)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := mk.lfs(ctx, addr, dir); err != nil {
+		return err
+	}
+	return mk.submodules(ctx, addr, commit, dir, depth)
+}
+
+func (mk *maker) renew(ctx context.Context, addr address, dir string) error {
+	m, err := mk.store.mirror(ctx, mk.r, addr)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	return errors.Join(m.renew(ctx), tree.Remove(dir))
+}
+
+// clone makes the working tree of one repository. Its .git needs no other
+// folder, names the remote without credentials, and tells git to compare files
+// by size and time alone: owner and inode change on the way to a task.
+func (mk *maker) clone(ctx context.Context, addr address, commit, dir string) error {
+	m, err := mk.store.holding(ctx, mk.r, addr, commit)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	_, err = mk.git(ctx, "/", "clone", call{file: true}, "clone", "--quiet", "--local", "--no-checkout", "--template=",
+		"--config", "core.checkStat=minimal", "--config", "core.trustctime=false", "--", m.repo(), dir)
+	if err != nil {
+		return err
+	}
+	crash.Point("checkout.cloned")
+	_, err = mk.git(ctx, dir, "checkout", call{}, "checkout", "--quiet", "--force", "--detach", commit)
+	if err != nil {
+		var failed *GitError
+		if errors.As(err, &failed) && brokenObjects(failed) {
+			failed.What = "clone" // the mirror is to blame
+		}
+		return err
+	}
+	_, err = mk.git(ctx, dir, "config", call{}, "config", "remote.origin.url", addr.url)
+	return err
+}
+
+// brokenObjects tells whether git complains about what a mirror should hold.
+func brokenObjects(e *GitError) bool {
+	text := strings.Join(e.Lines, "\n")
+	for _, s := range []string{"unable to read", "missing blob", "missing tree", "is corrupt", "bad object", "inflate", "not a tree", "unable to read tree"} {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// pointer is how a file begins whose content Git LFS keeps elsewhere.
+const pointer = "version https://git-lfs.github.com/spec/"
+
+// lfs replaces the pointers of Git LFS by their files, if the program for it is
+// installed; else it warns: a pointer in the place of a model or a data set
+// breaks a task in ways that nobody understands.
+func (mk *maker) lfs(ctx context.Context, addr address, dir string) error {
+	files, err := pointers(dir)
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	if !mk.store.git.has("git-lfs") {
+		mk.warnings = append(mk.warnings, fmt.Sprintf("%d files are kept in Git LFS and are pointers only, as %s: git-lfs is not installed on this host (on Debian: apt-get install git-lfs)", len(files), files[0]))
+		return nil
+	}
+	mk.r.say("repository", fmt.Sprintf("getting %d files of Git LFS", len(files)))
+	more := call{login: &login{addr.origin, addr.login}, file: addr.local(), say: func(line string) { mk.r.say("git", line) }}
+	if _, err := mk.git(ctx, dir, "lfs install", call{}, "lfs", "install", "--local", "--skip-smudge", "--skip-repo"); err != nil {
+		return err
+	}
+	_, err = mk.git(ctx, dir, "lfs pull", more, "lfs", "pull", "origin")
+	return err
+}
+
+// pointers lists the LFS pointers of a working tree.
+func pointers(dir string) ([]string, error) {
+	var found []string
+	err := tree.Walk(dir, func(n tree.Node) error {
+		if n.Info.IsDir() && n.Name == ".git" {
+			return tree.SkipDir
+		}
+		if size := n.Info.Size(); !n.Info.Mode().IsRegular() || size < 100 || size > 1024 {
+			return nil
+		}
+		f, err := n.Open()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		head := make([]byte, len(pointer))
+		if _, err := f.Read(head); err == nil && string(head) == pointer {
+			found = append(found, n.Rel)
+		}
+		return nil
+	}, nil)
+	return found, err
+}
+
+// has tells whether a program is in git's PATH.
+func (g *git) has(name string) bool {
+	for _, kv := range g.env {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			for dir := range strings.SplitSeq(path, ":") {
+				if p, err := exec.LookPath(dir + "/" + name); err == nil && p != "" {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
