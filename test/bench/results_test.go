@@ -35,9 +35,9 @@ type phase struct {
 func phases(n *harness.Node, tasks []string) (all []phase) {
 	for _, task := range tasks[1:] {
 		for _, span := range n.TaskStatus(task).Times {
-			i := slices.IndexFunc(all, func(p phase) bool { return p.Name == span.Phase })
+			i := slices.IndexFunc(all, func(p phase) bool { return p.Name == span.Name })
 			if i < 0 {
-				i, all = len(all), append(all, phase{Name: span.Phase})
+				i, all = len(all), append(all, phase{Name: span.Name})
 			}
 			all[i].Took = append(all[i].Took, span.Took)
 		}

@@ -32,16 +32,16 @@ func (n *Node) SDK(dir, program string, args ...string) string {
 	n.T.Helper()
 	var out, talk bytes.Buffer
 	cmd := exec.Command(SDKPython(n.T), append([]string{"-c", program}, args...)...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, n.sdkEnv(), &out, &talk
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, n.SDKEnv(), &out, &talk
 	if err := cmd.Run(); err != nil {
 		n.T.Fatalf("a program with the SDK failed: %v\n%s%s", err, out.String(), talk.String())
 	}
 	return out.String()
 }
 
-// sdkEnv is what `agentctl server credentials` tells a user to set. HOME is empty,
+// SDKEnv is what `agentctl server credentials` tells a user to set. HOME is empty,
 // so that no clearml.conf of the person who runs the tests has a say.
-func (n *Node) sdkEnv() []string {
+func (n *Node) SDKEnv() []string {
 	n.T.Helper()
 	home := filepath.Join(n.Dir, "sdk-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
