@@ -94,7 +94,11 @@ func (d *decoder) number(n *yaml.Node, at place, want string, form *regexp.Regex
 		d.fail(n, at, "is a text, not "+want, fmt.Sprintf("write %s, without quotes", n.Value))
 		return
 	}
-	d.fail(n, at, "is "+kindOf(n)+", not "+want, at.rule.advice(at.key, "write "+want))
+	fault := "is " + kindOf(n) + ", not " + want
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == tagFloat {
+		fault = "is not " + want
+	}
+	d.fail(n, at, fault, at.rule.advice(at.key, "write "+want))
 }
 
 func (t *Duration) decodeNode(d *decoder, n *yaml.Node, at place) {

@@ -82,10 +82,19 @@ func printed(s string) string {
 	return s
 }
 
+var conflictMarker = regexp.MustCompile(`^(<<<<<<<|=======|>>>>>>>)`)
+
 // explain says what people mostly did wrong when the parser says message.
 func explain(p *Problem, line, message string) {
 	text := strings.TrimLeft(line, " ")
+	column := func(char string) {
+		if at := strings.Index(line, char); at >= 0 {
+			p.Column = utf8.RuneCountInString(line[:at]) + 1
+		}
+	}
 	switch {
+	case conflictMarker.MatchString(line):
+		p.Fault, p.Fix = "there is a conflict marker of git", "resolve the conflict"
 	case strings.HasPrefix(text, "\t"), strings.Contains(message, "tab character"):
 		p.Fault, p.Fix = "there is a tab in the indentation", "indent with spaces"
 	case strings.Contains(message, "mapping values are not allowed"):
@@ -97,9 +106,21 @@ func explain(p *Problem, line, message string) {
 		}
 	case strings.Contains(message, "cannot start any token"):
 		if at := strings.IndexAny(line, "@`%"); at >= 0 {
-			p.Column = utf8.RuneCountInString(line[:at]) + 1
+			column(line[at : at+1])
 			p.Fix = "put the value in quotes"
 		}
+	case strings.Contains(message, "alphabetic or numeric character"):
+		column("*")
+		p.Fix = "put a text with * or & in quotes"
+	case strings.Contains(message, "escape"):
+		column(`\`)
+		p.Fix = `write \\ for a backslash, or use single quotes`
+	case strings.Contains(message, "YAML document"), strings.Contains(message, "directive"):
+		p.Fix = "delete the line with %"
+	case strings.Count(line, "}") > strings.Count(line, "{"), strings.Count(line, "]") > strings.Count(line, "["):
+		p.Fix = "take out the bracket that nothing opens, or open it"
+	case strings.Contains(message, "node content"):
+		p.Fix = "close each [ with ] and each { with }"
 	case strings.Contains(message, "unexpected end of stream"):
 		p.Fix = "close the quote that is opened here"
 	case strings.Contains(message, "',' or ']'"):
