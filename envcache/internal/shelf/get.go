@@ -212,6 +212,10 @@ func (s *Shelf[R]) clear(key string) error {
 			return err
 		}
 	}
+	return s.clearScratch(key)
+}
+
+func (s *Shelf[R]) clearScratch(key string) error {
 	var failed error
 	for _, prefix := range []string{workPrefix, trashPrefix} {
 		old, err := filepath.Glob(filepath.Join(escape(s.dir), prefix+key+"-*"))

@@ -44,7 +44,14 @@ func (s *Shelf[R]) Sweep() error {
 // that is alone.
 func (s *Shelf[R]) repair(key string) error {
 	if _, err := s.whole(key); err == nil {
-		return nil
+		// Scratch of a builder that died when it was done. A shared lock is
+		// enough to know that none is at work, and gets along with leases.
+		l, err := s.lock(key, fsx.TryLockShared)
+		if err != nil {
+			return nil //nolint:nilerr // somebody is at work
+		}
+		defer func() { _ = l.Close() }()
+		return s.clearScratch(key)
 	}
 	l, err := s.lock(key, fsx.TryLock)
 	if errors.Is(err, fsx.ErrLocked) {

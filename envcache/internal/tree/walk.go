@@ -28,16 +28,21 @@ type Node struct {
 	Info fs.FileInfo
 }
 
-// Open opens a regular file for reading. It follows no link and does not hang
-// on a FIFO that took the file's place.
+// Open opens a regular file for reading. It does not read what a link points
+// to, and does not hang on a FIFO that took the file's place.
 func (n Node) Open() (*os.File, error) {
-	f, err := n.Dir.OpenFile(n.Name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	seen, err := n.Dir.Lstat(n.Name)
 	if err != nil {
 		return nil, err
 	}
+	f, err := n.Dir.OpenFile(n.Name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	// os.Root follows links inside itself, O_NOFOLLOW or not.
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file any more", n.Rel)
+	if err == nil && !(info.Mode().IsRegular() && os.SameFile(seen, info)) {
+		err = fmt.Errorf("%s is no regular file", n.Rel)
 	}
 	if err != nil {
 		_ = f.Close()
