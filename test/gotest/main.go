@@ -66,7 +66,8 @@ func run(ctx context.Context, o options) (bool, error) {
 		}
 	}
 	if len(whole) > 0 {
-		if err := goTest(ctx, o, total, whole, "-p=1"); err != nil {
+		// -trimpath as in the build of the programs: their packages are compiled once.
+		if err := goTest(ctx, o, total, whole, "-p=1", "-trimpath"); err != nil {
 			return false, err
 		}
 	}
