@@ -82,11 +82,24 @@ func (g Group) Empty() bool {
 // later; with CanKill none that is being forked is missed, else the caller
 // repeats it until Empty.
 func (g Group) Kill() error {
-	err := os.WriteFile(filepath.Join(g.Dir, "cgroup.kill"), []byte("1"), 0)
+	err := write(g.Dir, "cgroup.kill", "1")
 	if err == nil || !errors.Is(err, fs.ErrNotExist) || g.gone() {
 		return wrapKill(err, g.gone())
 	}
 	return g.killFrozen()
+}
+
+// write must not create: what cgroupfs says to that hides that the file is missing.
+func write(dir, file, value string) error {
+	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 func wrapKill(err error, gone bool) error {
@@ -125,7 +138,7 @@ func (g Group) freeze(on bool) {
 		if on && dir != g.Dir {
 			return nil
 		}
-		return os.WriteFile(filepath.Join(dir, file), []byte(want), 0)
+		return write(dir, file, want)
 	})
 	for range 50 {
 		if !on || g.frozen() {

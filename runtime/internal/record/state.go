@@ -1,10 +1,12 @@
 package record
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"agentctl/internal/fsx"
@@ -71,6 +73,21 @@ type Exit struct {
 	Ended       time.Time `json:"ended"`
 	Containment string    `json:"containment"`
 	MountNS     string    `json:"mountNS"`
+}
+
+// Encode is the record as JSON of at most limit bytes, which the message is cut
+// for.
+func (e Exit) Encode(limit int) ([]byte, error) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write the exit record: %w", err)
+	}
+	if len(data) <= limit {
+		return data, nil
+	}
+	// JSON makes at most six bytes of one, and all other fields are short.
+	e.Message = strings.ToValidUTF8(e.Message[:min(len(e.Message), limit/12)], "") + "…"
+	return json.Marshal(e)
 }
 
 // Stop is the agent's wish to end the task.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxString is the kernel's limit for one argument or variable
@@ -80,6 +81,9 @@ func checkString(s string) error {
 	if strings.IndexByte(s, 0) >= 0 {
 		return errors.New("holds a NUL byte")
 	}
+	if !utf8.ValidString(s) {
+		return errors.New("is not UTF-8")
+	}
 	if len(s) >= maxString {
 		return fmt.Errorf("is %d bytes long, the kernel takes at most %d", len(s), maxString-1)
 	}
@@ -137,7 +141,7 @@ func (c *Config) checkView() error {
 }
 
 func checkPath(what, path string) error {
-	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.IndexByte(path, 0) >= 0 {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.IndexByte(path, 0) >= 0 || !utf8.ValidString(path) {
 		return fmt.Errorf("%s %.200q is not a clean absolute path", what, path)
 	}
 	return nil

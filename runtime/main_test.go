@@ -1,0 +1,235 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"agentctl/runtime/shim"
+)
+
+// The test binary plays the shim, the tasks and the agents of the tests.
+func TestMain(m *testing.M) {
+	if shim.IsShim(os.Args) {
+		os.Exit(shim.Main(os.Args))
+	}
+	if len(os.Args) > 2 && os.Args[1] == "play" {
+		os.Exit(play(os.Args[2], os.Args[3:]))
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(base())
+		os.Exit(code)
+	}))
+}
+
+// patience is for what must happen, however slow the machine is.
+const patience = 60 * time.Second
+
+// base is a folder that other users can pass through, with the test binary.
+var base = sync.OnceValue(func() string {
+	dir, err := os.MkdirTemp("", "agentctl-runtime-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err == nil {
+		err = copyFile("/proc/self/exe", filepath.Join(dir, "self"))
+	}
+	if err != nil {
+		panic(err)
+	}
+	return dir
+})
+
+func self() string { return filepath.Join(base(), "self") }
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// builtShim is the real program, with its crash points.
+var builtShim = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(base(), "agentctl-shim")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", "crashpoints", "-ldflags", "-s -w", "-o", path, "agentctl/cmd/agentctl-shim")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+// allRungs is a Host on which everything is taken to work.
+func allRungs() Host {
+	h := Host{UID: os.Geteuid()}
+	for _, n := range []string{Cgroup2, Cgroup1, PIDNS, Subreaper} {
+		h.Containment = append(h.Containment, Rung{Name: n, Works: true})
+	}
+	for _, n := range []string{MountRoot, MountUserNS, MountNone} {
+		h.Mounts = append(h.Mounts, Rung{Name: n, Works: true})
+	}
+	return h
+}
+
+// probed is this host, looked at once.
+var probed = sync.OnceValues(func() (Host, error) {
+	return Probe(context.Background(), self(), base(), slog.New(slog.DiscardHandler))
+})
+
+// need skips a test of a rung that this host does not have.
+func need(t *testing.T, rungs func(Host) []Rung, name string) {
+	t.Helper()
+	h, err := probed()
+	must(t, err)
+	if r := find(rungs(h), name); !r.Works {
+		t.Skipf("%s does not work on this host: %s", name, r.Reason)
+	}
+}
+
+func containments(h Host) []Rung { return h.Containment }
+func mountRungs(h Host) []Rung   { return h.Mounts }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newDir is a run's folder that every user can pass through.
+func newDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(base(), "run-")
+	must(t, err)
+	must(t, os.Chmod(dir, 0o755))
+	t.Cleanup(func() {
+		if err := RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// newConfig runs args on the plainest rungs.
+func newConfig(t testing.TB, args ...string) Config {
+	t.Helper()
+	return Config{
+		ID: "t-" + strings.Map(idRune, t.Name()), Dir: newDir(t), Args: args, Cwd: "/", UID: -1, GID: -1,
+		Env: []string{"PATH=/usr/bin:/bin"}, Containment: Subreaper, MountNS: MountNone, Grace: time.Minute,
+	}
+}
+
+func idRune(r rune) rune {
+	if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+		return r
+	}
+	return '-'
+}
+
+func sh(script string) []string { return []string{"/bin/sh", "-c", script} }
+
+func launcher(shimPath string) *Launcher {
+	return NewLauncher(shimPath, allRungs(), slog.New(slog.DiscardHandler))
+}
+
+// start starts cfg under the test binary as its shim. The task is killed when
+// the test ends before it.
+func start(t testing.TB, cfg Config, leases ...*os.File) *Task {
+	t.Helper()
+	return startWith(t, launcher(self()), cfg, leases...)
+}
+
+func startWith(t testing.TB, l *Launcher, cfg Config, leases ...*os.File) *Task {
+	t.Helper()
+	task, err := l.Start(context.Background(), cfg, leases...)
+	must(t, err)
+	t.Cleanup(func() {
+		_ = task.Kill()
+		wait(t, task)
+	})
+	return task
+}
+
+func wait(t testing.TB, task *Task) Exit {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	exit, err := task.Wait(ctx)
+	if err != nil {
+		t.Fatalf("Wait: %v", err)
+	}
+	return exit
+}
+
+// run runs cfg to its end and returns what it wrote, by stream.
+func runToEnd(t testing.TB, cfg Config) (Exit, map[string]string) {
+	t.Helper()
+	exit := wait(t, start(t, cfg))
+	return exit, readAll(t, cfg.Dir)
+}
+
+// readAll is all that is in an ended console, by stream.
+func readAll(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	r, err := OpenConsole(dir, 0)
+	must(t, err)
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	text := map[string]string{}
+	for {
+		f, err := r.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return text
+		}
+		must(t, err)
+		text[f.Stream] += string(f.Data)
+	}
+}
+
+// eventually waits until ok, which is looked at again and again.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// running lists processes with token among their arguments.
+func running(t testing.TB, token string) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	must(t, err)
+	var found []string
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err == nil && strings.Contains(string(data), token) {
+			found = append(found, filepath.Base(filepath.Dir(f))+" "+strings.ReplaceAll(string(data), "\x00", " "))
+		}
+	}
+	return found
+}

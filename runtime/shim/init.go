@@ -1,0 +1,154 @@
+package shim
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"agentctl/runtime/internal/record"
+)
+
+// The init of a PID namespace is this program again, with the task's streams, the
+// command as JSON on descriptor 3, and 4 for its words, each a tag and what
+// follows:
+//
+//	S  the task was started
+//	F  the task could not be started, and why
+//	X  the task has ended, and its wait status
+const (
+	initCommandFD = 3
+	initWordFD    = 4
+
+	wordStarted = 'S'
+	wordFailed  = 'F'
+	wordEnded   = 'X'
+)
+
+// spawnInit forks the init and waits for its first word.
+func (s *shim) spawnInit(files []uintptr) (child, error) {
+	order, err := s.initOrder()
+	if err != nil {
+		return child{}, err
+	}
+	defer func() { _ = order.Close() }()
+	words, w, err := os.Pipe()
+	if err != nil {
+		return child{}, err
+	}
+	attr := &syscall.ProcAttr{
+		Dir: "/", Env: []string{record.MarkVar + "=" + s.run.Nonce}, Files: append(files, order.Fd(), w.Fd()),
+		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	c := child{status: words}
+	err = s.box.fork(attr.Sys, func() (err error) {
+		// By this name the program is found where its folder is hidden.
+		c.pid, err = syscall.ForkExec("/proc/self/exe", []string{initName}, attr)
+		return err
+	})
+	_ = w.Close()
+	if err == nil {
+		err = firstWord(words)
+	}
+	if err != nil {
+		_ = words.Close()
+		return child{}, err
+	}
+	return c, nil
+}
+
+// initOrder hands the command over in a pipe, or in an unlinked file where it is
+// longer than a pipe takes.
+func (s *shim) initOrder() (*os.File, error) {
+	data, err := json.Marshal(newCommand(s.run))
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("command", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("cannot hand the command to the init: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "command")
+	if _, err := f.WriteAt(data, 0); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("cannot hand the command to the init: %w", err)
+	}
+	return f, nil
+}
+
+func firstWord(words io.Reader) error {
+	var tag [1]byte
+	if _, err := io.ReadFull(words, tag[:]); err != nil {
+		return errors.New("cannot start: the init of the PID namespace died at once")
+	}
+	if tag[0] == wordStarted {
+		return nil
+	}
+	why, err := io.ReadAll(io.LimitReader(words, 64<<10))
+	return errors.Join(errors.New(string(why)), err)
+}
+
+// lastWord is the task's wait status as its init told it; ok is false if the
+// init was killed before.
+func (c child) lastWord() (ws syscall.WaitStatus, ok bool) {
+	defer func() { _ = c.status.Close() }()
+	var word [5]byte
+	if _, err := io.ReadFull(c.status, word[:]); err != nil || word[0] != wordEnded {
+		return 0, false
+	}
+	return syscall.WaitStatus(binary.LittleEndian.Uint32(word[1:])), true
+}
+
+// initMain is process 1 of a PID namespace: it starts the task, reaps, and dies
+// when the task has ended; the kernel then kills the rest.
+func initMain() int {
+	// An init gets only signals that it has handlers for, and the shim's SIGTERM is
+	// for the others.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	word := os.NewFile(initWordFD, "word")
+	pid, err := initStart()
+	if err != nil {
+		_, _ = word.Write(append([]byte{wordFailed}, err.Error()...))
+		return 1
+	}
+	if _, err := word.Write([]byte{wordStarted}); err != nil {
+		return 1
+	}
+	for {
+		var ws syscall.WaitStatus
+		got, err := syscall.Wait4(-1, &ws, 0, nil)
+		if errors.Is(err, syscall.EINTR) || err == nil && got != pid {
+			continue
+		}
+		if err != nil {
+			return 1
+		}
+		_, err = word.Write(binary.LittleEndian.AppendUint32([]byte{wordEnded}, uint32(ws)))
+		if err != nil {
+			return 1
+		}
+		return 0
+	}
+}
+
+func initStart() (int, error) {
+	if err := closeOnExec(); err != nil {
+		return 0, err
+	}
+	var cmd command
+	if err := json.NewDecoder(io.NewSectionReader(os.NewFile(initCommandFD, "command"), 0, 1<<40)).Decode(&cmd); err != nil {
+		return 0, fmt.Errorf("cannot read the command: %w", err)
+	}
+	// The host's numbers in /proc would be those of other processes here.
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return 0, fmt.Errorf("cannot mount /proc for the PID namespace: %w", err)
+	}
+	unix.Umask(0o022)
+	return cmd.exec(cmd.attr([]uintptr{0, 1, 2}))
+}

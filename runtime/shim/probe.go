@@ -1,0 +1,53 @@
+package shim
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// probeMain plays the small tasks by which package runtime finds out what works.
+func probeMain(args []string) int {
+	var err error
+	switch {
+	case args[0] == "leave":
+		err = leave()
+	case args[0] == "stay":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
+		time.Sleep(time.Minute)
+	case args[0] == "change" && len(args) == 2:
+		err = change(args[1])
+	default:
+		err = fmt.Errorf("there is no probe %q", args)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// leave leaves a process of another session behind.
+func leave() error {
+	_, err := os.StartProcess("/proc/self/exe", []string{shimName, "probe", "stay"},
+		&os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Setsid: true}})
+	return err
+}
+
+// change changes a file, adds one and removes both.
+func change(path string) error {
+	if err := os.WriteFile(path, []byte("changed"), 0o644); err != nil {
+		return err
+	}
+	other := filepath.Join(filepath.Dir(path), "other")
+	if err := os.WriteFile(other, []byte("new"), 0o644); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Dir(path))
+}
