@@ -1,0 +1,95 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// listen opens the three ports.
+func (s *Server) listen(ctx context.Context) error {
+	urls := make([]string, 3)
+	for i, port := range []int{s.cfg.APIPort, s.cfg.FilesPort, s.cfg.WebPort} {
+		address := net.JoinHostPort(s.cfg.Listen, strconv.Itoa(port))
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return listenError(address, port, err)
+		}
+		s.listeners = append(s.listeners, l)
+		_, got, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			return fmt.Errorf("cannot listen on %s: %w", address, err)
+		}
+		urls[i] = "http://" + net.JoinHostPort(s.cfg.Advertise, got)
+	}
+	s.endpoints = Endpoints{API: urls[0], Files: urls[1], Web: urls[2], PID: os.Getpid()}
+	return nil
+}
+
+// listenError names who has the port.
+func listenError(address string, port int, err error) error {
+	if !errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("cannot listen on %s: %w", address, err)
+	}
+	owner := portOwner(port)
+	if owner == "" {
+		owner = "a process of another user"
+	}
+	return fmt.Errorf("cannot listen on %s: the port is in use by %s; stop it or choose other ports: %w", address, owner, err)
+}
+
+// portOwner names the process that listens on a TCP port, as "nginx (pid 7)", or
+// "" when it can't be seen.
+func portOwner(port int) string {
+	inodes := map[string]bool{}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		listening(table, port, inodes)
+	}
+	if len(inodes) == 0 {
+		return ""
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		return ""
+	}
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err != nil || !inodes[target] {
+			continue
+		}
+		pid := strings.Split(link, "/")[2]
+		name, err := os.ReadFile(filepath.Join("/proc", pid, "comm"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			name = []byte("a process")
+		}
+		return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(name)), pid)
+	}
+	return ""
+}
+
+// listening adds the sockets that listen on port, as /proc/PID/fd names them. A
+// line of /proc/net/tcp holds: number, local address, remote address, state (0A
+// is LISTEN), queues, timer, retransmits, uid, timeout, inode (proc(5)).
+func listening(table string, port int, inodes map[string]bool) {
+	f, err := os.Open(filepath.Clean(table))
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	suffix := fmt.Sprintf(":%04X", port)
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		cols := strings.Fields(lines.Text())
+		if len(cols) > 9 && strings.HasSuffix(cols[1], suffix) && cols[3] == "0A" {
+			inodes["socket:["+cols[9]+"]"] = true
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package server
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/samber/lo"
+)
+
+func taskEndpoints() []*endpoint {
+	return []*endpoint{
+		on("tasks.get_by_id", getTaskByID),
+		on("tasks.get_by_id_ex", getTaskByIDEx),
+		on("tasks.get_all", getTasks),
+		on("tasks.get_all_ex", getTasks),
+		on("tasks.get_types", taskTypesOf),
+		on("tasks.create", createTask),
+		on("tasks.validate", validateTask),
+		on("tasks.clone", cloneTask),
+		on("tasks.edit", editTask),
+		on("tasks.update", updateTask),
+		on("tasks.set_requirements", setRequirements),
+		on("tasks.move", moveTasks),
+		on("tasks.delete", deleteTask),
+		on("tasks.ping", pingTask),
+		on("tasks.add_or_update_artifacts", addArtifacts),
+		on("tasks.delete_artifacts", deleteArtifacts),
+		on("tasks.add_or_update_model", addTaskModel),
+		on("tasks.delete_models", deleteTaskModels),
+	}
+}
+
+type byTask struct {
+	Task string `json:"task" need:"1"`
+}
+
+func getTaskByID(c *call, req *byTask) (any, error) {
+	t, err := needTask(c.read(), req.Task)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := taskDocs(c.read(), []*task{t}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"task": docs[0]}, nil
+}
+
+func getTaskByIDEx(c *call, req *taskQuery) (any, error) {
+	if len(req.ID) == 0 {
+		return nil, missing("id")
+	}
+	return getTasks(c, req)
+}
+
+// taskQuery is the request of tasks.get_all.
+type taskQuery struct {
+	ID            texts   `json:"id"`
+	Name          string  `json:"name"`
+	User          texts   `json:"user"`
+	Project       texts   `json:"project"`
+	Subprojects   bool    `json:"include_subprojects"`
+	Type          texts   `json:"type"`
+	Status        texts   `json:"status"`
+	Tags          texts   `json:"tags"`
+	SystemTags    texts   `json:"system_tags"`
+	Parent        texts   `json:"parent"`
+	StatusChanged texts   `json:"status_changed"`
+	LastUpdate    texts   `json:"last_update"`
+	Created       texts   `json:"created"`
+	SearchText    string  `json:"search_text"`
+	SearchHidden  bool    `json:"search_hidden"`
+	Any           *anyAll `json:"_any_"`
+	All           *anyAll `json:"_all_"`
+	OnlyFields    texts   `json:"only_fields"`
+	OrderBy       texts   `json:"order_by"`
+	paging
+	poll
+}
+
+func getTasks(c *call, req *taskQuery) (any, error) {
+	f, err := parseFields(req.OnlyFields, taskField)
+	if err != nil {
+		return nil, err
+	}
+	var where filter
+	if err := req.filter(&where); err != nil {
+		return nil, err
+	}
+	sorted, err := order(req.OrderBy, taskColumn, "t.n")
+	if err != nil {
+		return nil, err
+	}
+	limit, bounds, err := req.limit()
+	if err != nil {
+		return nil, err
+	}
+	revision := c.srv.hold(c.ctx, req.poll, req.topics())
+	var rows []*task
+	text := `SELECT ` + taskColumns + ` FROM task t` + where.text() + sorted + limit
+	err = c.read().each(text, slices.Concat(where.args, bounds), func(scan func(...any) error) error {
+		var t task
+		rows = append(rows, &t)
+		return scan(t.dest()...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	docs, err := taskDocs(c.read(), rows, f)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"tasks": docs, "agentctl_revision": revision}, nil
+}
+
+// topics are what a poll of this query waits for: the tasks it names, or any.
+func (q *taskQuery) topics() []string {
+	if len(q.ID) == 0 {
+		return []string{anyTask}
+	}
+	return lo.Map(q.ID, func(id string, _ int) string { return taskTopic(id) })
+}
+
+// anyTask is the topic of all changes of a task's status.
+const anyTask = "t:"
+
+func (q *taskQuery) filter(f *filter) error {
+	if q.ID != nil {
+		f.exact("t.id", q.ID)
+	}
+	for column, values := range map[string][]string{
+		"t.user": q.User, "t.type": q.Type, "t.status": q.Status, "t.parent": q.Parent,
+	} {
+		if len(values) > 0 {
+			f.in(column, values)
+		}
+	}
+	if len(q.Project) > 0 {
+		f.inProjects("t.project", q.Project, q.Subprojects)
+	}
+	f.tags("t.tags", q.Tags)
+	f.tags("t.system_tags", q.SystemTags)
+	if !q.SearchHidden && len(q.ID) == 0 && !slices.Contains(q.SystemTags, hiddenTag) {
+		f.tags("t.system_tags", []string{"-" + hiddenTag})
+	}
+	for column, bounds := range map[string][]string{
+		"t.status_changed": q.StatusChanged, "t.last_update": q.LastUpdate, "t.created": q.Created,
+	} {
+		if err := f.dates(column, bounds); err != nil {
+			return err
+		}
+	}
+	if q.SearchText != "" {
+		f.add(`(instr(lower(t.name), lower(?)) OR instr(lower(t.comment), lower(?)) OR t.id = ?)`, q.SearchText, q.SearchText, q.SearchText)
+	}
+	if err := f.regex("t.name", q.Name); err != nil {
+		return err
+	}
+	if err := f.match(q.Any, false, taskColumn); err != nil {
+		return err
+	}
+	return f.match(q.All, true, taskColumn)
+}
+
+// hiddenTag marks what lists leave out unless asked.
+const hiddenTag = "hidden"
+
+// taskColumn is the column of a field of the row, "" for what has none.
+func taskColumn(name string) string {
+	switch {
+	case name == "execution.queue":
+		return "t.queue"
+	case name == "company" || name == "active_duration":
+		return "''"
+	case slices.Contains(rowNames, name):
+		return "t." + name
+	}
+	if part, _, _ := strings.Cut(name, "."); slices.Contains(partNames, part) || part == metricsName {
+		return "t.n" // known to the protocol, but not an order of ours
+	}
+	return ""
+}
+
+// The types that the protocol knows.
+var taskTypes = []string{
+	"training", "testing", "inference", "data_processing", "application", "monitor", "controller", "optimizer", "service", "qc", "custom", "dataset_import", "annotation", "annotation_manual",
+}
+
+func taskTypesOf(c *call, _ *none) (any, error) {
+	types := []string{}
+	err := c.read().each(`SELECT DISTINCT type FROM task ORDER BY type`, nil, func(scan func(...any) error) error {
+		var s string
+		defer func() { types = append(types, s) }()
+		return scan(&s)
+	})
+	return map[string]any{"types": types}, err
+}
