@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"agentctl/clearml"
 	"agentctl/reconcile"
 	"agentctl/spec"
 )
@@ -33,7 +34,7 @@ func (p *Pool) act(a reconcile.Action) {
 		if s != nil {
 			s.draining = true
 		}
-	case reconcile.Stop, reconcile.Forget:
+	case reconcile.Stop:
 		// A plan made before a task was leased must not drop the task's worker.
 		if s != nil && s.run == nil {
 			delete(p.workers, a.Worker)

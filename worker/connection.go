@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"agentctl/spec"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // connection hands out the ways to servers, making each once. A task reports to
@@ -16,8 +18,9 @@ type connection struct {
 	connect func(context.Context, spec.Server) (Conn, error)
 	note    func(url string, err error)
 
-	mu    sync.Mutex
-	conns map[spec.Server]Conn
+	making singleflight.Group // the embedded server must not be started twice
+	mu     sync.Mutex
+	conns  map[spec.Server]Conn
 }
 
 func newConnection(connect func(context.Context, spec.Server) (Conn, error), note func(string, error)) *connection {
@@ -38,15 +41,29 @@ func (c *connection) get(ctx context.Context, s spec.Server) (Conn, error) {
 	if ok {
 		return conn, nil
 	}
-	conn, err := c.connect(ctx, s)
+	made, err, _ := c.making.Do(s.URL+"\x00"+s.CredentialsFile, func() (any, error) {
+		conn, err := c.connect(ctx, s)
+		if err != nil {
+			return Conn{}, err
+		}
+		c.mu.Lock()
+		c.conns[key(s)] = conn
+		c.mu.Unlock()
+		return conn, nil
+	})
 	if err != nil {
-		c.note(s.URL, err)
+		c.note(serverName(s), err)
 		return Conn{}, err
 	}
-	c.mu.Lock()
-	c.conns[key(s)] = conn
-	c.mu.Unlock()
-	return conn, nil
+	return made.(Conn), nil
+}
+
+// serverName is how the status calls a server.
+func serverName(s spec.Server) string {
+	if s.URL == "" {
+		return "embedded"
+	}
+	return s.URL
 }
 
 // lost forgets the way to s after a call failed, so that the next get makes sure
@@ -55,7 +72,7 @@ func (c *connection) lost(s spec.Server, err error) {
 	c.mu.Lock()
 	delete(c.conns, key(s))
 	c.mu.Unlock()
-	c.note(s.URL, err)
+	c.note(serverName(s), err)
 }
 
 // pause waits before attempt n (from 0) of a call that failed: 100 ms, doubled

@@ -133,7 +133,7 @@ func (p *Pool) look(ctx context.Context, b *backlog, server spec.Server, names [
 	if err != nil {
 		return err
 	}
-	p.noteServer(conn.Endpoints.API, nil)
+	p.noteServer(serverName(server), nil)
 	b.revision = revision
 	if revision == 0 {
 		b.next = time.Now().Add(time.Duration(server.PollInterval))

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"agentctl/runtime"
 )
 
 // Folders of one task below STATE/tasks/ID:
@@ -25,7 +27,7 @@ func (f folders) child() string { return filepath.Join(f.root, "env") }
 // create makes a fresh folder for a run of the task; what an earlier run of the
 // same task left is removed, since that run has been reported.
 func (f folders) create() error {
-	if err := os.RemoveAll(f.root); err != nil {
+	if err := runtime.RemoveAll(f.root); err != nil {
 		return fmt.Errorf("cannot clear the task's folder: %w", err)
 	}
 	// The task's user must pass through to home/, but not list it.
@@ -51,7 +53,7 @@ func (f folders) createPrivate(owner identity) error {
 // removePrivate drops what only the running task needed; record and console stay.
 func (f folders) removePrivate() error {
 	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child()} {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := runtime.RemoveAll(dir); err != nil {
 			return fmt.Errorf("cannot remove the task's folder: %w", err)
 		}
 	}

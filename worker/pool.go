@@ -58,6 +58,7 @@ type Pool struct {
 	changed chan struct{} // a hint that Observe has something new
 	kick    chan struct{} // a hint that a worker may be free
 	stale   atomic.Bool   // the backlog was wrong: look again from scratch
+	grown   chan struct{} // a hint that an environment or a checkout was made
 	runs    sync.WaitGroup
 }
 
@@ -87,6 +88,7 @@ func NewPool(cfg Config) *Pool {
 		workers: map[string]*slot{},
 		changed: make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
+		grown:   make(chan struct{}, 1),
 	}
 	p.conn = newConnection(cfg.Connect, p.noteServer)
 	return p
@@ -96,7 +98,7 @@ func NewPool(cfg Config) *Pool {
 // shims; the next agent's Recover finds them.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){p.dispatch, p.watchTasks, p.heartbeat} {
+	for _, loop := range []func(context.Context){p.dispatch, p.watchTasks, p.heartbeat, p.collect} {
 		loops.Go(func() { loop(ctx) })
 	}
 	loops.Wait()

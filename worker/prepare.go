@@ -114,6 +114,7 @@ func (r *run) checkOut(ctx context.Context, p *prepared) error {
 		r.say("WARNING: %s", w)
 	}
 	if !checkout.Hit {
+		hint(r.pool.grown)
 		r.say("repository %s at %s in %s", checkout.URL, short(checkout.Commit), round(time.Since(began)))
 	}
 	return nil
@@ -151,9 +152,10 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	}
 	p.env, p.python = lease, python
 	r.span("environment", began)
-	how := "built"
-	if lease.Hit {
-		how = "hit"
+	how := "hit"
+	if !lease.Hit {
+		how = "built"
+		hint(r.pool.grown)
 	}
 	r.note(func(rec *Record) { rec.Environment, rec.EnvKey, rec.Frozen = how, lease.Key, lease.Frozen })
 	r.say("environment %s (%s) in %s: python %s, %d packages; %s", short(lease.Key), how, round(time.Since(began)), python.Version, len(lease.Frozen), lease.Why)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"agentctl/clearml"
 	"agentctl/reconcile"
 	"agentctl/runtime"
 )
@@ -38,7 +39,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 		case rec.Phase == PhaseReported:
 			p.ended = append(p.ended, rec.status())
 		case rec.Phase == PhaseDropped:
-			_ = os.RemoveAll(p.taskDir(rec.Task).root)
+			_ = runtime.RemoveAll(p.taskDir(rec.Task).root)
 		default:
 			if err := p.resume(ctx, rec); err != nil {
 				return err

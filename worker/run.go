@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -136,11 +135,17 @@ func (r *run) supervise(ctx context.Context) {
 		}
 	})
 	exit, err := r.proc.Wait(ctx)
-	if err == nil {
-		r.note(func(rec *Record) { rec.Exit, rec.Ended = &exit, exit.Ended })
-	} else {
-		stopFollowing() // only the agent's own end
+	if ctx.Err() != nil {
+		side.Wait() // its context is a child of the one that ended
+		r.leave()
+		return
 	}
+	if err != nil {
+		r.log.Error("task's end can't be told", "error", err)
+		exit = runtime.Exit{Reason: runtime.Lost, Message: err.Error(), Code: -1, Ended: time.Now()}
+		stopFollowing()
+	}
+	r.note(func(rec *Record) { rec.Exit, rec.Ended = &exit, exit.Ended })
 	side.Wait()
 	if ctx.Err() != nil {
 		r.leave()
@@ -275,13 +280,16 @@ func (r *run) drop(wait time.Duration) {
 			r.log.Error("dropped task not recorded", "error", err)
 		}
 		r.journal.close()
-		_ = os.RemoveAll(r.dirs.root)
+		_ = runtime.RemoveAll(r.dirs.root)
 	}
 	r.pool.freed(r, wait)
 }
 
 // leave ends the goroutine and nothing else: the agent goes, the task stays.
 func (r *run) leave() {
+	if r.proc != nil {
+		r.proc.Detach()
+	}
 	if r.journal != nil {
 		r.journal.close()
 	}

@@ -9,6 +9,7 @@ import (
 	"agentctl/clearml"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestParseScript(t *testing.T) {
@@ -48,7 +49,7 @@ func TestParseScript(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(tc.want, got); d != "" {
+			if d := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); d != "" {
 				t.Error(d)
 			}
 			if argv := strings.Join(got.argv("py"), " "); argv != tc.argv {

@@ -90,7 +90,7 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 	}
 	python := ""
 	var err error
-	if r.pool.cfg.Host.MountNS() {
+	if r.pool.cfg.Host.MountNS(p.owner.UID) != runtime.MountNone {
 		root, python = r.overlay(&cfg, &env, p, root)
 	} else if root, python, err = r.child(ctx, &env, p, root); err != nil {
 		return cfg, err
@@ -134,7 +134,7 @@ func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string)
 		if err != nil {
 			return "", "", err
 		}
-		python, env.bin, env.venv = child.Python, child.Path, r.dirs.child()
+		python, env.bin, env.venv = child.Python, child.PathDirs, r.dirs.child()
 		r.release = append(r.release, func() { r.checkBase(p) })
 		// Leases are dropped in order: the check must come before the lease goes.
 		slices.Reverse(r.release)
@@ -170,7 +170,7 @@ func (r *run) literal(cfg *runtime.Config, p *prepared, root string) (string, er
 			if exists(filepath.Join(root, p.cmd.Dir, p.cmd.File)) {
 				return root, nil
 			}
-			at = r.pool.cfg.Launcher.UpperDir(o)
+			at = o.UpperDir()
 			if err := os.MkdirAll(at, 0o755); err != nil {
 				return "", err
 			}

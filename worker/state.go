@@ -1,11 +1,12 @@
 package worker
 
 import (
-	"os"
 	"slices"
 	"time"
 
+	"agentctl/clearml"
 	"agentctl/reconcile"
+	"agentctl/runtime"
 )
 
 // enterState records what the worker of r is doing.
@@ -63,7 +64,7 @@ func (p *Pool) forgetOld() {
 		if active[t.ID] {
 			continue
 		}
-		if err := os.RemoveAll(p.taskDir(t.ID).root); err != nil {
+		if err := runtime.RemoveAll(p.taskDir(t.ID).root); err != nil {
 			p.cfg.Log.Warn("old task folder not removed", "task", t.ID, "error", err)
 		}
 	}

@@ -1,0 +1,58 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"agentctl/envcache"
+)
+
+// collectEvery bounds how long an environment stays after it went over the limits.
+const collectEvery = time.Hour
+
+// unusedCheckouts is how long a checkout is kept that no task used.
+const unusedCheckouts = 7 * 24 * time.Hour
+
+// collect keeps environments and checkouts within spec.cache: after something
+// was added, and now and then. What a task holds is never touched.
+func (p *Pool) collect(ctx context.Context) {
+	for {
+		t := time.NewTimer(collectEvery)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-p.grown:
+			t.Stop()
+		case <-t.C:
+		}
+		p.collectOnce(ctx)
+	}
+}
+
+func (p *Pool) collectOnce(ctx context.Context) {
+	p.mu.Lock()
+	node := p.node
+	p.mu.Unlock()
+	if node == nil { // without a spec there are no limits
+		return
+	}
+	c := node.Spec.Cache
+	limits := envcache.Limits{MaxBytes: int64(c.MaxSize), MinFree: int64(c.MinFree)}
+	if c.MaxEntries != nil {
+		limits.MaxEntries = *c.MaxEntries
+	}
+	done, err := p.cfg.Envs.Collect(ctx, limits)
+	p.collected("environments", done, err)
+	done, err = p.cfg.Repos.Collect(ctx, envcache.Limits{MaxAge: unusedCheckouts, MinFree: int64(c.MinFree)})
+	p.collected("checkouts", done, err)
+}
+
+func (p *Pool) collected(what string, done envcache.Collected, err error) {
+	if err != nil {
+		p.cfg.Log.Warn("cannot collect", "what", what, "error", err)
+	}
+	if len(done.Removed) > 0 {
+		p.cfg.Log.Info("collected", "what", what, "removed", len(done.Removed), "bytes", done.Freed, "kept", done.Kept)
+	}
+}
