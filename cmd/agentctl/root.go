@@ -1,0 +1,134 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"agentctl/control"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+)
+
+// app is what all verbs share: the global flags and the streams.
+type app struct {
+	*Main
+	state, socket  string
+	quiet, verbose bool
+	noColor        bool
+}
+
+// root builds the command tree.
+func (m *Main) root() *cobra.Command {
+	a := &app{Main: m}
+	root := &cobra.Command{
+		Use:   "agentctl",
+		Short: "Run ML tasks from queues on this node, as node.yaml says",
+		Long: `agentctl makes this machine run ML tasks from queues, as one YAML file says.
+
+Start with "agentctl init > node.yaml", then "agentctl apply node.yaml".
+Every flag can be given as a variable too: --state as AGENTCTL_STATE.`,
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.fromEnviron(cmd.Flags()) },
+	}
+	root.SetIn(m.Stdin)
+	root.SetOut(m.Stdout)
+	root.SetErr(m.Stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	f := root.PersistentFlags()
+	f.StringVar(&a.state, "state", "", "state folder (default /var/lib/agentctl, or $XDG_STATE_HOME/agentctl)")
+	f.StringVar(&a.socket, "socket", "", "control socket (default /run/agentctl/agentctl.sock, or in $XDG_RUNTIME_DIR)")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print data and errors only")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
+	f.BoolVar(&a.noColor, "no-color", false, "no colours (also NO_COLOR)")
+	root.AddCommand(
+		a.applyCmd(), a.planCmd(), a.diffCmd(), a.validateCmd(),
+
+		a.agentCmd(), a.serverCmd(), a.versionCmd(),
+	)
+	usageArgs(root)
+	return root
+}
+
+// usageArgs makes wrong arguments of any verb a usage error.
+func usageArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return &usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		usageArgs(sub)
+	}
+}
+
+// fromEnviron sets each flag that was not given from its AGENTCTL_ variable, and
+// then the folders that have no default yet.
+func (a *app) fromEnviron(flags *pflag.FlagSet) error {
+	var err error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "AGENTCTL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if v := a.Getenv(name); v != "" && !f.Changed && f.Name != "help" && err == nil {
+			if serr := flags.Set(f.Name, v); serr != nil {
+				err = &usageError{serr}
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if a.state == "" {
+		a.state = a.defaultState()
+	}
+	if a.socket == "" {
+		a.socket = a.defaultSocket()
+	}
+	a.state, err = filepath.Abs(a.state)
+	if err == nil {
+		a.socket, err = filepath.Abs(a.socket)
+	}
+	return err
+}
+
+func (a *app) defaultState() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/agentctl"
+	}
+	if dir := a.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "agentctl")
+	}
+	return filepath.Join(a.Getenv("HOME"), ".local", "state", "agentctl")
+}
+
+func (a *app) defaultSocket() string {
+	if os.Geteuid() == 0 {
+		return "/run/agentctl/agentctl.sock"
+	}
+	if dir := a.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "agentctl", "agentctl.sock")
+	}
+	return filepath.Join(a.state, "agentctl.sock")
+}
+
+func (a *app) client() *control.Client { return control.NewClient(a.socket) }
+
+// logger writes to stderr, as journald and kubectl's users expect.
+func (a *app) logger() *slog.Logger {
+	level := slog.LevelInfo
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// terminal tells whether a stream is a terminal that a person sits at.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/server"
+	"agentctl/spec"
+	"agentctl/worker"
+)
+
+// servers makes the ways to ClearML servers, and keeps the embedded one alive.
+type servers struct {
+	*app
+	listen string
+	log    *slog.Logger
+
+	starting sync.Mutex
+	mu       sync.Mutex
+	clients  map[string]*clearml.Client // by URL and file: a token is kept over reconnects
+}
+
+func (s *servers) serverDir() string { return filepath.Join(s.state, "server") }
+
+// connect returns the way to sv; with no URL to the embedded server, which is
+// started if it does not run.
+func (s *servers) connect(ctx context.Context, sv spec.Server) (worker.Conn, error) {
+	if sv.URL == "" {
+		return s.embedded(ctx)
+	}
+	c, err := s.client(sv.URL, func(context.Context) (clearml.Credentials, error) { return readCredentials(sv.CredentialsFile) }, sv.CredentialsFile)
+	if err != nil {
+		return worker.Conn{}, err
+	}
+	return worker.Conn{Client: c, Endpoints: endpointsOf(sv.URL)}, nil
+}
+
+func (s *servers) embedded(ctx context.Context) (worker.Conn, error) {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	dir := s.serverDir()
+	at, alive, err := server.ReadEndpoint(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return worker.Conn{}, err
+	}
+	if !alive {
+		if at, err = s.start(ctx, dir); err != nil {
+			return worker.Conn{}, err
+		}
+	}
+	c, err := s.client(at.API, func(context.Context) (clearml.Credentials, error) {
+		keys, err := server.ReadCredentials(dir)
+		return clearml.Credentials{AccessKey: keys.AccessKey, SecretKey: keys.SecretKey}, err
+	}, "")
+	if err != nil {
+		return worker.Conn{}, err
+	}
+	return worker.Conn{Client: c, Endpoints: worker.Endpoints{API: at.API, Web: at.Web, Files: at.Files}, Embedded: true}, nil
+}
+
+func (s *servers) client(at string, keys func(context.Context) (clearml.Credentials, error), file string) (*clearml.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := at + "\x00" + file
+	if c := s.clients[id]; c != nil {
+		return c, nil
+	}
+	c, err := clearml.New(clearml.Config{URL: at, Credentials: keys, UserAgent: "agentctl-" + version, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
+	if s.clients == nil {
+		s.clients = map[string]*clearml.Client{}
+	}
+	s.clients[id] = c
+	return c, nil
+}
+
+// startTimeout bounds the start of the embedded server, which may have to
+// migrate its store.
+const startTimeout = 60 * time.Second
+
+// start runs the embedded server in a session of its own, so that it outlives
+// this agent, and waits until it answers.
+func (s *servers) start(ctx context.Context, dir string) (server.Endpoints, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return server.Endpoints{}, fmt.Errorf("cannot start the embedded server: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return server.Endpoints{}, fmt.Errorf("cannot start the embedded server: %w", err)
+	}
+	logPath := filepath.Join(dir, "server.log")
+	exited, err := spawn(logPath, self, "server", "--state", s.state, "--listen", s.listen)
+	if err != nil {
+		return server.Endpoints{}, fmt.Errorf("cannot start the embedded server: %w", err)
+	}
+	s.log.Info("embedded server started", "log", logPath)
+	deadline := time.NewTimer(startTimeout)
+	defer deadline.Stop()
+	for {
+		if at, alive, err := server.ReadEndpoint(dir); err == nil && alive {
+			return at, nil
+		}
+		select {
+		case <-ctx.Done():
+			return server.Endpoints{}, context.Cause(ctx)
+		case <-exited:
+			if at, alive, err := server.ReadEndpoint(dir); err == nil && alive {
+				return at, nil // another agent's child was faster
+			}
+			return server.Endpoints{}, fmt.Errorf("the embedded server did not start: %s", lastLine(logPath))
+		case <-deadline.C:
+			return server.Endpoints{}, fmt.Errorf("the embedded server did not start within %s; see %s", startTimeout, logPath)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// spawn runs a program in a session of its own with its output in logPath
+// (0600). The channel is closed at its end.
+func spawn(logPath string, program string, args ...string) (<-chan struct{}, error) {
+	out, err := os.OpenFile(logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }()
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	exited := make(chan struct{})
+	go func() { // reaps the child for as long as this process lives; both ends are fine
+		defer close(exited)
+		_ = cmd.Wait()
+	}()
+	return exited, nil
+}
+
+// lastLine is what a program said last, for an error message.
+func lastLine(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
+	return string(lines[len(lines)-1])
+}
+
+// endpointsOf guesses the web and file servers of a ClearML Server from its API
+// server, by ClearML's own two customs: the ports 8008, 8080 and 8081 of one
+// host, or the host names api., app. and files. of one domain.
+func endpointsOf(api string) worker.Endpoints {
+	e := worker.Endpoints{API: api, Web: api, Files: api}
+	u, err := url.Parse(api)
+	if err != nil {
+		return e
+	}
+	with := func(host string) string {
+		v := *u
+		v.Host = host
+		return v.String()
+	}
+	if base, ok := strings.CutSuffix(u.Host, ":8008"); ok {
+		e.Web, e.Files = with(base+":8080"), with(base+":8081")
+	} else if base, ok := strings.CutPrefix(u.Host, "api."); ok {
+		e.Web, e.Files = with("app."+base), with("files."+base)
+	}
+	return e
+}
+
+// readCredentials reads an access key and a secret key: a JSON object, or lines
+// NAME = VALUE whose names end in access_key and secret_key (an environment file
+// of the SDK, or the api.credentials lines of a clearml.conf).
+func readCredentials(path string) (clearml.Credentials, error) {
+	if path == "" {
+		return clearml.Credentials{}, errors.New("no credentials for the server: write spec.server.credentialsFile")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return clearml.Credentials{}, fmt.Errorf("cannot read the server's credentials: %w", err)
+	}
+	var keys struct {
+		AccessKey string `json:"access_key"`
+		SecretKey string `json:"secret_key"`
+	}
+	if json.Unmarshal(data, &keys) != nil {
+		lines := bufio.NewScanner(bytes.NewReader(data))
+		for lines.Scan() {
+			name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(lines.Text()), "export "), "=")
+			if !ok {
+				name, value, _ = strings.Cut(lines.Text(), ":")
+			}
+			name = strings.ToLower(strings.Trim(strings.TrimSpace(name), `"`))
+			value = strings.Trim(strings.TrimSpace(value), `"',`)
+			switch {
+			case strings.HasSuffix(name, "access_key"):
+				keys.AccessKey = value
+			case strings.HasSuffix(name, "secret_key"):
+				keys.SecretKey = value
+			}
+		}
+	}
+	if keys.AccessKey == "" || keys.SecretKey == "" {
+		return clearml.Credentials{}, fmt.Errorf("cannot find access_key and secret_key in %s", path)
+	}
+	return clearml.Credentials{AccessKey: keys.AccessKey, SecretKey: keys.SecretKey}, nil
+}
