@@ -76,11 +76,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 		return
 	}
 	d.at[at.path] = position{n.Line, n.Column}
-	if d.visits++; d.visits > maxVisits {
-		if d.visits == maxVisits+1 {
-			d.fail(n, at, "the aliases before this make the document too large", "write out less with anchors and aliases")
-		}
-		d.failed[at.path] = true
+	if !d.spend(n, at) {
 		return
 	}
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == tagNull {
@@ -112,6 +108,19 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 	}
 }
 
+// spend counts the values that are read, aliases followed, and says once when they
+// are too many.
+func (d *decoder) spend(n *yaml.Node, at place) bool {
+	if d.visits++; d.visits <= maxVisits {
+		return true
+	}
+	if d.visits == maxVisits+1 {
+		d.fail(n, at, "the aliases before this make the document too large", "write out less with anchors and aliases")
+	}
+	d.failed[at.path] = true
+	return false
+}
+
 func (d *decoder) alias(n *yaml.Node, v reflect.Value, at place) {
 	if d.open[n] {
 		d.fail(n, at, "the anchor "+quote(n.Value)+" contains itself", "write out what is meant")
@@ -133,6 +142,9 @@ func (d *decoder) sequence(n *yaml.Node, v reflect.Value, at place) {
 	for i, item := range n.Content {
 		d.value(item, list.Index(i), place{path: fmt.Sprintf("%s[%d]", at.path, i), rule: at.rule.element()})
 	}
+	if plain := v.Type() == reflect.TypeFor[[]string](); plain && list.Len() == 0 {
+		return // an empty list is the same as none, so that both are encoded alike
+	}
 	v.Set(list)
 }
 
@@ -148,7 +160,9 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, at place) {
 		d.value(p.value, item, place{path: keyPath(at.path, p.key.Value), key: p.key.Value, rule: at.rule.element()})
 		out.SetMapIndex(reflect.ValueOf(p.key.Value), item)
 	}
-	v.Set(out)
+	if out.Len() > 0 {
+		v.Set(out)
+	}
 }
 
 // mapping decodes a struct by its yaml tags.

@@ -87,7 +87,7 @@ func more(a, b reflect.Value) (bool, bool) {
 
 // written is a value as a document has it, "" where it is left out.
 func written(v reflect.Value) string {
-	if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
+	if v.IsZero() {
 		return ""
 	}
 	return flow(v.Interface())

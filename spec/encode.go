@@ -14,7 +14,7 @@ func Encode(n *Node) ([]byte, error) {
 	if err := root.Encode(n); err != nil {
 		return nil, fmt.Errorf("cannot encode the node: %w", err)
 	}
-	flowLists(&root)
+	tidy(&root)
 	var b bytes.Buffer
 	writer := yaml.NewEncoder(&b)
 	writer.SetIndent(2)
@@ -27,11 +27,15 @@ func Encode(n *Node) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// flowLists writes short lists of plain values on one line, as people do.
-func flowLists(n *yaml.Node) {
+// tidy writes short lists of plain values on one line, as people do, and quotes
+// what yaml.v3 would not.
+func tidy(n *yaml.Node) {
 	length := 0
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == tagMerge { // a queue named <<
+		n.Tag, n.Style = tagStr, yaml.DoubleQuotedStyle
+	}
 	for _, c := range n.Content {
-		flowLists(c)
+		tidy(c)
 		if length += len(c.Value) + 2; c.Kind != yaml.ScalarNode {
 			length = 1000
 		}

@@ -75,7 +75,7 @@ func (d *decoder) merge(n *yaml.Node, at place) []pair {
 		defer delete(d.open, n)
 		return d.merge(n.Alias, at)
 	}
-	if d.visits++; d.visits > maxVisits {
+	if !d.spend(n, at) {
 		return nil
 	}
 	switch n.Kind {

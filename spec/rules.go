@@ -92,7 +92,7 @@ var rules = map[string]rule{
 	"Node.metadata":   {example: "{name: gpu-07}"},
 	"Node.spec":       {required: "write `spec:` with `workers:` below it"},
 
-	"Metadata.name": {form: nodeForm, fix: nodeFix, example: "gpu-07", check: nameLength(253), class: ClassDrain},
+	"Metadata.name": {form: nodeForm, fix: nodeFix, example: "gpu-07", check: nameLength(253)},
 	"Metadata.labels": {
 		example: "{rack: r2}",
 		keys:    &rule{form: labelKeyForm, fix: labelFix},

@@ -78,6 +78,8 @@ func unionSchema(t reflect.Type) *jsonschema.Schema {
 	text := func(pattern string) *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Pattern: pattern} }
 	words := func(list ...any) *jsonschema.Schema { return &jsonschema.Schema{Enum: list} }
 	switch t {
+	case reflect.TypeFor[List]():
+		return &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}}
 	case reflect.TypeFor[Duration]():
 		return text(durationForm.String())
 	case reflect.TypeFor[Size]():

@@ -167,7 +167,7 @@ const maxTries = 60
 // longest beginning that can be parsed, searched for near the line that the parser
 // said. Whatever is opened there and never closed begins there too.
 func brokenLine(lines []string, said int) int {
-	budget := 4 * MaxSize // bytes to parse in all
+	budget := 2 * MaxSize // bytes to parse in all
 	good := func(n int) bool {
 		text := strings.Join(lines[:n], "")
 		budget -= len(text)

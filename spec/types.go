@@ -20,7 +20,8 @@ type Node struct {
 
 // Metadata names a node.
 type Metadata struct {
-	// Name of the node; the host name when left out. Part of each worker's id.
+	// Name of the node, part of each worker's id on the server: lower-case letters, digits, - and dots.
+	// Left out: the host name.
 	Name string `yaml:"name,omitempty" json:"name,omitempty"`
 	// Free labels, for selecting documents and for people.
 	Labels map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`
@@ -46,9 +47,11 @@ type NodeSpec struct {
 type Server struct {
 	// URL of the API server; left out: the embedded server.
 	URL string `yaml:"url,omitempty" json:"url,omitempty"`
-	// File with the access key and the secret key, read each time they are used.
+	// JSON file with the keys, as {"access_key": "…", "secret_key": "…"}. It is read each time
+	// they are used, so that they can be changed while the agent runs.
 	CredentialsFile string `yaml:"credentialsFile,omitempty" json:"credentialsFile,omitempty"`
-	// Time between two looks at the queues of a server that can't wait for a task.
+	// Time between two looks at the queues of a server that can't wait for a task, of 200ms to 1h.
+	// The embedded server tells of a task at once.
 	PollInterval Duration `yaml:"pollInterval,omitempty" json:"pollInterval,omitempty"`
 }
 
@@ -74,7 +77,7 @@ type Slots struct {
 
 // Slot is one GPU or a part of one.
 type Slot struct {
-	// Index or UUID of a GPU, or the UUID of a MIG instance.
+	// Index or UUID of a GPU, or the UUID of a MIG instance; each once.
 	Device string `yaml:"device" json:"device"`
 	// Tasks that share the GPU at once.
 	Shares int `yaml:"shares,omitempty" json:"shares,omitempty"`
@@ -113,40 +116,40 @@ const (
 
 // WorkerSpec is a group of equal workers that serve the same queues.
 type WorkerSpec struct {
-	// Name of the group; its workers are NAME/0, NAME/1, ….
+	// Name of the group, of lower-case letters, digits and -; its workers are NAME/0, NAME/1, ….
 	Name string `yaml:"name" json:"name"`
-	// Queues in order of priority, by name or id.
+	// Queues, by name or id; the first is served first.
 	Queues []string `yaml:"queues" json:"queues"`
-	// Order between the queues: priority or roundRobin.
+	// priority takes from a queue only while those before it are empty; roundRobin lets them take turns.
 	Order string `yaml:"order,omitempty" json:"order,omitempty"`
-	// Tasks at once.
+	// Workers of the group, which is tasks at once. With 0 the group stands by.
 	Count *int `yaml:"count,omitempty" json:"count,omitempty"`
 	// GPUs of each task: a count, a share (0.25), a list ([0, 1]), all or none.
 	GPUs GPURequest `yaml:"gpus,omitempty" json:"gpus,omitzero"`
 	// How a task is run: venv or sandbox.
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
-	// Image of the sandbox; overrides sandbox.defaultImage.
+	// Image of the sandbox; overrides `spec.sandbox.defaultImage`.
 	Image string `yaml:"image,omitempty" json:"image,omitempty"`
-	// Overrides the node's packageManager, field by field.
+	// Overrides the node's `spec.packageManager`, field by field; an empty list takes away the node's list.
 	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
-	// Limits of each task.
+	// Limits of each task; what is left out is not limited.
 	Resources Resources `yaml:"resources,omitempty" json:"resources,omitzero"`
-	// Longest run of a task; it is stopped and reported as failed after it.
+	// Longest run of a task; it is stopped and reported as failed after it. Left out: no limit.
 	MaxRuntime Duration `yaml:"maxRuntime,omitempty" json:"maxRuntime,omitempty"`
-	// Time between SIGTERM and SIGKILL when a task is stopped.
+	// Time between SIGTERM and SIGKILL when a task is stopped, of 100ms to 24h.
 	StopGrace Duration `yaml:"stopGrace,omitempty" json:"stopGrace,omitempty"`
 	// What happens to running tasks when a worker goes.
 	Drain Drain `yaml:"drain,omitempty" json:"drain,omitzero"`
-	// User that runs the tasks of a worker with `mode: venv` under an agent that is root.
+	// User, by name or number, that runs the tasks of a worker with `mode: venv` under an agent that is root.
 	// Left out: the user agentctl if there is one, else nobody. Root only when written.
 	RunAs string `yaml:"runAs,omitempty" json:"runAs,omitempty"`
 }
 
 // Resources are the limits of one task; zero means none.
 type Resources struct {
-	// CPUs, as a number of cores.
+	// Cores, also a part of one, as 0.5.
 	CPUs float64 `yaml:"cpus,omitempty" json:"cpus,omitempty"`
-	// Memory, in bytes.
+	// Memory.
 	Memory Size `yaml:"memory,omitempty" json:"memory,omitempty"`
 	// Processes and threads.
 	PIDs int `yaml:"pids,omitempty" json:"pids,omitempty"`
@@ -163,7 +166,7 @@ const (
 type Drain struct {
 	// finish (wait for its end), requeue or stop.
 	Policy string `yaml:"policy,omitempty" json:"policy,omitempty"`
-	// Longest wait; zero: no limit.
+	// Longest wait. Left out: no limit.
 	Deadline Duration `yaml:"deadline,omitempty" json:"deadline,omitempty"`
 }
 
@@ -182,6 +185,13 @@ const (
 	OnMissingNearest = "nearest"
 )
 
+// List is a list of which an empty one says more than none: in a worker it takes
+// away what the node has.
+type List []string
+
+// IsZero says whether the list is left out.
+func (l List) IsZero() bool { return l == nil }
+
 // PackageManager says how environments are built.
 type PackageManager struct {
 	// pip, uv, conda, poetry, or auto (what the repository holds).
@@ -191,12 +201,12 @@ type PackageManager struct {
 	// Which Python runs the tasks.
 	Python Python `yaml:"python,omitempty" json:"python,omitzero"`
 	// Conda channels, in order of priority.
-	CondaChannels []string `yaml:"condaChannels,omitempty" json:"condaChannels,omitempty"`
-	// Package index; left out: the manager's own default.
+	CondaChannels List `yaml:"condaChannels,omitempty" json:"condaChannels,omitzero"`
+	// Package index, without a user or a password in it. Left out: the manager's own default.
 	IndexURL string `yaml:"indexUrl,omitempty" json:"indexUrl,omitempty"`
 	// Further package indexes.
-	ExtraIndexURLs []string `yaml:"extraIndexUrls,omitempty" json:"extraIndexUrls,omitempty"`
-	// netrc file with the credentials of the indexes.
+	ExtraIndexURLs List `yaml:"extraIndexUrls,omitempty" json:"extraIndexUrls,omitzero"`
+	// netrc file with the users and passwords of the indexes; it is read each time it is used.
 	IndexCredentialsFile string `yaml:"indexCredentialsFile,omitempty" json:"indexCredentialsFile,omitempty"`
 }
 
@@ -210,11 +220,11 @@ type Python struct {
 
 // Cache limits the environment cache.
 type Cache struct {
-	// Environments kept at most.
+	// Environments kept at most; 0: no limit.
 	MaxEntries *int `yaml:"maxEntries,omitempty" json:"maxEntries,omitempty"`
-	// Bytes kept at most; zero: no limit.
+	// Bytes kept at most. Left out: no limit.
 	MaxSize Size `yaml:"maxSize,omitempty" json:"maxSize,omitempty"`
-	// Free bytes that are left on the disk; below it no task is taken.
+	// Bytes that stay free on the disk; below it no task is taken.
 	MinFree Size `yaml:"minFree,omitempty" json:"minFree,omitempty"`
 	// Build the next task's environment while its worker is busy.
 	Prebuild *bool `yaml:"prebuild,omitempty" json:"prebuild,omitempty"`

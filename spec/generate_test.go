@@ -1,0 +1,118 @@
+package spec
+
+import (
+	"time"
+	"unicode"
+
+	"pgregory.net/rapid"
+)
+
+// valid draws any node that Decode accepts.
+var valid = rapid.Custom(func(t *rapid.T) *Node {
+	n := &Node{APIVersion: APIVersion, Kind: KindNode}
+	n.Metadata.Name = optional(t, "name", rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?(\.[a-z]{1,3})?`))
+	n.Metadata.Labels = optionalMap(t, "labels", rapid.StringMatching(`([a-z]{1,3}\.[a-z]{1,3}/)?[A-Za-z0-9]{1,5}`), rapid.StringMatching(`[a-z0-9]{0,3}`))
+	n.Spec = NodeSpec{
+		Server: Server{
+			URL:             optional(t, "url", urls),
+			CredentialsFile: optional(t, "credentials", paths),
+			PollInterval:    optional(t, "poll", durations(200*time.Millisecond, time.Hour)),
+		},
+		GPUs:           GPUs{Slots: slots.Draw(t, "slots")},
+		Workers:        rapid.SliceOfNDistinct(groups, 0, 4, func(g WorkerSpec) string { return g.Name }).Draw(t, "workers"),
+		PackageManager: managers.Draw(t, "manager"),
+		Cache: Cache{
+			MaxEntries: pointer(t, "maxEntries", rapid.IntRange(0, 100)),
+			MaxSize:    optional(t, "maxSize", sizes),
+			MinFree:    optional(t, "minFree", sizes),
+			Prebuild:   pointer(t, "prebuild", rapid.Bool()),
+		},
+		Sandbox: Sandbox{
+			DefaultImage: optional(t, "image", images),
+			Network:      optional(t, "network", rapid.SampledFrom([]string{NetworkHost, NetworkNone})),
+			Keep:         optional(t, "keep", rapid.Just(KeepOnFailure)),
+			Allow:        Allow{Env: rapid.Bool().Draw(t, "env"), ShmSize: optional(t, "shm", sizes), Mounts: optionalList(t, "mounts", paths)},
+		},
+	}
+	return n
+})
+
+var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
+	return WorkerSpec{
+		Name:           rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,5}[a-z0-9])?`).Draw(t, "group"),
+		Queues:         rapid.SliceOfNDistinct(queues, 1, 4, rapid.ID[string]).Draw(t, "queues"),
+		Order:          optional(t, "order", rapid.SampledFrom([]string{OrderPriority, OrderRoundRobin})),
+		Count:          pointer(t, "count", rapid.IntRange(0, 5)),
+		GPUs:           requests.Draw(t, "gpus"),
+		Mode:           optional(t, "mode", rapid.Just(ModeVenv)),
+		Image:          optional(t, "image", images),
+		PackageManager: managers.Draw(t, "manager"),
+		Resources: Resources{
+			CPUs:   optional(t, "cpus", rapid.Float64Range(0.01, 10000)),
+			Memory: optional(t, "memory", sizes),
+			PIDs:   optional(t, "pids", rapid.IntRange(1, 10000)),
+		},
+		MaxRuntime: optional(t, "maxRuntime", durations(0, 1000*day)),
+		StopGrace:  optional(t, "stopGrace", durations(100*time.Millisecond, day)),
+		Drain:      Drain{Policy: optional(t, "policy", rapid.SampledFrom([]string{DrainFinish, DrainStop})), Deadline: optional(t, "deadline", durations(0, day))},
+		RunAs:      optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
+	}
+})
+
+var managers = rapid.Custom(func(t *rapid.T) PackageManager {
+	lists := func(label string, g *rapid.Generator[string]) List {
+		return rapid.OneOf(rapid.Just(List(nil)), rapid.Just(List{}), rapid.Map(rapid.SliceOfNDistinct(g, 1, 3, rapid.ID[string]), func(l []string) List { return l })).Draw(t, label)
+	}
+	return PackageManager{
+		Type:                 optional(t, "type", rapid.Just(ManagerPip)),
+		Versions:             optionalMap(t, "versions", rapid.SampledFrom([]string{ManagerPip, ManagerUV}), rapid.StringMatching(`[0-9]{1,2}(\.[0-9]{1,2}){0,2}(rc1)?`)),
+		Python:               Python{Default: optional(t, "python", rapid.SampledFrom([]string{"3.9", "3.10", "3.12.1"})), OnMissing: optional(t, "onMissing", rapid.Just(OnMissingNearest))},
+		CondaChannels:        lists("channels", rapid.SampledFrom([]string{"conda-forge", "pytorch", "https://conda.example.com/x"})),
+		IndexURL:             optional(t, "index", urls),
+		ExtraIndexURLs:       lists("extra", urls),
+		IndexCredentialsFile: optional(t, "netrc", paths),
+	}
+})
+
+var (
+	urls   = rapid.StringMatching(`https?://[a-z0-9]{1,5}(\.[a-z]{1,3})?(:[1-9][0-9]{0,3})?(/[a-z0-9.~-]{1,4}){0,2}/?`)
+	paths  = rapid.StringMatching(`/[a-z0-9 ._:#'"-]{1,10}(/[a-zäß ]{1,4}){0,2}`).Filter(func(s string) bool { return filePath(s) == "" })
+	images = rapid.SampledFrom([]string{"host", "docker.io/library/python:3.12-slim", "python@sha256:0123456789abcdef"})
+	sizes  = rapid.Map(rapid.Int64Range(1, 1<<62), func(n int64) Size { return Size(n) })
+	// Names of queues are free text: what YAML has a meaning for must come back as it was.
+	queues = rapid.OneOf(
+		rapid.StringOfN(rapid.RuneFrom(nil, unicode.Letter, unicode.Digit, unicode.Punct, unicode.Symbol), 1, 12, -1),
+		rapid.SampledFrom([]string{"default", "my queue", "~", "null", "yes", "1", "0x1f", "1.5", "2024-01-01", "<<", "- a", "a: b", "a #b", "*a", "&a", "!a", "'", `"`, "@", "%", "{}", "[]", "?", "=", ".inf", "1_0", "12:30"}),
+	).Filter(func(s string) bool { return queueName(s) == "" })
+	requests = rapid.OneOf(
+		rapid.SampledFrom([]GPURequest{{}, {Mode: GPUsNone}, {Mode: GPUsAll}, {Mode: GPUsList, Devices: []string{"0", "GPU-abc-1"}}, {Mode: GPUsList, Devices: []string{"7"}}}),
+		rapid.Map(rapid.IntRange(1, maxGPUs), func(n int) GPURequest { return GPURequest{Mode: GPUsCount, Count: n} }),
+		rapid.Map(rapid.Float64Range(0.01, 0.99), func(x float64) GPURequest { return GPURequest{Mode: GPUsShare, Share: x} }),
+	)
+	slots = rapid.SampledFrom([]Slots{{}, {Mode: SlotsAuto}, {Mode: SlotsNone}, {Mode: SlotsList, List: []Slot{{Device: "0"}, {Device: "MIG-1/2", Shares: 4}}}})
+)
+
+func durations(from, to time.Duration) *rapid.Generator[Duration] {
+	return rapid.OneOf(
+		rapid.Map(rapid.Int64Range(int64(from), int64(to)), func(n int64) Duration { return Duration(n) }),
+		rapid.Map(rapid.Int64Range(int64(from/time.Second)+1, int64(to/time.Second)), func(n int64) Duration { return Duration(n) * Duration(time.Second) }),
+	)
+}
+
+// optional draws the zero value or one of g.
+func optional[T any](t *rapid.T, label string, g *rapid.Generator[T]) T {
+	var zero T
+	return rapid.OneOf(rapid.Just(zero), g).Draw(t, label)
+}
+
+func pointer[T any](t *rapid.T, label string, g *rapid.Generator[T]) *T {
+	return rapid.OneOf(rapid.Just((*T)(nil)), rapid.Map(g, func(x T) *T { return &x })).Draw(t, label)
+}
+
+func optionalList(t *rapid.T, label string, g *rapid.Generator[string]) []string {
+	return optional(t, label, rapid.SliceOfNDistinct(g, 1, 3, rapid.ID[string]))
+}
+
+func optionalMap(t *rapid.T, label string, k, v *rapid.Generator[string]) map[string]string {
+	return optional(t, label, rapid.MapOfN(k, v, 1, 2))
+}
