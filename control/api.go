@@ -1,0 +1,117 @@
+package control
+
+import (
+	"time"
+
+	"agentctl/spec"
+)
+
+// Paths of the API.
+const (
+	pathAgent        = "/v1/agent"
+	pathStatus       = "/v1/status"
+	pathWatch        = "/v1/watch"
+	pathPlan         = "/v1/plan"
+	pathApply        = "/v1/apply"
+	pathCordon       = "/v1/cordon"
+	pathStop         = "/v1/stop"
+	pathLogs         = "/v1/logs"
+	pathEnvironments = "/v1/environments"
+	pathReload       = "/v1/reload"
+	pathShutdown     = "/v1/shutdown"
+)
+
+// maxBody holds the largest spec, which JSON carries in base64, and some more.
+const maxBody = spec.MaxSize*4/3 + 64<<10
+
+// Agent is who answers on the socket.
+type Agent struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	// State is the folder of the agent's state, Server that of the embedded server.
+	State  string `json:"state"`
+	Server string `json:"server"`
+	Source Source `json:"source,omitzero"`
+}
+
+// Source is where the spec comes from.
+type Source struct {
+	// Kind is "file", "pinned", or "" when there is none yet.
+	Kind string `json:"kind,omitempty"`
+	// Path is the watched file, or what a pinned text was called.
+	Path string `json:"path,omitempty"`
+	// By says who named it: "apply" or "flags".
+	By   string    `json:"by,omitempty"`
+	Time time.Time `json:"time,omitzero"`
+}
+
+// PlanRequest asks what a spec would change.
+type PlanRequest struct {
+	// File is what the text is called in problems.
+	File string `json:"file"`
+	Text []byte `json:"text"`
+}
+
+// ApplyRequest hands a spec over.
+type ApplyRequest struct {
+	// File is the absolute path of the text, or what it is called when it is not
+	// to be watched.
+	File string `json:"file"`
+	Text []byte `json:"text"`
+	// Watch makes File the source of the spec: a later change of it is applied
+	// without being told. Else Text is pinned.
+	Watch bool `json:"watch,omitempty"`
+	// TakeOver replaces a source that was given by the agent's flags.
+	TakeOver bool `json:"takeOver,omitempty"`
+}
+
+// CordonRequest names workers: one (train/0), a group of them (train), or, when
+// empty, the whole node.
+type CordonRequest struct {
+	Worker string `json:"worker,omitempty"`
+	// On lets them take no further task; else they take tasks again.
+	On bool `json:"on"`
+}
+
+// CordonReply names the workers that were meant.
+type CordonReply struct {
+	Workers []string `json:"workers"`
+}
+
+// StopRequest names a task, by its id or the beginning of one.
+type StopRequest struct {
+	Task string `json:"task"`
+}
+
+// StopReply names the task that was meant.
+type StopReply struct {
+	Task string `json:"task"`
+}
+
+// Frame is one piece of a task's console.
+type Frame struct {
+	// Stream is "stdout", "stderr" or "agent".
+	Stream string    `json:"stream,omitempty"`
+	Time   time.Time `json:"time,omitzero"`
+	Data   []byte    `json:"data,omitempty"`
+	// End is where to go on reading after this frame.
+	End int64 `json:"end,omitempty"`
+	// EOF marks the last line of a stream, which tells its end from a connection
+	// that broke.
+	EOF bool `json:"eof,omitempty"`
+}
+
+// Environment is one entry of the environment cache.
+type Environment struct {
+	Key      string    `json:"key"`
+	Path     string    `json:"path"`
+	Manager  string    `json:"manager"`
+	Python   string    `json:"python"`
+	Bytes    int64     `json:"bytes"`
+	Created  time.Time `json:"created"`
+	Used     time.Time `json:"used"`
+	InUse    bool      `json:"inUse"`
+	Dirty    bool      `json:"dirty,omitempty"`
+	Packages []string  `json:"packages"`
+}

@@ -1,0 +1,157 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"agentctl/reconcile"
+)
+
+// maxReply bounds what a client reads of one answer.
+const maxReply = 256 << 20
+
+// Client speaks to the agent on a socket. It may be used from many goroutines.
+type Client struct {
+	path string
+	http *http.Client
+}
+
+// NewClient returns a client; nothing is sent yet.
+func NewClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)
+	}
+	return &Client{path, &http.Client{Transport: &http.Transport{DialContext: dial, IdleConnTimeout: 30 * time.Second}}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Agent asks who answers.
+func (c *Client) Agent(ctx context.Context) (a Agent, err error) {
+	return a, c.call(ctx, http.MethodGet, pathAgent, nil, &a)
+}
+
+// Status reads the snapshot.
+func (c *Client) Status(ctx context.Context) (*reconcile.Snapshot, error) {
+	s := &reconcile.Snapshot{}
+	return s, c.call(ctx, http.MethodGet, pathStatus, nil, s)
+}
+
+// Plan asks what a spec would change.
+func (c *Client) Plan(ctx context.Context, r PlanRequest) (p reconcile.Preview, err error) {
+	return p, c.call(ctx, http.MethodPost, pathPlan, r, &p)
+}
+
+// Apply hands a spec over.
+func (c *Client) Apply(ctx context.Context, r ApplyRequest) (res reconcile.Result, err error) {
+	return res, c.call(ctx, http.MethodPost, pathApply, r, &res)
+}
+
+// Reload has the source of the spec read again.
+func (c *Client) Reload(ctx context.Context) (res reconcile.Result, err error) {
+	return res, c.call(ctx, http.MethodPost, pathReload, struct{}{}, &res)
+}
+
+// Cordon lets workers take no further task, or take them again; it returns their
+// names.
+func (c *Client) Cordon(ctx context.Context, r CordonRequest) ([]string, error) {
+	var reply CordonReply
+	err := c.call(ctx, http.MethodPost, pathCordon, r, &reply)
+	return reply.Workers, err
+}
+
+// StopTask stops a task, named by its id or the beginning of one; it returns the id.
+func (c *Client) StopTask(ctx context.Context, task string) (string, error) {
+	var reply StopReply
+	err := c.call(ctx, http.MethodPost, pathStop, StopRequest{task}, &reply)
+	return reply.Task, err
+}
+
+// Environments lists the environment cache.
+func (c *Client) Environments(ctx context.Context) (list []Environment, err error) {
+	return list, c.call(ctx, http.MethodGet, pathEnvironments, nil, &list)
+}
+
+// Shutdown ends the agent; its tasks go on.
+func (c *Client) Shutdown(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, pathShutdown, struct{}{}, nil)
+}
+
+// call sends one request and decodes its answer.
+func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(into); err != nil {
+		return fmt.Errorf("cannot read the agent's answer: %w", err)
+	}
+	return nil
+}
+
+// send returns an answer with status 200, whose body the caller closes.
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var sent io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("cannot encode the request: %w", err)
+		}
+		sent = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://agentctl"+path, sent)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the request: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return nil, refusal(resp)
+}
+
+// unreachable makes ErrNoAgent of what says that nobody listens.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w on %s; start one with `agentctl apply FILE` or `agentctl agent`", ErrNoAgent, c.path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("cannot speak to the agent on %s: it belongs to another user; run this as that user or as root: %w", c.path, fs.ErrPermission)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return fmt.Errorf("%w any more on %s", ErrNoAgent, c.path)
+	}
+	return fmt.Errorf("cannot speak to the agent on %s: %w", c.path, err)
+}
+
+func refusal(resp *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("cannot read the agent's answer: %w", err)
+	}
+	var e Error
+	if json.Unmarshal(data, &e) == nil && e.Code != "" {
+		return &e
+	}
+	return fmt.Errorf("the agent answers with HTTP status %d: %.200q", resp.StatusCode, strings.TrimSpace(string(data)))
+}

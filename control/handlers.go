@@ -1,0 +1,120 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"agentctl/reconcile"
+)
+
+func (s *Server) environments(*http.Request) (any, error) {
+	list, err := s.cfg.Environments.Environments()
+	if list == nil {
+		list = []Environment{}
+	}
+	return list, err
+}
+
+func (s *Server) plan(_ context.Context, r PlanRequest) (any, error) {
+	return s.cfg.Specs.Preview(r.File, r.Text), nil
+}
+
+func (s *Server) apply(ctx context.Context, r ApplyRequest) (any, error) {
+	return s.cfg.Specs.Apply(ctx, r)
+}
+
+func (s *Server) reload(ctx context.Context, _ struct{}) (any, error) {
+	return s.cfg.Specs.Reload(ctx)
+}
+
+func (s *Server) shutdown(context.Context, struct{}) (any, error) {
+	s.cfg.Log.Info("asked to end on the control socket")
+	s.cfg.Shutdown()
+	return struct{}{}, nil
+}
+
+func (s *Server) cordon(_ context.Context, r CordonRequest) (any, error) {
+	names, err := s.workers(r.Worker)
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Log.Info("cordon", "worker", r.Worker, "on", r.On)
+	if r.Worker == "" {
+		return CordonReply{names}, s.cfg.Operator.Cordon("", r.On)
+	}
+	for _, name := range names {
+		if err := s.cfg.Operator.Cordon(name, r.On); err != nil {
+			return nil, err
+		}
+	}
+	return CordonReply{names}, nil
+}
+
+// workers finds what a name means: one worker, a group, or for "" all.
+func (s *Server) workers(name string) ([]string, error) {
+	names := []string{}
+	for _, w := range s.cfg.State.Snapshot().Workers {
+		if name == "" || w.Name == name || w.Spec.Group == name {
+			names = append(names, w.Name)
+		}
+	}
+	if len(names) == 0 && name != "" {
+		return nil, &Error{Code: CodeNotFound, Message: fmt.Sprintf("there is no worker %.100q on this node", name)}
+	}
+	return names, nil
+}
+
+func (s *Server) stop(_ context.Context, r StopRequest) (any, error) {
+	t, err := findTask(s.cfg.State.Snapshot(), r.Task)
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Log.Info("asked to stop a task", "task", t.ID)
+	return StopReply{t.ID}, s.cfg.Operator.StopTask(t.ID)
+}
+
+// findTask finds the task by its id or the beginning of one.
+func findTask(s *reconcile.Snapshot, id string) (reconcile.TaskStatus, error) {
+	var found []reconcile.TaskStatus
+	for _, t := range s.Tasks {
+		if t.ID == id {
+			return t, nil
+		}
+		if id != "" && strings.HasPrefix(t.ID, id) {
+			found = append(found, t)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return reconcile.TaskStatus{}, &Error{Code: CodeNotFound, Message: fmt.Sprintf("this node knows no task %.100q", id)}
+	}
+	return reconcile.TaskStatus{}, &Error{Code: CodeAmbiguous, Message: fmt.Sprintf("%d tasks begin with %.100q; write more of the id", len(found), id)}
+}
+
+// active tells whether a worker has the task now.
+func active(s *reconcile.Snapshot, id string) bool {
+	return slices.ContainsFunc(s.Workers, func(w reconcile.WorkerStatus) bool { return w.Task != nil && w.Task.ID == id })
+}
+
+// healthz says that the agent answers.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = fmt.Fprintln(w, "ok")
+}
+
+// readyz says whether the node is as its spec wants it, and if not, why.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	snap := s.cfg.State.Snapshot()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if c, ok := snap.Condition(reconcile.Ready); !ok || c.Status != "True" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	for _, c := range snap.Conditions {
+		_, _ = fmt.Fprintf(w, "%s=%s %s %s\n", c.Type, c.Status, c.Reason, c.Message)
+	}
+}
