@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
@@ -22,11 +23,27 @@ type Launcher struct {
 	host Host
 	log  *slog.Logger
 	step func(string) // crash.Point
+
+	facts func() (facts, error)
+}
+
+// facts don't change while the agent lives.
+type facts struct {
+	boot         string
+	home2, home1 contain.Home
+	err2, err1   error // why there is no such cgroup
+}
+
+func readFacts() (f facts, err error) {
+	f.home2, f.err2 = contain.Home2()
+	f.home1, f.err1 = contain.Home1()
+	f.boot, err = contain.BootID()
+	return f, err
 }
 
 // NewLauncher starts shims of the program at shimPath by the means of host.
 func NewLauncher(shimPath string, host Host, log *slog.Logger) *Launcher {
-	return &Launcher{shim: shimPath, host: host, log: log, step: crash.Point}
+	return &Launcher{shim: shimPath, host: host, log: log, step: crash.Point, facts: sync.OnceValues(readFacts)}
 }
 
 // Start starts a run in cfg.Dir and returns when its shim lives and has recorded
@@ -91,17 +108,23 @@ func (l *Launcher) order(cfg Config, leases int) (*record.Run, error) {
 	if err := l.host.choose(&cfg); err != nil {
 		return nil, err
 	}
+	known, err := l.facts()
+	if err != nil {
+		return nil, err
+	}
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // never fails
 	cfg.Version = record.Version
-	run := &record.Run{Config: cfg, Nonce: hex.EncodeToString(nonce[:]), Leases: leases, Shim: filepath.Base(l.shim)}
-	var err error
-	var home contain.Home
+	run := &record.Run{
+		Config: cfg, Nonce: hex.EncodeToString(nonce[:]), BootID: known.boot,
+		Leases: leases, Shim: filepath.Base(l.shim),
+	}
+	home := known.home2
 	switch cfg.Containment {
 	case Cgroup2:
-		home, err = contain.Home2()
+		err = known.err2
 	case Cgroup1:
-		home, err = contain.Home1()
+		home, err = known.home1, known.err1
 		run.CgroupHome = home.Own
 	default:
 		return run, nil

@@ -37,6 +37,7 @@ type shim struct {
 	console *console
 	exit    *os.File // what exit.json will be, with room reserved
 	box     box
+	view    *mounts.View // nil for the host's
 	started time.Time
 	terms   chan os.Signal // wishes to stop
 }
@@ -48,7 +49,9 @@ func (s *shim) begin() error {
 	if err := closeOnExec(); err != nil {
 		return err
 	}
-	s.listen()
+	// Each signal costs the runtime a change of threads.
+	listening := make(chan struct{})
+	go func() { s.listen(); close(listening) }()
 	unix.Umask(0o022)
 	// The orphans of the task become ours, whatever they do to leave.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -61,6 +64,7 @@ func (s *shim) begin() error {
 	if s.run == nil {
 		return fmt.Errorf("there is no order in %s", s.dir)
 	}
+	s.view = newView(s.run, s.dir)
 	if s.console, err = openConsole(s.dir); err != nil {
 		return err
 	}
@@ -68,11 +72,13 @@ func (s *shim) begin() error {
 		return err
 	}
 	s.box = newBox(s.run)
-	if s.run.MountNS != record.MountNone {
+	if s.view != nil {
 		if err := mounts.Enter(); err != nil {
 			return err
 		}
 	}
+	// From the handle on, the agent may signal.
+	<-listening
 	return s.record()
 }
 
@@ -82,14 +88,10 @@ func (s *shim) record() error {
 	if err != nil {
 		return err
 	}
-	boot, err := contain.BootID()
-	if err != nil {
-		return err
-	}
 	s.started = time.Now()
 	crash.Point("shim.before-handle")
 	err = fsx.ReplaceJSON(filepath.Join(s.dir, record.HandleFile), record.Handle{
-		Version: record.Version, ID: s.run.ID, PID: st.PID, StartTicks: st.Start, BootID: boot,
+		Version: record.Version, ID: s.run.ID, PID: st.PID, StartTicks: st.Start, BootID: s.run.BootID,
 		Shim: s.run.Shim, Containment: s.run.Containment, MountNS: s.run.MountNS,
 		Cgroup: s.run.Cgroup, Nonce: s.run.Nonce, Started: s.started,
 	}, 0o600)
@@ -116,14 +118,14 @@ func closeOnExec() error {
 	return nil
 }
 
-// listen takes the signals that would end the shim. Those that nobody reads are
-// dropped; a handler, unlike ignoring them, is not inherited by the task.
+// listen takes the signals that would end the shim; a handler, unlike ignoring
+// them, is not inherited by the task, which gets the default back even where the
+// agent was started with some of them ignored (nohup, a job of a script).
 func (s *shim) listen() {
 	s.terms = make(chan os.Signal, 1)
 	signal.Notify(s.terms, syscall.SIGTERM)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE,
-		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCHLD, syscall.SIGXFSZ, syscall.SIGXCPU,
-		syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGTSTP)
+	// Nobody reads these.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGXFSZ)
 }
 
 // exitRoom is more than an exit record needs, in bytes.

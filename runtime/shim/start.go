@@ -16,16 +16,24 @@ func (s *shim) build() error {
 		return err
 	}
 	crash.Point("shim.boxed")
-	if s.run.MountNS == record.MountNone {
+	if s.view == nil {
 		return nil
 	}
-	err := mounts.View{
-		Overlays: s.run.Overlays, Hide: s.run.Hide, Keep: s.run.Keep, Mark: "agentctl-" + s.run.Nonce,
-		UserNS: s.run.MountNS == record.MountUserNS, UID: s.run.UID, GID: s.run.GID,
-		Stage: filepath.Join(s.dir, "stage"),
-	}.Build()
+	err := s.view.Build()
 	crash.Point("shim.mounted")
 	return err
+}
+
+// newView begins the view of the run, in the background; nil for the host's.
+func newView(run *record.Run, dir string) *mounts.View {
+	if run.MountNS == record.MountNone {
+		return nil
+	}
+	return mounts.Begin(mounts.Spec{
+		Overlays: run.Overlays, Hide: run.Hide, Keep: run.Keep, Mark: "agentctl-" + run.Nonce,
+		UserNS: run.MountNS == record.MountUserNS, UID: run.UID, GID: run.GID,
+		Stage: filepath.Join(dir, "stage"),
+	})
 }
 
 // spawn forks the task, or the init of its PID namespace, from this thread.

@@ -21,6 +21,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"sync"
 	"time"
 )
 
@@ -70,10 +71,10 @@ type Frame struct {
 	Data   []byte
 }
 
-var (
-	magic = [4]byte{0xF7, 'a', 'C', 0x01}
-	table = crc32.MakeTable(crc32.Castagnoli)
-)
+var magic = [4]byte{0xF7, 'a', 'C', 0x01}
+
+// table is made when it is needed first: the shim has started the task by then.
+var table = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // Errors of Decode.
 var (
@@ -149,5 +150,5 @@ func Next(buf []byte) int {
 
 // sum leaves out the field that holds it.
 func sum(frame []byte) uint32 {
-	return crc32.Update(crc32.Checksum(frame[:20], table), table, frame[Header:])
+	return crc32.Update(crc32.Checksum(frame[:20], table()), table(), frame[Header:])
 }

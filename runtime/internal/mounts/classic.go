@@ -14,28 +14,30 @@ import (
 // the run, kept open as a descriptor, and bound to its target through that, for
 // by then the stage may be covered.
 type classic struct {
-	view  View
+	spec  Spec
 	stage int // the stage's root, -1 before it is needed
 	made  int
 }
 
+func (c *classic) anywhere() bool { return false }
+
 // spot makes an empty file or folder on the stage.
 func (c *classic) spot(dir bool) (string, error) {
 	if c.stage < 0 {
-		if err := os.MkdirAll(c.view.Stage, 0o700); err != nil {
+		if err := os.MkdirAll(c.spec.Stage, 0o700); err != nil {
 			return "", err
 		}
-		if err := unix.Mount(c.view.Mark, c.view.Stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700,size=1m"); err != nil {
+		if err := unix.Mount(c.spec.Mark, c.spec.Stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700,size=1m"); err != nil {
 			return "", err
 		}
-		fd, err := unix.Open(c.view.Stage, unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+		fd, err := unix.Open(c.spec.Stage, unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
 		if err != nil {
 			return "", err
 		}
 		c.stage = fd
 	}
 	c.made++
-	path := filepath.Join(c.view.Stage, strconv.Itoa(c.made))
+	path := filepath.Join(c.spec.Stage, strconv.Itoa(c.made))
 	return path, mountPoint(piece{target: path, dir: dir})
 }
 
@@ -58,10 +60,10 @@ func (c *classic) overlay(o record.Overlay) (piece, error) {
 	if err != nil {
 		return piece{fd: -1}, err
 	}
-	flags := c.view.overlayOptions()
-	err = unix.Mount(c.view.Mark, path, "overlay", unix.MS_NOSUID|unix.MS_NODEV, joinOptions(flags, fds))
+	flags := c.spec.overlayOptions()
+	err = unix.Mount(c.spec.Mark, path, "overlay", unix.MS_NOSUID|unix.MS_NODEV, joinOptions(flags, fds))
 	if err != nil {
-		err = unix.Mount(c.view.Mark, path, "overlay", unix.MS_NOSUID|unix.MS_NODEV, joinOptions(flags[1:], fds))
+		err = unix.Mount(c.spec.Mark, path, "overlay", unix.MS_NOSUID|unix.MS_NODEV, joinOptions(flags[1:], fds))
 	}
 	if err != nil {
 		return piece{fd: -1}, err
@@ -92,7 +94,7 @@ func (c *classic) cover(path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return err
 	}
-	return unix.Mount(c.view.Mark, path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755,size=1m")
+	return unix.Mount(c.spec.Mark, path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755,size=1m")
 }
 
 func (c *classic) protect(path string, all bool) error { return readOnly(path, all) }

@@ -12,6 +12,8 @@ import (
 
 // kernel is a way of mounting.
 type kernel interface {
+	// anywhere tells that overlay may be called on any thread.
+	anywhere() bool
 	// overlay makes the overlay o, not yet at its target.
 	overlay(o record.Overlay) (piece, error)
 	// bind makes another view of path, not yet anywhere.
@@ -27,16 +29,16 @@ type kernel interface {
 
 // newKernel takes detached mounts where the kernel has them (fsopen, open_tree
 // and move_mount of 5.2) and no filter forbids them.
-func newKernel(v View) kernel {
+func newKernel(s Spec) kernel {
 	fd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil || forceClassic {
 		if err == nil {
 			_ = unix.Close(fd)
 		}
-		return &classic{view: v, stage: -1}
+		return &classic{spec: s, stage: -1}
 	}
 	_ = unix.Close(fd)
-	return modern{v}
+	return modern{s}
 }
 
 // forceClassic lets tests take the way of old kernels.
@@ -74,8 +76,8 @@ func isDir(fd int) bool {
 // overlayOptions are the flags of an overlay, the one that may be missing first:
 // volatile (5.10) leaves out the syncing of a whole file system at the end, for
 // an upper folder that is of no use to anybody after the run.
-func (v View) overlayOptions() []string {
-	if v.UserNS {
+func (s Spec) overlayOptions() []string {
+	if s.UserNS {
 		return []string{"volatile", "userxattr"}
 	}
 	return []string{"volatile"}

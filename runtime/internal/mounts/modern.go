@@ -12,20 +12,22 @@ import (
 )
 
 // modern mounts by descriptors: a mount is made detached and then moved.
-type modern struct{ view View }
+type modern struct{ spec Spec }
+
+func (m modern) anywhere() bool { return true }
 
 func (m modern) close() {}
 
 func (m modern) overlay(o record.Overlay) (piece, error) {
 	fds, closeAll, err := openPaths(o.Lower, o.UpperDir(), o.WorkDir())
 	if err != nil {
-		return piece{}, err
+		return piece{fd: -1}, err
 	}
 	defer closeAll()
 	set := map[string]string{
-		"source": m.view.Mark, "lowerdir": fdPath(fds[0]), "upperdir": fdPath(fds[1]), "workdir": fdPath(fds[2]),
+		"source": m.spec.Mark, "lowerdir": fdPath(fds[0]), "upperdir": fdPath(fds[1]), "workdir": fdPath(fds[2]),
 	}
-	flags := m.view.overlayOptions()
+	flags := m.spec.overlayOptions()
 	fd, err := mountFS("overlay", set, flags, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
 	if err != nil {
 		fd, err = mountFS("overlay", set, flags[1:], unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
@@ -51,7 +53,7 @@ func (m modern) cover(path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return err
 	}
-	fd, err := mountFS("tmpfs", map[string]string{"source": m.view.Mark, "mode": "0755", "size": "1m"}, nil,
+	fd, err := mountFS("tmpfs", map[string]string{"source": m.spec.Mark, "mode": "0755", "size": "1m"}, nil,
 		unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 	if err != nil {
 		return err

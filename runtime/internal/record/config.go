@@ -96,6 +96,8 @@ type Run struct {
 	Cgroup string `json:"cgroup,omitempty"`
 	// CgroupHome is the cgroup v1 folder to which the shim returns after the fork.
 	CgroupHome string `json:"cgroupHome,omitempty"`
+	// BootID is what /proc/sys/kernel/random/boot_id holds.
+	BootID string `json:"bootID"`
 	// Nonce marks the task's processes in their environment.
 	Nonce string `json:"nonce"`
 	// Leases counts the descriptors behind the first ones that the shim holds

@@ -110,8 +110,19 @@ func ReadStop(dir string) (*Stop, error) { return read[Stop](filepath.Join(dir, 
 // ReadRun returns the order in dir, or nil when there is none.
 func ReadRun(dir string) (*Run, error) { return read[Run](filepath.Join(dir, RunFile)) }
 
-func read[T any](path string) (*T, error) {
-	v := new(T)
+// versioned is a record that says which version of its format it is of.
+type versioned interface{ version() int }
+
+func (r *Run) version() int    { return r.Version }
+func (h *Handle) version() int { return h.Version }
+func (e *Exit) version() int   { return e.Version }
+func (s *Stop) version() int   { return s.Version }
+
+func read[T any, P interface {
+	*T
+	versioned
+}](path string) (P, error) {
+	v := P(new(T))
 	err := fsx.ReadJSON(path, v)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -119,14 +130,8 @@ func read[T any](path string) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
-	var version struct {
-		Version int `json:"version"`
-	}
-	if err := fsx.ReadJSON(path, &version); err != nil {
-		return nil, err
-	}
-	if version.Version > Version {
-		return nil, fmt.Errorf("cannot use %s: it is of version %d, this program knows versions up to %d", path, version.Version, Version)
+	if v.version() > Version {
+		return nil, fmt.Errorf("cannot use %s: it is of version %d, this program knows versions up to %d", path, v.version(), Version)
 	}
 	return v, nil
 }
