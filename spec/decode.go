@@ -43,7 +43,7 @@ type decoder struct {
 	at       map[string]position // of each value, by path
 	failed   map[string]bool     // paths
 	visits   int
-	open     map[*yaml.Node]bool // aliases being followed
+	open     map[*yaml.Node]bool // merge keys being followed
 }
 
 func newDecoder(file string) *decoder {
@@ -72,7 +72,7 @@ func (d *decoder) report(p position, s Severity, path, fault, fix string) {
 // value decodes n into v.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 	if n.Kind == yaml.AliasNode {
-		d.alias(n, v, at)
+		d.value(n.Alias, v, at) // types end, so that an anchor in itself ends too
 		return
 	}
 	d.at[at.path] = position{n.Line, n.Column}
@@ -119,16 +119,6 @@ func (d *decoder) spend(n *yaml.Node, at place) bool {
 	}
 	d.failed[at.path] = true
 	return false
-}
-
-func (d *decoder) alias(n *yaml.Node, v reflect.Value, at place) {
-	if d.open[n] {
-		d.fail(n, at, "the anchor "+quote(n.Value)+" contains itself", "write out what is meant")
-		return
-	}
-	d.open[n] = true
-	d.value(n.Alias, v, at)
-	delete(d.open, n)
 }
 
 // sequence decodes a list. A faulty element is left zero, so that the indexes of

@@ -14,15 +14,23 @@ func Encode(n *Node) ([]byte, error) {
 	if err := root.Encode(n); err != nil {
 		return nil, fmt.Errorf("cannot encode the node: %w", err)
 	}
-	tidy(&root)
+	data, err := marshal(&root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the node: %w", err)
+	}
+	return data, nil
+}
+
+func marshal(root *yaml.Node) ([]byte, error) {
+	tidy(root)
 	var b bytes.Buffer
 	writer := yaml.NewEncoder(&b)
 	writer.SetIndent(2)
-	if err := writer.Encode(&root); err != nil {
-		return nil, fmt.Errorf("cannot encode the node: %w", err)
+	if err := writer.Encode(root); err != nil {
+		return nil, err
 	}
 	if err := writer.Close(); err != nil {
-		return nil, fmt.Errorf("cannot encode the node: %w", err)
+		return nil, err
 	}
 	return b.Bytes(), nil
 }
@@ -31,7 +39,7 @@ func Encode(n *Node) ([]byte, error) {
 // what yaml.v3 would not.
 func tidy(n *yaml.Node) {
 	length := 0
-	if n.Kind == yaml.ScalarNode && n.ShortTag() == tagMerge { // a queue named <<
+	if n.Kind == yaml.ScalarNode && n.Value == "<<" { // a queue may have this name
 		n.Tag, n.Style = tagStr, yaml.DoubleQuotedStyle
 	}
 	for _, c := range n.Content {
@@ -40,7 +48,7 @@ func tidy(n *yaml.Node) {
 			length = 1000
 		}
 	}
-	if n.Kind == yaml.SequenceNode && length < 80 {
+	if n.Kind == yaml.SequenceNode && length > 0 && length < 80 {
 		n.Style = yaml.FlowStyle
 	}
 }

@@ -31,9 +31,6 @@ func (d *decoder) validate(n *Node) {
 
 // semantic reports a fault of what stands at path, or of what lacks there.
 func (d *decoder) semantic(path string, s Severity, fault, fix string) {
-	if d.failed[path] {
-		return
-	}
 	d.report(d.nearest(path), s, path, fault, fix)
 }
 
