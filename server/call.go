@@ -52,27 +52,30 @@ func decodeError(err error) error {
 	return refuse(400, 0, "Bad request: the body is no JSON object")
 }
 
-// queryInto reads query parameters: as texts, and where a field wants something
-// else, as JSON values.
+// queryInto reads query parameters, each as a text or, where its field wants
+// something else, as a JSON value.
 func queryInto(q url.Values, req any) error {
-	texts, values := map[string]any{}, map[string]any{}
 	for k, vs := range q {
-		texts[k], values[k] = vs[0], jsonValue(vs[0])
+		var text, value any = vs[0], jsonValue(vs[0])
 		if len(vs) > 1 {
-			texts[k], values[k] = vs, vs
+			text, value = vs, vs
+		}
+		if setField(req, k, text) == nil {
+			continue
+		}
+		if err := setField(req, k, value); err != nil {
+			return decodeError(err)
 		}
 	}
-	data, err := json.Marshal(texts)
-	if err == nil && json.Unmarshal(data, req) == nil {
-		return nil
-	}
-	if data, err = json.Marshal(values); err != nil {
-		return refuse(400, 0, "Bad request: the query can't be read")
-	}
-	if err := json.Unmarshal(data, req); err != nil {
-		return decodeError(err)
-	}
 	return nil
+}
+
+func setField(req any, name string, value any) error {
+	data, err := json.Marshal(map[string]any{name: value})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, req)
 }
 
 func jsonValue(s string) any {

@@ -147,15 +147,11 @@ type batch struct {
 	maxIter int64
 }
 
-func addBatch(c *call, _ *none) (any, error) { return c.addEvents(c.body) }
-
-func addEvent(c *call, _ *none) (any, error) { return c.addEvents(c.body) }
-
 // addEvents stores a batch. Each event is accepted or refused by itself; a batch
 // of which nothing was accepted is an error.
-func (c *call) addEvents(body []byte) (any, error) {
+func addEvents(c *call) (any, error) {
 	refused := map[string]int{}
-	events, total, err := parseEvents(body, c.srv.now().UnixMilli(), refused)
+	events, total, err := parseEvents(c.body, c.srv.now().UnixMilli(), refused)
 	if err != nil {
 		return nil, err
 	}

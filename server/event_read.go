@@ -8,8 +8,8 @@ import (
 
 func eventEndpoints() []*endpoint {
 	return []*endpoint{
-		on("events.add_batch", addBatch),
-		on("events.add", addEvent),
+		raw("events.add_batch", addEvents),
+		raw("events.add", addEvents),
 		from(1, 5, on("events.get_task_log", taskLogScroll)),
 		from(1, 7, on("events.get_task_log", taskLogFrom)),
 		from(2, 9, on("events.get_task_log", taskLog)),

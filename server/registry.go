@@ -88,6 +88,9 @@ func on[Req any](name string, f func(*call, *Req) (any, error)) *endpoint {
 	}}
 }
 
+// raw makes an endpoint that reads the body itself.
+func raw(name string, f func(*call) (any, error)) *endpoint { return &endpoint{name: name, run: f} }
+
 // anybody opens an endpoint to requests without credentials.
 func anybody(e *endpoint) *endpoint { e.open = true; return e }
 

@@ -22,6 +22,13 @@ var rowNames = []string{
 
 const metricsName = "last_metrics"
 
+// emptyParts is what the protocol shows of subtrees that were never set: clients
+// reach into them without looking.
+var emptyParts = map[string]any{
+	"script": none{}, "hyperparams": none{}, "configuration": none{}, "container": none{}, "runtime": none{}, "output": none{},
+	"models": map[string]any{"input": list{}, "output": list{}},
+}
+
 // fields is what a client wants of a document: top-level name → paths below it,
 // nil for all of it. A nil map wants everything.
 type fields map[string][][]string
@@ -68,6 +75,9 @@ func taskField(name string) bool {
 // doc is a task as the protocol shows it.
 func (t *task) doc(f fields, parts map[string]json.RawMessage, metrics any) map[string]any {
 	all := t.rowDoc()
+	for name, empty := range emptyParts {
+		all[name] = empty
+	}
 	for name, raw := range parts {
 		all[name] = raw
 	}
@@ -115,13 +125,20 @@ func (t *task) activeSeconds() any {
 	return (end - t.started) / 1e6
 }
 
-// withQueue shows the queue in execution, where the protocol has it.
+// withQueue shows the queue in execution, where the protocol has it, and what
+// clients reach into without looking.
 func withQueue(raw json.RawMessage, queue string) any {
 	e := object{}
 	if len(raw) > 0 && json.Unmarshal(raw, &e) != nil {
 		e = object{}
 	}
 	delete(e, "queue")
+	if e["artifacts"] == nil {
+		e["artifacts"] = json.RawMessage("[]")
+	}
+	if e["parameters"] == nil {
+		e["parameters"] = json.RawMessage("{}")
+	}
 	if queue != "" {
 		e["queue"], _ = json.Marshal(queue) // a string always encodes
 	}

@@ -46,9 +46,9 @@ func updated(fields map[string]any) map[string]any {
 }
 
 // started sets a task in progress. A task that was popped and then stopped or
-// taken back before it started must not start after all, and a request to stop
-// that waits for the agent survives the agent's own repeated calls: on the real
-// server both are lost.
+// taken back before it started must not start after all while its lease lasts,
+// and a request to stop that waits for the agent survives the agent's own
+// repeated calls: on the real server both are lost.
 func started(c *call, req *statusRequest) (any, error) {
 	var fields map[string]any
 	err := c.update(func(t *tx) error {

@@ -23,8 +23,9 @@ func when(us int64) string {
 	return time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-// experiment is the address of a task that the SDK prints.
-var experiment = regexp.MustCompile(`^/projects/[^/]+/experiments/([0-9a-zA-Z_-]+)(/.*)?$`)
+// experiment is the address of a task that the SDK prints; older ones print the
+// second form.
+var experiment = regexp.MustCompile(`^/projects/[^/]+/(?:tasks|experiments)/([0-9a-zA-Z_-]+)(/.*)?$`)
 
 // webHandler shows tasks as plain pages. It asks for the operator's keys by the
 // browser's own dialogue, since consoles are nobody else's business.
