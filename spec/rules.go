@@ -39,6 +39,7 @@ type rule struct {
 	later      []string           // values that a later release allows
 	form       *regexp.Regexp     // of a text
 	check      func(v any) string // what is wrong with a value, "" if nothing is
+	sketch     string             // a pattern for editors, which tells less than check
 	fix        string             // for form and check
 	min, max   float64            // of a number, where max > 0
 	each       *rule              // of the elements of a list or a map
@@ -80,6 +81,13 @@ func (r rule) classOf() Class {
 // ruleOf is the rule of the field with a yaml key of a struct.
 func ruleOf(t reflect.Type, key string) rule { return rules[t.Name()+"."+key] }
 
+// Sketches of what the checks ask for.
+const (
+	pathSketch   = `^/`
+	serverSketch = `^https?://[^/@?#\s]+(/[^?#\s]*)?$`
+	indexSketch  = `^(https?://[^/@?#\s]+(/[^?#\s]*)?|file:///[^?#\s]*)$`
+)
+
 const (
 	gpusLater    = "GPU slots come with a later release: tasks see all GPUs of the machine"
 	sandboxLater = "the sandbox comes with a later release"
@@ -106,8 +114,8 @@ var rules = map[string]rule{
 	"NodeSpec.cache":          {example: "{maxEntries: 20}"},
 	"NodeSpec.sandbox":        {example: "{network: host}", pending: sandboxLater},
 
-	"Server.url":             {check: serverURL, example: "https://api.example.com"},
-	"Server.credentialsFile": {check: filePath, fix: pathFix, example: "/etc/agentctl/clearml.credentials"},
+	"Server.url":             {check: serverURL, sketch: serverSketch, example: "https://api.example.com"},
+	"Server.credentialsFile": {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/clearml.credentials"},
 	"Server.pollInterval":    {check: atLeast(200*time.Millisecond, time.Hour), fix: "write 200ms to 1h", example: "2s"},
 
 	"GPUs.slots": {
@@ -159,9 +167,9 @@ var rules = map[string]rule{
 		example: "[conda-forge]", unique: true, pending: "conda comes with a later release",
 		each: &rule{check: channel, fix: "write the name or the URL of a channel"},
 	},
-	"PackageManager.indexUrl":             {check: indexURL, example: "https://pypi.example.com/simple"},
-	"PackageManager.extraIndexUrls":       {each: &rule{check: indexURL}, unique: true, example: "[https://pypi.example.com/simple]"},
-	"PackageManager.indexCredentialsFile": {check: filePath, fix: pathFix, example: "/etc/agentctl/netrc"},
+	"PackageManager.indexUrl":             {check: indexURL, sketch: indexSketch, example: "https://pypi.example.com/simple"},
+	"PackageManager.extraIndexUrls":       {each: &rule{check: indexURL, sketch: indexSketch}, unique: true, example: "[https://pypi.example.com/simple]"},
+	"PackageManager.indexCredentialsFile": {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/netrc"},
 
 	"Python.default":   {form: pythonForm, fix: `write a version, as "3.12"`, example: `"3.12"`},
 	"Python.onMissing": {enum: []string{OnMissingFail, OnMissingNearest}, example: OnMissingFail},
@@ -179,5 +187,5 @@ var rules = map[string]rule{
 	"Sandbox.allow":        {example: "{env: true}"},
 	"Allow.env":            {example: "true"},
 	"Allow.shmSize":        {check: aboveZero, fix: "write a size above 0", example: "16Gi"},
-	"Allow.mounts":         {each: &rule{check: folderPath, fix: pathFix}, unique: true, example: "[/data]"},
+	"Allow.mounts":         {each: &rule{check: folderPath, sketch: pathSketch, fix: pathFix}, unique: true, example: "[/data]"},
 }

@@ -133,6 +133,9 @@ func applyRule(s *jsonschema.Schema, r rule) {
 	if r.form != nil {
 		s.Pattern = r.form.String()
 	}
+	if r.sketch != "" {
+		s.Pattern = r.sketch
+	}
 	if r.max > 0 {
 		s.Minimum, s.Maximum = number(r.min), number(r.max)
 	}
