@@ -1,11 +1,16 @@
-// Package source owns where the node's spec comes from: the recorded source, the
-// accepted revisions on disk, and the watching of a file.
+// Package source owns where the node's spec comes from: the recorded source, what
+// was accepted from it, and the following of a file. It owns STATE/spec:
 //
-// There is one source at a time: a file, or a pinned text. STATE/spec holds
+//	source.json          which source, and who named it (apply, or the agent's flags)
+//	pinned-DIGEST.yaml   the text of a pinned source
+//	revisions/N.yaml     an accepted text …
+//	revisions/N.json     … and what is known of it; written last, it makes N count
 //
-//	source.json       which one, and who said so (apply, or the agent's flags)
-//	revisions/N.json  the accepted specs, oldest dropped beyond a bound; the last
-//	                  is what the node falls back to
+// There is one source at a time. A file is followed: whatever it holds next is
+// handed on, or why it can't be read. A pinned text stays until another source is
+// named. A restart keeps the recorded source.
 //
-// It must not judge a spec: it reads bytes and says when they may have changed.
+// Manager is for one process at a time, the holder of the agent's lock. The package
+// imports spec to refuse a source whose text is not valid; it must not know what
+// becomes of a spec, or who acts on it.
 package source

@@ -5,172 +5,152 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
-// debounce is how long to wait after the first event before reading: writers
-// make several. It does not start anew with each event, so that a file that is
-// written without pause is read all the same.
-const debounce = 50 * time.Millisecond
+// Times of a follower.
+const (
+	// debounce is how long to wait after the first event before reading: writers
+	// make several. It does not start anew with each event, so that a file that is
+	// written without pause is read all the same.
+	debounce = 50 * time.Millisecond
+	// slowPoll finds what no event told of: network file systems, a folder above
+	// that was renamed, a mount over it, a queue of events that ran over.
+	slowPoll = 5 * time.Second
+	// A file that was written to within fresh may be half of what it will be: it is
+	// read again until it stays the same for that long, at most settleTries times.
+	// One that was renamed into place was written before, and is taken at once.
+	fresh       = 10 * time.Millisecond
+	settleTries = 5
+)
 
-// slowPoll finds changes that no event told of: network file systems, a folder
-// that was deleted and made again.
-const slowPoll = 5 * time.Second
-
-// Reading is what a look at the file found: its text, or why it has none.
-type Reading struct {
-	Path string
-	Text []byte
-	Err  error
-}
-
-// Follow reads the file at path now and whenever it may have changed, and calls
-// emit with each reading that differs from the last. It returns when ctx ends.
-//
-// Every event is only a hint. A watch on the file itself would die with the
-// first rename, so the folder of each symbolic link on the way is watched
-// (editors rename, Kubernetes swaps the link ..data).
-func Follow(ctx context.Context, path string, log *slog.Logger, emit func(Reading)) {
-	f := follower{path: path, log: log, emit: emit, watched: map[string]bool{}}
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		log.Warn("cannot watch the spec file, polling it", "error", err)
-		w = nil
-	} else {
-		defer func() { _ = w.Close() }()
-	}
-	f.watcher = w
-	f.run(ctx)
-}
-
+// follower reads a file now and whenever it may have changed, and hands on each
+// reading that differs from the last. Every event is only a hint: what counts is
+// what the file holds. A watch on the file itself would die with the first rename,
+// so folders are watched (editors rename, Kubernetes swaps the link ..data).
 type follower struct {
-	path    string
-	log     *slog.Logger
-	emit    func(Reading)
-	watcher *fsnotify.Watcher
-	watched map[string]bool
+	path string
+	log  *slog.Logger
+	emit func(text []byte, err error)
+	poll time.Duration
 
-	read bool // something was emitted
-	last Reading
+	watcher *fsnotify.Watcher // nil where the system gives none
+	watched map[string]os.FileInfo
+	blind   bool // some folder can't be watched; said once
+	last    *reading
 }
 
+// run follows until ctx ends.
 func (f *follower) run(ctx context.Context) {
+	f.watched = map[string]os.FileInfo{}
 	var events chan fsnotify.Event
 	var errs chan error
-	if f.watcher != nil {
-		events, errs = f.watcher.Events, f.watcher.Errors
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		f.unseen(err)
+	} else {
+		defer func() { _ = w.Close() }()
+		f.watcher, events, errs = w, w.Events, w.Errors
 	}
-	poll := time.NewTicker(slowPoll)
+	poll := time.NewTicker(f.poll)
 	defer poll.Stop()
-	f.look()
 	var due <-chan time.Time
+	f.look(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-events:
-			if due == nil {
-				due = time.After(debounce)
-			}
 		case err := <-errs:
-			f.log.Debug("watch of the spec file", "error", err)
+			f.log.Debug("events of the spec's folder were lost", "error", err)
 		case <-poll.C:
-			f.look()
+			f.look(ctx)
+			continue
 		case <-due:
 			due = nil
-			f.look()
+			f.look(ctx)
+			continue
+		}
+		if due == nil {
+			due = time.After(debounce)
 		}
 	}
 }
 
-// look sets the watches again, since a link may lead elsewhere now, and only
-// then reads: a change between the two makes an event.
-func (f *follower) look() {
+// look sets the watches again, since a link may lead elsewhere now, and only then
+// reads: a change between the two makes an event.
+func (f *follower) look(ctx context.Context) {
 	f.rewatch()
-	text, err := ReadFile(f.path)
-	next := Reading{Path: f.path, Text: text, Err: err}
-	same := f.read && bytes.Equal(next.Text, f.last.Text) && errText(next.Err) == errText(f.last.Err)
-	if same {
+	next, ok := f.settled(ctx)
+	if !ok || f.last != nil && next.same(*f.last) {
 		return
 	}
-	f.read, f.last = true, next
-	f.emit(next)
+	f.last = &next
+	f.emit(next.text, next.err)
 }
 
-func errText(err error) string {
-	if err == nil {
-		return ""
+// settled reads the file, again while it is being written to.
+func (f *follower) settled(ctx context.Context) (reading, bool) {
+	r := readFile(f.path)
+	for range settleTries {
+		if !r.torn && time.Since(r.modified) > fresh || r.err != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return reading{}, false
+		case <-time.After(fresh):
+		}
+		again := readFile(f.path)
+		if !again.torn && again.same(r) {
+			return again, true
+		}
+		r = again
 	}
-	return err.Error()
+	return r, ctx.Err() == nil
 }
 
+func (r reading) same(o reading) bool {
+	return bytes.Equal(r.text, o.text) && (r.err == nil) == (o.err == nil) &&
+		(r.err == nil || r.err.Error() == o.err.Error())
+}
+
+// rewatch watches what the path leads through now. A folder of the same name that
+// is another one than before has lost its watch without a word.
 func (f *follower) rewatch() {
 	if f.watcher == nil {
 		return
 	}
-	want := map[string]bool{}
-	for _, dir := range folders(f.path) {
-		want[dir] = true
-	}
-	for dir := range f.watched {
-		if !want[dir] {
-			_ = f.watcher.Remove(dir)
-			delete(f.watched, dir)
+	dirs := folders(f.path)
+	for dir, was := range f.watched {
+		now, err := os.Stat(dir)
+		if err == nil && os.SameFile(was, now) && slices.Contains(dirs, dir) {
+			continue
 		}
+		_ = f.watcher.Remove(dir) // it may be gone by itself
+		delete(f.watched, dir)
 	}
-	// Added anew each time: a folder that was deleted and made again has lost its
-	// watch without a word.
-	for dir := range want {
-		f.watched[dir] = f.watcher.Add(dir) == nil
-	}
-}
-
-// maxHops bounds a chain of links that may lead in a circle.
-const maxHops = 40
-
-// folders lists the folder of path and of each link that it leads through, and
-// of each folder above that is a link itself; for what is missing, the nearest
-// folder that is there.
-func folders(path string) []string {
-	var out []string
-	for range maxHops {
-		dir := filepath.Dir(path)
-		for !isDir(dir) && dir != "/" {
-			dir = filepath.Dir(dir)
+	for _, dir := range dirs {
+		fi, err := os.Stat(dir)
+		if err == nil {
+			// Also where it is watched already: a folder that was moved away and back
+			// is the same one, without its watch.
+			err = f.watcher.Add(dir)
 		}
-		out = append(out, dir)
-		real, err := filepath.EvalSymlinks(dir)
-		if err == nil && real != dir {
-			out = append(out, real)
-			out = append(out, linkParents(dir)...)
-		}
-		target, err := os.Readlink(path)
 		if err != nil {
-			return out
+			f.unseen(err)
+			continue
 		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), target)
-		}
-		path = target
+		f.watched[dir] = fi
 	}
-	return out
 }
 
-// linkParents lists the folders that hold a link on the way to dir.
-func linkParents(dir string) []string {
-	var out []string
-	for ; dir != "/" && dir != "."; dir = filepath.Dir(dir) {
-		if fi, err := os.Lstat(dir); err == nil && fi.Mode()&os.ModeSymlink != 0 {
-			out = append(out, filepath.Dir(dir))
-		}
+func (f *follower) unseen(err error) {
+	if !f.blind {
+		f.log.Warn("cannot watch the spec's folder, reading the file now and then instead", "path", f.path, "every", f.poll, "error", err)
 	}
-	return out
-}
-
-func isDir(path string) bool {
-	fi, err := os.Stat(path)
-	return err == nil && fi.IsDir()
+	f.blind = true
 }

@@ -1,242 +1,312 @@
 package source
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
+	"agentctl/spec"
 )
 
-// Kinds of sources.
-const (
-	KindFile   = "file"
-	KindPinned = "pinned"
-)
-
-// Who named a source.
-const (
-	ByApply = "apply"
-	ByFlags = "flags"
-)
-
-// Source is where the spec comes from.
-type Source struct {
-	Version int    `json:"version"`
-	Kind    string `json:"kind"`
-	// Path is the watched file, absolute, or what a pinned text was called.
-	Path string    `json:"path,omitempty"`
-	By   string    `json:"by"`
-	Time time.Time `json:"time"`
+// Options are what a Manager needs.
+type Options struct {
+	// NodeName picks the node's document out of a file with several.
+	NodeName string
+	Log      *slog.Logger
+	// Keep is how many accepted revisions are kept; 0: 50.
+	Keep int
 }
 
-// String says it for people.
-func (s Source) String() string {
-	switch s.Kind {
-	case KindFile:
-		return "file " + s.Path
-	case KindPinned:
-		return "pinned (" + s.Path + ")"
-	}
-	return "none"
-}
-
-// Revision is one accepted spec.
-type Revision struct {
-	Version int       `json:"version"`
-	Number  int64     `json:"number"`
-	Digest  string    `json:"digest"`
-	Kind    string    `json:"kind"`
-	Path    string    `json:"path,omitempty"`
-	Time    time.Time `json:"time"`
-	Text    string    `json:"text"`
-}
-
-// TakeOverError means that the present source was given by other means, and is
-// only replaced when that is asked for.
-type TakeOverError struct{ Present Source }
-
-func (e *TakeOverError) Error() string {
-	return fmt.Sprintf("the node follows %s, given by the agent's %s; use --take-over to replace it", e.Present, e.Present.By)
-}
-
-const (
-	recordVersion = 1
-	keepRevisions = 50
-)
-
-// Manager owns STATE/spec. Its methods may be called from any goroutine of the
-// one process that holds the agent's lock.
+// Manager owns STATE/spec. Its methods may be called from any goroutine of the one
+// process that holds the agent's lock.
 type Manager struct {
-	dir string
+	dir  string
+	opts Options
+	poll time.Duration
 
-	mu      sync.Mutex
-	source  Source
-	last    *Revision
-	changed chan struct{}
+	updates  chan Update   // the newest one, or empty
+	switched chan struct{} // a hint that there is another source
+
+	writing sync.Mutex // held over every change on disk, before mu
+
+	mu     sync.Mutex // guards all below; never held over a system call
+	source Source
+	text   []byte // of a pinned source
+	began  int64  // seq of the source's first update
+	seq    int64
+	good   *Revision // the newest that can be read
+	spec   []byte    // its text
+	newest int64     // number of the newest record, readable or not
 }
 
-// Open reads what an earlier agent recorded in dir, which it creates.
-func Open(dir string) (*Manager, error) {
-	m := &Manager{dir: dir, changed: make(chan struct{}, 1)}
+// Open reads what an earlier agent recorded in dir, which it makes, and removes
+// what that one left half done. A record that can't be read is an error: to go on
+// as if there were none would be to forget the operator's word.
+func Open(dir string, opts Options) (*Manager, error) {
+	if opts.Keep == 0 {
+		opts.Keep = 50
+	}
+	m := &Manager{
+		dir: dir, opts: opts, poll: slowPoll,
+		updates: make(chan Update, 1), switched: make(chan struct{}, 1),
+	}
 	if err := os.MkdirAll(m.revisions(), 0o700); err != nil {
-		return nil, fmt.Errorf("cannot open the spec folder: %w", err)
+		return nil, fmt.Errorf("cannot open the spec's folder: %w", err)
 	}
+	if err := m.loadSource(); err != nil {
+		return nil, err
+	}
+	if err := m.loadRevisions(); err != nil {
+		return nil, err
+	}
+	m.sweep()
+	return m, nil
+}
+
+func (m *Manager) sourceFile() string           { return filepath.Join(m.dir, "source.json") }
+func (m *Manager) pinnedFile(sum string) string { return filepath.Join(m.dir, "pinned-"+sum+".yaml") }
+
+func (m *Manager) loadSource() error {
 	err := fsx.ReadJSON(m.sourceFile(), &m.source)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot open the recorded source: %w", err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	if m.source.Version > recordVersion {
-		return nil, fmt.Errorf("cannot open the recorded source: %s is of version %d, written by a newer agentctl", m.sourceFile(), m.source.Version)
+	if err == nil {
+		err = m.source.check()
 	}
-	return m, m.load()
-}
-
-func (m *Manager) revisions() string  { return filepath.Join(m.dir, "revisions") }
-func (m *Manager) sourceFile() string { return filepath.Join(m.dir, "source.json") }
-
-func (m *Manager) revisionFile(n int64) string {
-	return filepath.Join(m.revisions(), fmt.Sprintf("%06d.json", n))
-}
-
-// numbers lists the revisions on disk, oldest first.
-func (m *Manager) numbers() ([]int64, error) {
-	entries, err := os.ReadDir(m.revisions())
+	if err == nil && m.source.Kind == KindPinned {
+		m.text, err = readDigest(m.pinnedFile(m.source.Digest), m.source.Digest)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the revisions: %w", err)
-	}
-	var ns []int64
-	for _, e := range entries {
-		base, ok := strings.CutSuffix(e.Name(), ".json")
-		if n, err := strconv.ParseInt(base, 10, 64); ok && err == nil {
-			ns = append(ns, n)
-		}
-	}
-	slices.Sort(ns)
-	return ns, nil
-}
-
-// load finds the newest revision that can be read.
-func (m *Manager) load() error {
-	ns, err := m.numbers()
-	if err != nil {
-		return err
-	}
-	for _, n := range slices.Backward(ns) {
-		if r, err := m.Revision(n); err == nil {
-			m.last = r
-			return nil
-		}
+		return fmt.Errorf("cannot open the recorded source %s: %w", m.sourceFile(), err)
 	}
 	return nil
 }
 
-// Revision reads one accepted revision; fs.ErrNotExist when it is not kept.
-func (m *Manager) Revision(n int64) (*Revision, error) {
-	var r Revision
-	if err := fsx.ReadJSON(m.revisionFile(n), &r); err != nil {
-		return nil, err
-	}
-	return &r, nil
-}
-
-// Revisions lists what is kept, newest first.
-func (m *Manager) Revisions() ([]Revision, error) {
-	ns, err := m.numbers()
-	if err != nil {
-		return nil, err
-	}
-	var out []Revision
-	for _, n := range slices.Backward(ns) {
-		if r, err := m.Revision(n); err == nil {
-			out = append(out, *r)
+// sweep removes what a crash left: temporary files, pinned texts that no record
+// names, and texts of revisions without their record. What can't be removed is met
+// again at the next start.
+func (m *Manager) sweep() {
+	for _, dir := range []string{m.dir, m.revisions()} {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if path := filepath.Join(dir, e.Name()); m.leftover(path) {
+				_ = os.Remove(path)
+			}
 		}
 	}
-	return out, nil
 }
 
-// Present is the recorded source; its Kind is "" when there is none yet.
-func (m *Manager) Present() Source {
+func (m *Manager) leftover(path string) bool {
+	name := filepath.Base(path)
+	switch {
+	case strings.HasPrefix(name, "."):
+		return strings.Contains(name, ".tmp-")
+	case strings.HasPrefix(name, "pinned-"):
+		return path != m.pinnedFile(m.source.Digest)
+	case strings.HasSuffix(name, ".yaml"):
+		_, err := os.Lstat(strings.TrimSuffix(path, ".yaml") + ".json")
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return false
+}
+
+// Current is the recorded source, the zero Source if there is none yet.
+func (m *Manager) Current() Source {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.source
 }
 
-// LastGood is the newest accepted revision, or nil.
-func (m *Manager) LastGood() *Revision {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.last
-}
-
-// Changed has a value after the source was replaced.
-func (m *Manager) Changed() <-chan struct{} { return m.changed }
-
-// Allowed tells whether next may replace the present source.
-func (m *Manager) Allowed(takeOver bool) error {
-	present := m.Present()
-	if present.Kind == "" || present.By == ByApply || takeOver {
-		return nil
-	}
-	return &TakeOverError{present}
-}
-
-// Replace records a new source.
-func (m *Manager) Replace(kind, path, by string, now time.Time) error {
-	next := Source{Version: recordVersion, Kind: kind, Path: path, By: by, Time: now}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.source.Kind == kind && m.source.Path == path && m.source.By == by {
-		return nil
-	}
-	crash.Point("source.replace")
-	if err := fsx.WriteJSON(m.sourceFile(), next, 0o600); err != nil {
-		return fmt.Errorf("cannot record the source: %w", err)
-	}
-	crash.Point("source.replaced")
-	m.source = next
-	select {
-	case m.changed <- struct{}{}:
-	default:
+// Check tells whether a source may replace the present one: a *TakeOverError if
+// the agent's flags named that and takeOver is not asked for.
+func (m *Manager) Check(kind, path string, takeOver bool) error {
+	present, wanted := m.Current(), Source{Kind: kind, Path: path}
+	if present.By == ByFlags && !present.samePlace(wanted) && !takeOver {
+		return &TakeOverError{Present: present, Wanted: wanted}
 	}
 	return nil
 }
 
-// Accept stores an accepted spec and returns its number. It is on disk then.
-func (m *Manager) Accept(r Revision) (int64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r.Version, r.Number = recordVersion, 1
-	if m.last != nil {
-		r.Number = m.last.Number + 1
+// SetFile makes the file at path, which is absolute, the followed source. It holds
+// what the returned Update says; the caller hands that on. text is what the caller
+// found there, or nil; the agent must find the same. A text that is not valid
+// (*spec.InvalidError) and a refused take-over change nothing.
+func (m *Manager) SetFile(path string, text []byte, takeOver bool) (Update, error) {
+	if !filepath.IsAbs(path) {
+		return Update{}, fmt.Errorf("cannot follow %s: the path is not absolute", path)
 	}
-	crash.Point("source.accept")
-	if err := fsx.WriteJSON(m.revisionFile(r.Number), r, 0o600); err != nil {
-		return 0, fmt.Errorf("cannot store the revision: %w", err)
+	path = filepath.Clean(path)
+	found, err := ReadFile(path)
+	if err != nil {
+		return Update{}, err
 	}
-	crash.Point("source.accepted")
-	m.last = &r
-	m.prune(r.Number)
-	return r.Number, nil
+	if text != nil && !bytes.Equal(text, found) {
+		return Update{}, &ChangedError{path}
+	}
+	return m.replace(Source{Kind: KindFile, Path: path}, found, takeOver)
 }
 
-// prune drops revisions beyond the bound; a failure is met again at the next one.
-func (m *Manager) prune(newest int64) {
-	ns, err := m.numbers()
-	if err != nil {
+// Pin makes text the source, as it is. name is what it is called in problems and
+// in the status. Errors are as of SetFile.
+func (m *Manager) Pin(name string, text []byte, takeOver bool) (Update, error) {
+	if name == "" {
+		name = "-"
+	}
+	return m.replace(Source{Kind: KindPinned, Path: name, Digest: digest(text)}, bytes.Clone(text), takeOver)
+}
+
+func (m *Manager) replace(next Source, text []byte, takeOver bool) (Update, error) {
+	if _, problems := spec.DecodeFor(next.Path, text, m.opts.NodeName); problems.Err() != nil {
+		return Update{}, problems.Err()
+	}
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	if err := m.Check(next.Kind, next.Path, takeOver); err != nil {
+		return Update{}, err
+	}
+	next.By, next.Since = ByApply, time.Now()
+	if present := m.Current(); present.samePlace(next) { // named before, by whom it was
+		next.By, next.Since = present.By, present.Since
+	}
+	if next.Kind == KindPinned {
+		crash.Point("source.pin")
+		if err := fsx.WriteFile(m.pinnedFile(next.Digest), text, 0o600); err != nil {
+			return Update{}, fmt.Errorf("cannot pin the spec: %w", err)
+		}
+		crash.Point("source.pinned")
+	}
+	return m.record(next, text)
+}
+
+// UseFlags names the file that the agent's flags give. It holds only if no source
+// is recorded, which taken tells. The file need not be there yet.
+func (m *Manager) UseFlags(path string) (taken bool, err error) {
+	if !filepath.IsAbs(path) {
+		return false, fmt.Errorf("cannot follow %s: the path is not absolute", path)
+	}
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	if m.Current().Kind != "" {
+		return false, nil
+	}
+	_, err = m.record(Source{Kind: KindFile, Path: filepath.Clean(path), By: ByFlags, Since: time.Now()}, nil)
+	return err == nil, err
+}
+
+// record makes next the source: on disk first, then for whoever asks. Updates of
+// the old one that are still on their way are dropped from here on.
+func (m *Manager) record(next Source, text []byte) (Update, error) {
+	next.Version = recordVersion
+	old := m.Current()
+	crash.Point("source.record")
+	if err := fsx.WriteJSON(m.sourceFile(), next, 0o600); err != nil {
+		return Update{}, fmt.Errorf("cannot record the source: %w", err)
+	}
+	crash.Point("source.recorded")
+	if old.Kind == KindPinned && old.Digest != next.Digest {
+		_ = os.Remove(m.pinnedFile(old.Digest)) // or by the next start
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.source, m.text = next, nil
+	if next.Kind == KindPinned {
+		m.text = text
+	}
+	m.seq++
+	m.began = m.seq
+	select {
+	case <-m.updates:
+	default:
+	}
+	hint(m.switched)
+	return Update{Source: next, Text: text, Seq: m.seq}, nil
+}
+
+// ErrNotFollowed means that there is no file to read.
+var ErrNotFollowed = errors.New("the spec does not come from a file")
+
+// Reload reads a followed file now, without waiting for an event, and returns what
+// it holds or why it can't be read. The caller hands that on.
+func (m *Manager) Reload() (Update, error) {
+	m.mu.Lock()
+	m.seq++ // before the reading, so that what the follower reads later counts as newer
+	u := Update{Source: m.source, Seq: m.seq}
+	m.mu.Unlock()
+	if u.Source.Kind != KindFile {
+		return Update{}, fmt.Errorf("%w but from %s", ErrNotFollowed, u.Source)
+	}
+	u.Text, u.Err = ReadFile(u.Source.Path)
+	return u, nil
+}
+
+func hint(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Updates gives what the source says whenever that has changed: the newest, not
+// each. After the start and after each change of source there is one at least,
+// unless there is no source and never was a spec.
+func (m *Manager) Updates() <-chan Update { return m.updates }
+
+// Run follows the source, whichever it is, until ctx ends.
+func (m *Manager) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		m.one(ctx)
+	}
+	return nil
+}
+
+// one follows the present source until there is another one.
+func (m *Manager) one(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer stop()
+	m.mu.Lock()
+	source, text, began, good := m.source, m.text, m.began, m.good
+	m.mu.Unlock()
+	offer := func(text []byte, err error) { m.offer(began, Update{Source: source, Text: text, Err: err}) }
+	switch {
+	case source.Kind == KindFile:
+		f := follower{path: source.Path, log: m.opts.Log, poll: m.poll, emit: offer}
+		following.Go(func() { f.run(ctx) })
+	case source.Kind == KindPinned:
+		offer(text, nil)
+	case good != nil:
+		offer(nil, &ReadError{"NoSource", errors.New("no source of the spec is recorded; name one with agentctl apply FILE")})
+	}
+	select {
+	case <-ctx.Done():
+	case <-m.switched:
+	}
+}
+
+// offer replaces the update that waits to be taken, unless its source was replaced.
+func (m *Manager) offer(began int64, u Update) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if began != m.began {
 		return
 	}
-	for _, n := range ns {
-		if n <= newest-keepRevisions {
-			_ = os.Remove(m.revisionFile(n))
-		}
+	m.seq++
+	u.Seq = m.seq
+	select {
+	case <-m.updates:
+	default:
 	}
+	m.updates <- u
 }

@@ -4,39 +4,86 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
+	"time"
+
+	"agentctl/spec"
 )
 
-// MaxSize is how large a spec file may be, in bytes.
-const MaxSize = 1 << 20
-
-// ReadFile reads a spec file. What is no regular file is refused: reading a pipe
-// would wait for ever, and a device never ends.
-func ReadFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the spec: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the spec: %w", err)
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("cannot read the spec: %s is no regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the spec: %w", err)
-	}
-	if len(data) > MaxSize {
-		return nil, fmt.Errorf("cannot read the spec: %s is larger than %d bytes", path, MaxSize)
-	}
-	if len(data) == 0 {
-		return nil, fmt.Errorf("cannot read the spec: %w", errEmpty)
-	}
-	return data, nil
+// ReadError is why a source has no text.
+type ReadError struct {
+	reason string
+	err    error
 }
 
-var errEmpty = errors.New("the file is empty; to run no workers write a spec with `workers: []`")
+func (e *ReadError) Error() string { return e.err.Error() }
+func (e *ReadError) Unwrap() error { return e.err }
+
+// Reason is one word for programs: Missing, NotAFile, TooLarge, Unreadable or
+// NoSource.
+func (e *ReadError) Reason() string { return e.reason }
+
+// ReadFile reads a spec file. An error is a *ReadError. What is no regular file is
+// refused: a pipe would be waited for without end, and a device never ends.
+func ReadFile(path string) ([]byte, error) {
+	r := readFile(path)
+	return r.text, r.err
+}
+
+// reading is one look at a file.
+type reading struct {
+	text []byte
+	err  error
+	// modified is when the file was last written to; torn says that it was while
+	// it was read.
+	modified time.Time
+	torn     bool
+}
+
+func readFile(path string) reading {
+	fail := func(reason, format string, args ...any) reading {
+		return reading{err: &ReadError{reason, fmt.Errorf("cannot read the spec: "+format, args...)}}
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not block
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		return fail("Missing", "%s is not there", path)
+	case err != nil:
+		return fail("Unreadable", "%w", err)
+	}
+	defer func() { _ = f.Close() }()
+	before, err := f.Stat()
+	switch {
+	case err != nil:
+		return fail("Unreadable", "%w", err)
+	case !before.Mode().IsRegular():
+		return fail("NotAFile", "%s is a %s", path, kindOf(before.Mode()))
+	}
+	text, err := io.ReadAll(io.LimitReader(f, spec.MaxSize+1))
+	switch {
+	case err != nil:
+		return fail("Unreadable", "%w", err)
+	case len(text) > spec.MaxSize:
+		return fail("TooLarge", "%s is larger than %s", path, spec.Size(spec.MaxSize))
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return fail("Unreadable", "%w", err)
+	}
+	torn := !after.ModTime().Equal(before.ModTime()) || after.Size() != int64(len(text))
+	return reading{text: text, modified: after.ModTime(), torn: torn}
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "folder"
+	case m&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}

@@ -1,0 +1,116 @@
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kinds of sources.
+const (
+	KindFile   = "file"
+	KindPinned = "pinned"
+)
+
+// Who named a source.
+const (
+	ByApply = "apply"
+	ByFlags = "flags"
+)
+
+// recordVersion is that of source.json and of the revisions' records.
+const recordVersion = 1
+
+// Source is where the spec comes from. The zero Source is none.
+type Source struct {
+	Version int    `json:"version"`
+	Kind    string `json:"kind"`
+	// Path is the followed file, absolute, or what a pinned text was called.
+	Path string `json:"path,omitempty"`
+	// Digest of a pinned text.
+	Digest string    `json:"digest,omitempty"`
+	By     string    `json:"by"`
+	Since  time.Time `json:"since"`
+}
+
+// String says it for people.
+func (s Source) String() string {
+	out := ""
+	switch s.Kind {
+	case KindFile:
+		out = "the file " + s.Path
+	case KindPinned:
+		out = "a pinned spec (" + s.Path + ")"
+	default:
+		return "no source"
+	}
+	if s.By == ByFlags {
+		out += ", named by the agent's flags"
+	}
+	return out
+}
+
+// samePlace tells that only the text may differ.
+func (s Source) samePlace(o Source) bool { return s.Kind == o.Kind && s.Path == o.Path }
+
+func (s Source) check() error {
+	switch {
+	case s.Version > recordVersion:
+		return fmt.Errorf("version %d was written by a newer agentctl; run that one", s.Version)
+	case s.Version < 1, s.Kind != KindFile && s.Kind != KindPinned, s.Path == "", s.Kind == KindPinned && !isDigest(s.Digest):
+		return errors.New("it is not a recorded source; remove it and name the source again with agentctl apply")
+	}
+	return nil
+}
+
+// Revision is one accepted spec.
+type Revision struct {
+	Version int       `json:"version"`
+	Number  int64     `json:"number"` // from 1
+	Digest  string    `json:"digest"` // sha256 of its text, in hex
+	Kind    string    `json:"kind"`   // of the source
+	Path    string    `json:"path,omitempty"`
+	Time    time.Time `json:"time"`
+	// Result is what became of it, "" while that is open.
+	Result   string    `json:"result,omitempty"`
+	Finished time.Time `json:"finished,omitzero"`
+}
+
+// Update is what the source says now: its text, or why there is none.
+type Update struct {
+	Source Source
+	Text   []byte
+	Err    error
+	// Seq rises with each update, over all sources.
+	Seq int64
+}
+
+// TakeOverError refuses to replace a source that the agent's flags named, unless
+// that is asked for.
+type TakeOverError struct{ Present, Wanted Source }
+
+func (e *TakeOverError) Error() string {
+	return fmt.Sprintf("the spec comes from %s; to take it from %s instead, add --take-over", e.Present, e.Wanted)
+}
+
+// ChangedError says that the agent does not find in a file what the caller did.
+type ChangedError struct{ Path string }
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("the agent reads another text in %s than was given: it was edited just now, or the agent sees another file there; try again, or pin the text with --no-watch", e.Path)
+}
+
+// errSuperseded refuses a text whose source was replaced while it was on its way.
+var errSuperseded = errors.New("cannot accept the spec: its source was replaced meanwhile")
+
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+func isDigest(s string) bool {
+	raw, err := hex.DecodeString(s)
+	return err == nil && len(raw) == sha256.Size
+}
