@@ -148,7 +148,9 @@ func idRune(r rune) rune {
 	return '-'
 }
 
-func sh(script string) []string { return []string{"/bin/sh", "-c", script} }
+func sh(script string, args ...string) []string {
+	return append([]string{"/bin/sh", "-c", script}, args...)
+}
 
 func launcher(shimPath string) *Launcher {
 	return NewLauncher(shimPath, allRungs(), slog.New(slog.DiscardHandler))
@@ -167,7 +169,12 @@ func startWith(t testing.TB, l *Launcher, cfg Config, leases ...*os.File) *Task 
 	must(t, err)
 	t.Cleanup(func() {
 		_ = task.Kill()
-		wait(t, task)
+		task.Detach()
+		// A test may have left it to somebody else.
+		again, err := Attach(cfg.Dir)
+		must(t, err)
+		_ = again.Kill()
+		wait(t, again)
 	})
 	return task
 }

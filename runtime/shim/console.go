@@ -33,7 +33,6 @@ type console struct {
 	f    *os.File
 	lost int64
 	why  error
-	note []byte
 }
 
 func openConsole(dir string) (*console, error) {
@@ -49,14 +48,18 @@ func openConsole(dir string) (*console, error) {
 func (c *console) put(buf []byte, stream frame.Stream, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	size := int64(len(buf) - frame.Header)
-	if !c.settle() {
-		c.lost += size
+	frame.Put(buf, stream, at)
+	size, frames := int64(len(buf)-frame.Header), buf
+	if c.lost > 0 {
+		// Told only together with what comes through again: a line of its own would
+		// fit where nothing else does, and again, and again.
+		frames = append(c.missing(), buf...)
+	}
+	if err := c.w.Write(frames); err != nil {
+		c.lost, c.why = c.lost+size, err
 		return
 	}
-	if err := c.w.Write(buf, stream, at); err != nil {
-		c.lost, c.why = c.lost+size, err
-	}
+	c.lost = 0
 }
 
 // say appends a line of the shim's own.
@@ -65,26 +68,19 @@ func (c *console) say(format string, args ...any) {
 	c.put(append(make([]byte, frame.Header), line...), frame.Agent, time.Now())
 }
 
-// settle tells what was lost; false if even that can't be written.
-func (c *console) settle() bool {
-	if c.lost == 0 {
-		return true
-	}
-	c.note = append(c.note[:0], make([]byte, frame.Header)...)
-	c.note = fmt.Appendf(c.note, "agentctl: %d bytes of output are missing here: %v\n", c.lost, c.why)
-	if err := c.w.Write(c.note, frame.Agent, time.Now()); err != nil {
-		c.why = err
-		return false
-	}
-	c.lost = 0
-	return true
+// missing is a frame that tells what was lost.
+func (c *console) missing() []byte {
+	note := fmt.Sprintf("agentctl: %d bytes of output are missing here: %v\n", c.lost, c.why)
+	return frame.Append(nil, frame.Agent, time.Now(), []byte(note))
 }
 
-// finish tells what was lost, for the last time.
+// finish tells what was lost in the end.
 func (c *console) finish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.settle()
+	if c.lost > 0 && c.w.Write(c.missing()) == nil {
+		c.lost = 0
+	}
 }
 
 // pump brings one stream of the task to the console.

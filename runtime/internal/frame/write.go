@@ -65,30 +65,35 @@ type Writer struct{ fd int }
 // stays the caller's.
 func NewWriter(f *os.File) *Writer { return &Writer{int(f.Fd())} }
 
-// Write appends the frame in buf: Header bytes of room, then the data.
-func (w *Writer) Write(buf []byte, stream Stream, at time.Time) error {
-	Put(buf, stream, at)
-	n, err := writeOnce(w.fd, buf)
+// Write appends whole frames, by one write: all of them or, in the end, none.
+func (w *Writer) Write(frames []byte) error {
+	n, err := writeOnce(w.fd, frames)
 	if err != nil && n > 0 {
-		w.takeBack(buf[:n])
+		return w.complete(frames[:n], frames[n:])
 	}
 	return err
 }
 
-// takeBack cuts part off the end of the file, if it is there still: behind a
-// torn frame readers have to guess where the next one begins.
-func (w *Writer) takeBack(part []byte) {
-	if flock(w.fd, unix.LOCK_EX) != nil {
-		return
+// complete goes on after a part was written, or cuts the part off again: behind
+// a torn frame readers have to guess where the next one begins. If somebody has
+// appended behind the part meanwhile, neither can be done.
+func (w *Writer) complete(part, rest []byte) error {
+	if err := flock(w.fd, unix.LOCK_EX); err != nil {
+		return err
 	}
 	defer func() { _ = flock(w.fd, unix.LOCK_UN) }()
 	var st unix.Stat_t
-	if unix.Fstat(w.fd, &st) != nil || st.Size < int64(len(part)) {
-		return
+	if err := unix.Fstat(w.fd, &st); err != nil {
+		return err
 	}
-	tail, start := make([]byte, len(part)), st.Size-int64(len(part))
+	start := st.Size - int64(len(part))
+	tail := make([]byte, len(part))
 	if n, err := unix.Pread(w.fd, tail, start); err != nil || n != len(tail) || !bytes.Equal(tail, part) {
-		return
+		return io.ErrShortWrite
 	}
-	_ = unix.Ftruncate(w.fd, start)
+	_, err := writeOnce(w.fd, rest)
+	if err != nil {
+		_ = unix.Ftruncate(w.fd, start)
+	}
+	return err
 }
