@@ -21,9 +21,9 @@ var pythonName = regexp.MustCompile(`^python(3(?:\.(\d+))?)?$`)
 // candidates lists what may be a Python 3: the folders of PATH in order, a
 // folder of pyenv shims standing for pyenv's versions (those that `pyenv
 // global` or PYENV_VERSION chose first), then the other versions of pyenv, then
-// the usual folders. A shim itself is never one: it costs 170 ms per start, and
+// the usual folders. What is surely a Python 2 is left out. A shim itself is never one: it costs 170 ms per start, and
 // means another interpreter in another folder.
-func candidates(getenv func(string) string) []candidate {
+func candidates(getenv func(string) string, usual []string) []candidate {
 	var all []candidate
 	pyenv := pyenvRoot(getenv)
 	for _, dir := range filepath.SplitList(cmp.Or(getenv("PATH"), defaultPath)) {
@@ -45,7 +45,7 @@ func candidates(getenv func(string) string) []candidate {
 	for _, v := range pyenvVersions(pyenv) {
 		all = append(all, inFolder(filepath.Join(pyenv, "versions", v, "bin"), versionHint(v))...)
 	}
-	for _, dir := range []string{"/usr/local/bin", "/usr/bin"} {
+	for _, dir := range usual {
 		all = append(all, inFolder(dir, nil)...)
 	}
 	return unique(all)
@@ -91,7 +91,7 @@ func unique(all []candidate) []candidate {
 	seen := map[string]int{}
 	for _, c := range all {
 		real, err := filepath.EvalSymlinks(c.path)
-		if err != nil {
+		if err != nil || len(c.hint) > 0 && c.hint[0] != "3" {
 			continue
 		}
 		if i, ok := seen[real]; ok {

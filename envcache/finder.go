@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -24,6 +25,7 @@ const (
 type Finder struct {
 	getenv func(string) string
 	probes *prober
+	usual  []string // folders that are looked into even if PATH lacks them
 
 	mu   sync.Mutex
 	last map[question]answer
@@ -52,7 +54,7 @@ func NewFinder(dir string, opts Options) (*Finder, error) {
 	}
 	opts = opts.filled()
 	probes := newProber(filepath.Join(dir, "tools", "interpreters.json"), opts.Exec, CleanEnv(opts.Getenv))
-	return &Finder{getenv: opts.Getenv, probes: probes, last: map[question]answer{}}, nil
+	return &Finder{getenv: opts.Getenv, probes: probes, usual: []string{"/usr/local/bin", "/usr/bin"}, last: map[question]answer{}}, nil
 }
 
 // Find finds the interpreter that want names, and that the user uid may run:
@@ -101,7 +103,7 @@ func (f *Finder) find(ctx context.Context, want, onMissing string, uid, gid int)
 		}
 		note = fmt.Sprintf("%s can't be used here (%v); ", w.path, reason(err))
 	}
-	s := search{finder: f, uid: uid, gid: gid, all: candidates(f.getenv)}
+	s := search{finder: f, uid: uid, gid: gid, all: candidates(f.getenv, f.usual), barred: map[string][]string{}}
 	py, ok, err := s.first(ctx, w.version)
 	if err != nil {
 		return Interpreter{}, "", err
@@ -164,13 +166,13 @@ type search struct {
 	uid, gid int
 	all      []candidate
 	found    []Interpreter
-	barred   []string // candidates that don't run, with the reason
+	barred   map[string][]string // reasons, and the candidates that don't run for them
 }
 
 // first gives the first usable interpreter of a version. Those whose names
 // promise the version are asked first, the rest only if need be.
 func (s *search) first(ctx context.Context, version []string) (Interpreter, bool, error) {
-	promising := func(c candidate) bool { return len(version) > 0 && len(c.hint) > 1 && agree(c.hint, version) }
+	promising := func(c candidate) bool { return len(version) > 1 && len(c.hint) > 1 && agree(c.hint, version) }
 	var rest []candidate
 	for _, pass := range []bool{true, false} {
 		for _, c := range s.all {
@@ -198,12 +200,14 @@ func (s *search) first(ctx context.Context, version []string) (Interpreter, bool
 func (s *search) look(ctx context.Context, c candidate) (Interpreter, bool) {
 	py, err := s.finder.probes.probe(ctx, c.path, s.uid, s.gid)
 	if err != nil {
-		s.barred = append(s.barred, fmt.Sprintf("%s: %v", c.path, reason(err)))
+		why := reason(err).Error()
+		s.barred[why] = append(s.barred[why], c.path)
 		return py, false
 	}
-	if py.Numbers()[0] == 3 {
-		s.found = append(s.found, py)
+	if py.Numbers()[0] != 3 {
+		return py, false
 	}
+	s.found = append(s.found, py)
 	return py, true
 }
 
@@ -264,8 +268,8 @@ func (s *search) missing(w wanted) error {
 	} else {
 		b.WriteString("; no Python 3 was found")
 	}
-	if len(s.barred) > 0 {
-		b.WriteString("; not usable: " + list(s.barred, func(s string) string { return s }))
+	for _, why := range slices.Sorted(maps.Keys(s.barred)) {
+		fmt.Fprintf(&b, "; not usable (%s): %s", why, list(s.barred[why], func(s string) string { return s }))
 	}
 	b.WriteString("; install it, let the task ask for one that is there, or write packageManager.python.onMissing: nearest")
 	return errors.New(b.String())

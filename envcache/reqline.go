@@ -135,7 +135,13 @@ func parseRequirement(line string) reqLine {
 		return l
 	}
 	m := namePart.FindStringSubmatch(spec)
-	if m == nil {
+	var versions string
+	ok := m != nil
+	if ok && !strings.HasPrefix(m[3], "@") {
+		versions, ok = normalSpecifier(m[3])
+	}
+	if !ok {
+		// No requirement: pip is to say so, and no key may be that of a good line.
 		l.value = blanks.ReplaceAllString(spec, " ")
 		return l
 	}
@@ -147,7 +153,7 @@ func parseRequirement(line string) reqLine {
 		}
 		return l
 	}
-	l.value = normalSpecifier(m[3])
+	l.value = versions
 	return l
 }
 
@@ -199,18 +205,28 @@ func normalExtras(s string) string {
 	return strings.Join(slices.Compact(all), ",")
 }
 
-func normalSpecifier(s string) string {
+var clause = regexp.MustCompile(`^(===|==|~=|!=|<=|>=|<|>)\s*([A-Za-z0-9._*+!-]+)$`)
+
+// normalSpecifier sorts the clauses of a version specifier; it fails for what is
+// none.
+func normalSpecifier(s string) (string, bool) {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "(") && strings.HasSuffix(s, ")") {
 		s = s[1 : len(s)-1]
 	}
-	s = blanks.ReplaceAllString(s, "")
-	if s == "" {
-		return ""
+	if strings.TrimSpace(s) == "" {
+		return "", true
 	}
-	all := strings.Split(s, ",")
+	var all []string
+	for c := range strings.SplitSeq(s, ",") {
+		m := clause.FindStringSubmatch(strings.TrimSpace(c))
+		if m == nil {
+			return "", false
+		}
+		all = append(all, m[1]+m[2])
+	}
 	slices.Sort(all)
-	return strings.Join(slices.Compact(all), ",")
+	return strings.Join(slices.Compact(all), ","), true
 }
 
 func normalMarker(s string) string {
@@ -232,7 +248,7 @@ func (l reqLine) canon() string {
 	}
 	b.WriteString(l.value)
 	if l.mark != "" {
-		b.WriteString(" ; " + l.mark)
+		b.WriteString(" ;" + l.mark)
 	}
 	for _, o := range l.opts {
 		b.WriteString(" " + o)

@@ -87,12 +87,25 @@ func (r *resolver) text(text, dir string, constraint bool) error {
 	}
 	for _, line := range logicalLines(text) {
 		line = r.strip(line)
-		if err := r.line(line, parseLine(line), dir, constraint); err != nil {
-			return fmt.Errorf("%q: %w", shorten(line), err)
+		err := r.line(line, parseLine(line), dir, constraint)
+		if inner := (*lineError)(nil); err != nil && !errors.As(err, &inner) {
+			err = &lineError{line, err}
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// lineError names the line that is to blame, not the lines that led to it.
+type lineError struct {
+	line string
+	err  error
+}
+
+func (e *lineError) Error() string { return fmt.Sprintf("%q: %v", shorten(e.line), e.err) }
+func (e *lineError) Unwrap() error { return e.err }
 
 func shorten(s string) string {
 	if r := []rune(s); len(r) > 200 {

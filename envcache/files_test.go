@@ -1,0 +1,195 @@
+package envcache
+
+import (
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestPipConfigOfTheHost(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{
+		"xdg/pip/pip.conf":          "[global]\nindex-url = https://far/simple\n",
+		"home/.config/pip/pip.conf": "; comment\n[global]\nindex_url=https://near/simple\nextra-index-url =\n    https://x/s\n    # no\n    https://y/s\ntrusted-host = a b\ncert: /c.pem\n[list]\nindex-url = https://wrong\n[install]\nextra-index-url = https://z/s\n",
+		"own.conf":                  "[global]\nindex-url=https://own/simple\n",
+	})
+	env := map[string]string{"HOME": filepath.Join(dir, "home"), "XDG_CONFIG_DIRS": filepath.Join(dir, "xdg")}
+	getenv := func(k string) string { return env[k] }
+	got := hostPipSettings(getenv)
+	if got.index != "https://near/simple" || !slices.Equal(got.extra, []string{"https://z/s"}) || !slices.Equal(got.trusted, []string{"a", "b"}) || got.cert != "/c.pem" {
+		t.Errorf("%+v", got)
+	}
+	env["PIP_CONFIG_FILE"] = filepath.Join(dir, "own.conf")
+	if got := hostPipSettings(getenv); got.index != "https://own/simple" {
+		t.Errorf("%+v", got)
+	}
+	env["PIP_INDEX_URL"], env["PIP_EXTRA_INDEX_URL"] = "https://env/simple", "https://1/s https://2/s"
+	if got := hostPipSettings(getenv); got.index != "https://env/simple" || len(got.extra) != 2 {
+		t.Errorf("%+v", got)
+	}
+	env = map[string]string{"HOME": filepath.Join(dir, "home"), "PIP_CONFIG_FILE": os.DevNull}
+	if got := hostPipSettings(getenv); got.index != "" || len(got.extra) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func FuzzPipConfig(f *testing.F) {
+	f.Add("[global]\na = b\n c\n")
+	f.Add(" x\n[\n=:\n")
+	f.Fuzz(func(_ *testing.T, text string) { readPipConfig(text, map[string]string{}) })
+}
+
+func TestFindFileOnAnIndexPage(t *testing.T) {
+	from, _ := url.Parse("https://user:pw@host/simple/pip/")
+	for page, want := range map[string]string{
+		`<a href="../../p/pip-1.whl#sha256=ab">pip-1.whl</a>`:                   "https://host/p/pip-1.whl",
+		`<A class=x HREF='https://files/a/pip-1.whl?x=1&amp;y=2'>pip-1.whl</A>`: "https://files/a/pip-1.whl?x=1&y=2",
+		`{"files":[{"filename":"pip-1.whl","url":"https://files/pip-1.whl"}]}`:  "https://files/pip-1.whl",
+		`{"files":[{"filename":"pip-1.whl","url":"../x/pip-1.whl"}]}`:           "https://host/simple/x/pip-1.whl",
+		`<a href="file:///etc/pip-1.whl">`:                                      "", `<a href="pip-2.whl">`: "", ``: "", `{"files":[]}`: "", `<a href="%zz/pip-1.whl">`: "", `<a href="javascript:pip-1.whl">`: "",
+	} {
+		got, err := findFile([]byte(page), from, "pip-1.whl")
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v", page, got, err)
+		}
+	}
+}
+
+func FuzzIndexPage(f *testing.F) {
+	from, _ := url.Parse("https://host/simple/pip/")
+	f.Add(`<a href="x/pip-1.whl">`)
+	f.Add(`{"files":[{"filename":"pip-1.whl","url":"pip-1.whl"}]}`)
+	f.Fuzz(func(t *testing.T, page string) {
+		if got, err := findFile([]byte(page), from, "pip-1.whl"); err == nil && !strings.HasPrefix(got, "http") {
+			t.Fatalf("%q gave %q", page, got)
+		}
+	})
+}
+
+func TestManifestReadsAsWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		it := item{
+			kind: rapid.SampledFrom([]byte("dflx")).Draw(t, "kind"), mode: 0o755, size: rapid.Int64Min(0).Draw(t, "size"),
+			mtime: rapid.Int64().Draw(t, "mtime"), ctime: rapid.Int64().Draw(t, "ctime"),
+			digest: rapid.StringMatching(`([0-9a-f]{64})?`).Draw(t, "digest"),
+			target: string(rapid.SliceOf(rapid.Byte()).Draw(t, "target")), path: string(rapid.SliceOf(rapid.Byte()).Draw(t, "path")),
+		}
+		got, err := parseItem(it.String())
+		if err != nil || got != it {
+			t.Fatalf("%q: %+v, %v", it, got, err)
+		}
+	})
+}
+
+func FuzzManifest(f *testing.F) {
+	f.Add(manifestHead + "\nd 755 0 0 0 - \"\" \".\"\nend 1\n")
+	f.Add(manifestHead + "\nf 644 1 2 3 ab \"\" \"a\\n\"\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		m, err := readManifest(strings.NewReader(text))
+		if err == nil && m == nil && !strings.Contains(text, "end 0") {
+			t.Fatal("an empty manifest without an end")
+		}
+	})
+}
+
+// Whatever is done to a tree, and however the times are set back: it is noticed.
+func TestVerifyNoticesEveryChange(t *testing.T) {
+	build := func(t *testing.T) (string, manifest) {
+		t.Helper()
+		top := filepath.Join(t.TempDir(), "env")
+		writeFiles(t, top, map[string]string{"bin/python": "exe", "lib/a.py": "aaaa", "lib/b.py": "bbbb"})
+		if err := os.Symlink("b.py", filepath.Join(top, "lib", "link")); err != nil {
+			t.Fatal(err)
+		}
+		m, err := survey(t.Context(), top)
+		if err == nil {
+			err = m.hash(t.Context(), top, func(int) bool { return true })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := top + manifestSuffix
+		if err := m.write(file); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if m, err = readManifest(f); err != nil {
+			t.Fatal(err)
+		}
+		return top, m
+	}
+	for name, change := range map[string]func(top string) error{
+		"rewritten": func(top string) error { return os.WriteFile(filepath.Join(top, "lib/a.py"), []byte("evil!"), 0o644) },
+		"rewritten with the old size and times": func(top string) error {
+			p := filepath.Join(top, "lib/a.py")
+			info, _ := os.Stat(p)
+			return errors.Join(os.WriteFile(p, []byte("evil"), 0o644), os.Chtimes(p, info.ModTime(), info.ModTime()))
+		},
+		"added":        func(top string) error { return os.WriteFile(filepath.Join(top, "lib/sitecustomize.py"), nil, 0o644) },
+		"added folder": func(top string) error { return os.Mkdir(filepath.Join(top, "lib/six"), 0o755) },
+		"removed":      func(top string) error { return os.Remove(filepath.Join(top, "lib/b.py")) },
+		"mode":         func(top string) error { return os.Chmod(filepath.Join(top, "lib/a.py"), 0o755) },
+		"renamed": func(top string) error {
+			return os.Rename(filepath.Join(top, "lib/a.py"), filepath.Join(top, "lib/c.py"))
+		},
+		"link turned": func(top string) error {
+			return errors.Join(os.Remove(filepath.Join(top, "lib/link")), os.Symlink("a.py", filepath.Join(top, "lib/link")))
+		},
+		"swapped": func(top string) error {
+			a, b, c := filepath.Join(top, "lib/a.py"), filepath.Join(top, "lib/b.py"), filepath.Join(top, "lib/c")
+			return errors.Join(os.Rename(a, c), os.Rename(b, a), os.Rename(c, b))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			top, m := build(t)
+			if err := m.compare(t.Context(), top, false); err != nil {
+				t.Fatalf("unchanged, but %v", err)
+			}
+			if err := change(top); err != nil {
+				t.Fatal(err)
+			}
+			var changed *Changed
+			if err := m.compare(t.Context(), top, false); !errors.As(err, &changed) || len(changed.Paths) == 0 {
+				t.Fatalf("err = %v", err)
+			}
+		})
+	}
+	top, m := build(t)
+	now := time.Now()
+	if err := os.Chtimes(filepath.Join(top, "lib/a.py"), now, now); err != nil { // a touch is no change
+		t.Fatal(err)
+	}
+	if err := errors.Join(m.compare(t.Context(), top, false), m.compare(t.Context(), top, true)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFrozenLines(t *testing.T) {
+	for direct, want := range map[string]string{
+		``:           "x==1",
+		`{"bad`:      "x==1",
+		`{"url":""}`: "x==1",
+		`{"url":"https://u:p@h/r","vcs_info":{"vcs":"git","commit_id":"abc"}}`:                "x @ git+https://h/r@abc",
+		`{"url":"https://h/r","vcs_info":{"vcs":"git","commit_id":"abc"},"subdirectory":"s"}`: "x @ git+https://h/r@abc#subdirectory=s",
+		`{"url":"https://h/x.whl","archive_info":{"hashes":{"sha256":"ff"}}}`:                 "x @ https://h/x.whl#sha256=ff",
+		`{"url":"file:///env/src/checkout","dir_info":{"editable":true}}`:                     "-e .",
+		`{"url":"file:///env/src/checkout/libs/x","dir_info":{"editable":true}}`:              "-e ./libs/x",
+		`{"url":"file:///env/src/checkout/libs/x","dir_info":{}}`:                             "./libs/x",
+		`{"url":"file:///opt/x.whl","archive_info":{}}`:                                       "x @ file:///opt/x.whl",
+	} {
+		if got := frozenLine("x", "1", []byte(direct), "/env"); got != want {
+			t.Errorf("%s: %q, not %q", direct, got, want)
+		}
+	}
+}
