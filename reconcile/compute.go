@@ -66,6 +66,7 @@ type planner struct {
 	counts  map[string]int // desired workers, by group
 	actions []Action
 	wake    time.Time
+	fields  comparer
 }
 
 // keep plans for a worker that is wanted.
@@ -77,7 +78,7 @@ func (p *planner) keep(want *spec.Worker, have WorkerStatus, there bool) {
 	case have.State == StateStopped && !have.busy():
 		a.Verb, a.Reason = Start, "in the spec and stopped"
 	case !same(*want, have.Spec):
-		a.Changes = workerChanges(have.Spec, *want)
+		a.Changes = p.fields.compare(have.Spec, *want)
 		a.Reason = "settings changed"
 		if have.Draining {
 			a.Reason = "in the spec again, with other settings"
