@@ -7,20 +7,25 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"agentctl/internal/fsx"
 )
 
-// listen opens the three ports.
+// listen opens the three ports. Where any port would do, the one of the last run
+// is tried first: the tasks that run now were given it.
 func (s *Server) listen(ctx context.Context) error {
 	urls := make([]string, 3)
+	last := s.lastPorts()
 	for i, port := range []int{s.cfg.APIPort, s.cfg.FilesPort, s.cfg.WebPort} {
+		l, err := s.open(ctx, port, last[i])
 		address := net.JoinHostPort(s.cfg.Listen, strconv.Itoa(port))
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		if err != nil {
 			return listenError(address, port, err)
 		}
@@ -33,6 +38,30 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	s.endpoints = Endpoints{API: urls[0], Files: urls[1], Web: urls[2], PID: os.Getpid()}
 	return nil
+}
+
+func (s *Server) open(ctx context.Context, port, last int) (net.Listener, error) {
+	var lc net.ListenConfig
+	if port == 0 && last != 0 {
+		if l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(s.cfg.Listen, strconv.Itoa(last))); err == nil {
+			return l, nil
+		}
+	}
+	return lc.Listen(ctx, "tcp", net.JoinHostPort(s.cfg.Listen, strconv.Itoa(port)))
+}
+
+// lastPorts are the ports that an earlier run had, 0 where it is not known.
+func (s *Server) lastPorts() (ports [3]int) {
+	var e Endpoints
+	if fsx.ReadJSON(filepath.Join(s.cfg.Dir, endpointFile), &e) != nil {
+		return ports
+	}
+	for i, address := range []string{e.API, e.Files, e.Web} {
+		if u, err := url.Parse(address); err == nil {
+			ports[i], _ = strconv.Atoi(u.Port())
+		}
+	}
+	return ports
 }
 
 // listenError names who has the port.
