@@ -18,14 +18,17 @@ import (
 // through os.Root, which no ".." and no symbolic link leads out of.
 type fileStore struct{ root *os.Root }
 
-// Folders of a file store: what is whole, and what is being received.
+// receivedDir holds what is being received. No client's path leads into it.
+const receivedDir = ".receiving"
+
+// Bounds of a client's path. Each level costs a system call or two.
 const (
-	wholeDir    = "data"
-	receivedDir = "tmp"
+	maxPath  = 2048
+	maxDepth = 64
 )
 
 func openFiles(dir string) (*fileStore, error) {
-	if err := os.MkdirAll(filepath.Join(dir, wholeDir), 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of uploaded files: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -47,12 +50,17 @@ func (f *fileStore) close() error { return f.root.Close() }
 
 // clean turns a client's path into one below the store, or refuses it.
 func (f *fileStore) clean(name string) (string, error) {
-	name = strings.TrimLeft(name, "/")
-	if strings.ContainsRune(name, 0) || !filepath.IsLocal(name) || path.Clean(name) == "." {
+	p := path.Clean(strings.TrimLeft(name, "/"))
+	first, _, _ := strings.Cut(p, "/")
+	switch {
+	case strings.ContainsRune(name, 0), !filepath.IsLocal(p), p == ".", first == receivedDir,
+		len(p) > maxPath, strings.Count(p, "/") >= maxDepth:
 		return "", refuse(400, 0, "Invalid path %.200q", name)
 	}
-	return path.Join(wholeDir, path.Clean(name)), nil
+	return p, nil
 }
+
+var errCutOff = refuse(400, 0, "Bad request: the upload is cut off")
 
 // put stores what r holds under name, replacing what was there. After it returns
 // the bytes survive a power cut; a reader sees the old file or the new one.
@@ -72,6 +80,9 @@ func (f *fileStore) put(name string, r io.Reader) (err error) {
 		}
 	}()
 	_, err = io.Copy(file, r)
+	if err != nil && !errors.As(err, new(syscall.Errno)) {
+		err = errCutOff // the client's doing, not the disk's
+	}
 	if err == nil {
 		err = file.Sync()
 	}
@@ -79,29 +90,48 @@ func (f *fileStore) put(name string, r io.Reader) (err error) {
 		err = cerr
 	}
 	if err != nil {
+		if errors.Is(err, errCutOff) {
+			return err
+		}
 		return f.fault(err)
 	}
 	crash.Point("server.upload")
 	return f.publish(tmp, dest)
 }
 
-// publish moves a received file to its place and makes the move durable.
+// publish moves a received file to its place and makes the move durable, the
+// folders that it needed with it.
 func (f *fileStore) publish(tmp, dest string) error {
-	if err := f.root.MkdirAll(path.Dir(dest), 0o700); err != nil {
+	changed := []string{path.Dir(dest)}
+	for dir := path.Dir(dest); dir != "."; dir = path.Dir(dir) {
+		if _, err := f.root.Stat(dir); err == nil {
+			break
+		}
+		changed = append(changed, path.Dir(dir))
+	}
+	if err := f.move(tmp, dest); err != nil {
 		return f.fault(err)
 	}
-	if err := f.root.Rename(tmp, dest); err != nil {
-		return f.fault(err)
-	}
-	// New folders up to the store's own must be on disk as well as the name.
-	for dir := path.Dir(dest); ; dir = path.Dir(dir) {
+	for _, dir := range changed {
 		if err := f.syncDir(dir); err != nil {
 			return err
 		}
-		if dir == "." {
-			return nil
+	}
+	return nil
+}
+
+// move makes the folders and renames. A delete may take an empty folder away in
+// between, so it tries again.
+func (f *fileStore) move(tmp, dest string) (err error) {
+	for range 10 {
+		if err = f.root.MkdirAll(path.Dir(dest), 0o700); err != nil {
+			return err
+		}
+		if err = f.root.Rename(tmp, dest); !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
+	return err
 }
 
 func (f *fileStore) syncDir(name string) error {
@@ -119,9 +149,12 @@ func (f *fileStore) syncDir(name string) error {
 // fault turns errors that the client's path has caused into refusals, and a full
 // disk into one that the client repeats.
 func (f *fileStore) fault(err error) error {
+	var number syscall.Errno
 	switch {
 	case err == nil:
 		return nil
+	case !errors.As(err, &number): // os.Root: the path leads out of the store
+		return refuse(400, 0, "Invalid path")
 	case errors.Is(err, fs.ErrNotExist):
 		return refuse(404, 0, "File not found")
 	case errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR),
@@ -165,7 +198,7 @@ func (f *fileStore) remove(name string) error {
 	if err := f.root.Remove(p); err != nil {
 		return f.fault(err)
 	}
-	for dir := path.Dir(p); dir != wholeDir; dir = path.Dir(dir) {
+	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
 		if f.root.Remove(dir) != nil { // not empty, or somebody stores there again
 			break
 		}

@@ -80,7 +80,7 @@ func (s *Server) receiveFiles(w http.ResponseWriter, r *http.Request, who caller
 			break
 		}
 		if err != nil {
-			return refuse(400, 0, "Bad request: the upload is cut off")
+			return errCutOff
 		}
 		name := partPath(part)
 		if err := s.mayStore(who, name); err != nil {

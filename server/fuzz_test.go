@@ -1,0 +1,76 @@
+package server
+
+import (
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/samber/lo"
+)
+
+// FuzzRequests sends any body to any endpoint: no panic, no 500, always an
+// envelope.
+func FuzzRequests(f *testing.F) {
+	s := newServer(f)
+	id, q := s.newTask("seed"), s.newQueue("seed")
+	names := lo.Keys(newAPI(s.Server).endpoints)
+	slices.Sort(names)
+	bodies := []string{
+		``, `{}`, `null`, `[]`, `5`, `"x"`, `{"task":null}`, `{"task":5}`, `{"task":{"a":1}}`, `{"task":"` + id + `"}`, `{"tasks":["` + id + `"]}`, `{"ids":["` + id + `"]}`,
+		`{"queue":"` + q + `","task":"` + id + `"}`, `{"queue":"` + q + `","task":"` + id + `","count":-9223372036854775808}`,
+		`{"task":"` + id + `","hyperparams":{"":{"":{}}},"configuration":{"a":null},"script":{"requirements":5},"execution":{"artifacts":5},"models":{"input":5},"tags":["\u0000"],"force":true}`,
+		`{"task":"` + id + `","hyperparams":[{"section":"s","name":5},null],"force":true}`,
+		`{"task":"` + id + `","artifacts":[{"key":"a"},null,{"key":null}],"force":true}`,
+		`{"name":"aaaa","type":"training","project":"","parent":"","hyperparams":{"a":{"b":null}}}`,
+		`{"name":"(","id":["a"],"only_fields":["script.a.b.c"],"order_by":["-last_update"],"page":0,"page_size":9999999999}`,
+		`{"_any_":{"pattern":"a","fields":["name"]},"tags":["__$not","-"],"status_changed":[">=2026-01-01"]}`,
+		`{"type":"log","task":"` + id + `","msg":"x","timestamp":1e400}`, `{"type":"log","task":"` + id + `","msg":"x","timestamp":1e15}`,
+		`{"type":"training_stats_scalar","task":"` + id + `","metric":"m","variant":"v","iter":1e10,"value":1e308}`,
+		`{"type":"plot","task":"` + id + `","plot_str":"x"}` + "\n" + `{"type":"training_debug_image","task":"` + id + `","metric":"m"}`,
+		`{"task":"` + id + `","metric":{"metric":"m"},"scroll_id":"[1]","batch_size":-1}`, `{"task":"` + id + `","from_timestamp":"x"}`,
+		`{"worker":"w","timestamp":"x","machine_stats":{"a":[]}}`, `{"worker":"w","queues":["` + q + `"],"timeout":-1}`,
+		`{"model":"x","metadata":{"a":5}}`, `{"name":"m","uri":"u","metadata":[{"key":5}],"labels":null}`, `{"project":"x","name":"a//b"}`, `{"name":"////"}`,
+		`{"agentctl_wait_ms":1,"agentctl_since":9223372036854775807,"id":["` + q + `"]}`, `{"expiration_sec":9223372036854775807}`,
+	}
+	for i := range names {
+		for _, b := range bodies {
+			f.Add(i, b, "")
+		}
+	}
+	f.Add(3, "", "task=a&task=b&page=x&force=1")
+	f.Fuzz(func(t *testing.T, endpoint int, body, query string) {
+		if strings.Contains(body, "agentctl_wait_ms") && !strings.Contains(body, `"agentctl_wait_ms":1,`) {
+			t.Skip("would wait for long")
+		}
+		name := names[uint(endpoint)%uint(len(names))]
+		r := httptest.NewRequest("POST", "/"+name, strings.NewReader(body))
+		r.URL.RawQuery = query
+		r.Header.Set("Authorization", "Bearer "+s.token)
+		w := httptest.NewRecorder()
+		s.api.ServeHTTP(w, r)
+		if a := readAnswer(t, w); a.Code >= 500 {
+			t.Errorf("%s %q ? %q: %d/%d %s", name, body, query, a.Code, a.Sub, a.Msg)
+		}
+	})
+}
+
+// FuzzEvents reads any batch of events.
+func FuzzEvents(f *testing.F) {
+	s := newServer(f)
+	id := s.newTask("seed")
+	for _, b := range []string{
+		``, "\n\n", `{}`, `[[]]`, `{"task":"` + id + `"}`, `{"type":"log","task":"` + id + `","msg":"a\u0000b","timestamp":-5}`,
+		`{"type":"training_stats_vector","task":"` + id + `","values":[1,2],"iter":"5"}`, `{"type":"log","task":"` + id + `"` + "\n", `nan`, `{"value":NaN}`,
+		`{"type":"training_stats_scalar","task":"` + id + `","value":-0.0,"iter":-2147483648}`,
+	} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		sub := *s
+		sub.t = t
+		if a := sub.do("events.add_batch", body); a.Code >= 500 {
+			t.Errorf("%q: %d/%d %s", body, a.Code, a.Sub, a.Msg)
+		}
+	})
+}
