@@ -39,6 +39,11 @@ func (e *BuildError) Error() string {
 // Unwrap gives the error of the run.
 func (e *BuildError) Unwrap() error { return e.Err }
 
+const (
+	causeRefused     = "the index or repository refuses the credentials, or has got none"
+	causeUnreachable = "the package index can't be reached"
+)
+
 // causes are what pip says when something well known went wrong; the first that
 // is found names the cause. Order matters: what fails on the network ends in
 // "no matching distribution", too.
@@ -49,8 +54,8 @@ var causes = []struct {
 	{regexp.MustCompile(`(?i)no space left on device|disk quota exceeded`), "the disk is full"},
 	{regexp.MustCompile(`DO NOT MATCH THE HASHES`), "a package is not the one whose hash was asked for"},
 	{regexp.MustCompile(`(?i)hashes are required in --require-hashes mode`), "some packages are given with hashes and some without"},
-	{regexp.MustCompile(`(?i)name resolution|name or service not known|connection refused|network is unreachable|connection (timed out|aborted|reset)|read timed out|max retries exceeded|SSLError`), "the package index can't be reached"},
-	{regexp.MustCompile(`(?i)\b(401|403)\b.*(error|unauthorized|forbidden)|User for |authentication failed|could not read (Username|Password)`), "the index or repository refuses the credentials, or has got none"},
+	{regexp.MustCompile(`(?i)name resolution|name or service not known|connection refused|network is unreachable|connection (timed out|aborted|reset)|read timed out|max retries exceeded|SSLError`), causeUnreachable},
+	{regexp.MustCompile(`(?i)\b(401|403)\b.*(error|unauthorized|forbidden)|User for |authentication failed|could not read (Username|Password)`), causeRefused},
 	{regexp.MustCompile(`ResolutionImpossible|conflicting dependencies`), "the requirements contradict each other"},
 	{regexp.MustCompile(`(?i)requires a different python|Requires-Python`), "a package has no release for Python %s"},
 	{regexp.MustCompile(`(?i)no matching distribution found|could not find a version`), "a package, or that version of it, is not in the index for Python %s on this platform"},

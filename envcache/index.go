@@ -94,7 +94,7 @@ func (x *index) get(ctx context.Context, link string, most int64) ([]byte, *url.
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("cannot read %s: HTTP %s", secret.RedactURLs(link), resp.Status)
+		return nil, nil, fmt.Errorf("cannot read %s: %w", secret.RedactURLs(link), &statusError{resp.StatusCode, resp.Status})
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
 	if err != nil {
@@ -105,6 +105,14 @@ func (x *index) get(ctx context.Context, link string, most int64) ([]byte, *url.
 	}
 	return data, resp.Request.URL, nil
 }
+
+// statusError is the answer of an index that is not 200.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return "HTTP " + e.text }
 
 // rootCause drops the URL that net/http puts in front.
 func rootCause(err error) error {

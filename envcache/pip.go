@@ -1,16 +1,20 @@
 package envcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/samber/lo"
 
@@ -31,8 +35,8 @@ type pipPlan struct {
 	settings pipSettings // where packages come from, as it will be told to pip
 	netrc    string      // the operator's file and what stood in URLs
 	stored   string      // git's credentials, in the format of git-credential-store
+	machines []secret.Machine
 	tool     pipTool
-	reqLines []string
 }
 
 func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) (plan, error) {
@@ -42,11 +46,10 @@ func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) 
 	}
 	p := &pipPlan{list: list}
 	secrets := &secret.Redactor{}
-	machines, err := p.credentials(req, b.indexes(req, p), secrets)
-	if err != nil {
+	if p.machines, err = p.credentials(req, b.indexes(req, p), secrets); err != nil {
 		return plan{}, err
 	}
-	if p.tool, err = b.tools.get(ctx, req.Python, pipSource{p.settings, machines}, say); err != nil {
+	if p.tool, err = b.tools.get(ctx, req.Python, pipSource{p.settings, p.machines}, say); err != nil {
 		return plan{}, err
 	}
 	out := plan{
@@ -241,7 +244,41 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 			return err
 		}
 	}
-	return s.run(ctx, "pip", Cmd{Args: args, Dir: dir, Env: b.env(s, p, home)})
+	err = s.run(ctx, "pip", Cmd{Args: args, Dir: dir, Env: b.env(s, p, home)})
+	var failed *BuildError
+	if errors.As(err, &failed) {
+		failed.Cause = cmp.Or(diagnose(ctx, failed, p), failed.Cause)
+	}
+	return err
+}
+
+var nothingFound = regexp.MustCompile(`No matching distribution found for ([A-Za-z0-9._-]*[A-Za-z0-9])`)
+
+// diagnose asks the indexes why pip found nothing of a package: pip says the
+// same whether the index has no such package, wants other credentials or can't
+// be reached.
+func diagnose(ctx context.Context, failed *BuildError, p *pipPlan) string {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	m := nothingFound.FindStringSubmatch(strings.Join(failed.Lines, "\n"))
+	for _, base := range append([]string{p.settings.index}, p.settings.extra...) {
+		if m == nil || base == "" {
+			continue
+		}
+		x, err := newIndex(p.settings, p.machines, secret.Host(base))
+		if err != nil {
+			continue
+		}
+		var status *statusError
+		_, _, err = x.get(ctx, trimSlash(base)+"/"+normalName(m[1])+"/", mostPage)
+		switch isStatus := errors.As(err, &status); {
+		case isStatus && (status.code == http.StatusUnauthorized || status.code == http.StatusForbidden):
+			return causeRefused
+		case err != nil && !isStatus:
+			return causeUnreachable + ": " + err.Error()
+		}
+	}
+	return ""
 }
 
 // env is the environment of pip: HOME is private, so that neither pip nor git

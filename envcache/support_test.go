@@ -170,7 +170,7 @@ func python(t *testing.T, program string, args ...string) string {
 
 // wheel makes a wheel of pure Python with one module of the package's name.
 func wheel(name, version string, requires ...string) (file string, data []byte) {
-	module := strings.ReplaceAll(name, "-", "_")
+	module := strings.ToLower(strings.ReplaceAll(name, "-", "_"))
 	info := module + "-" + version + ".dist-info/"
 	meta := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n"
 	for _, r := range requires {

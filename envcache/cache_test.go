@@ -1,0 +1,287 @@
+package envcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// indexed is a cache and a request that need nothing but a local index.
+func indexed(t *testing.T, packages ...string) (*Cache, Request) {
+	t.Helper()
+	x := newIndexServer(t, "", "")
+	for _, name := range packages {
+		x.add(wheel(name, "1.0"))
+	}
+	c := newCache(t, Options{})
+	return c, Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}
+}
+
+func (r Request) with(lines ...string) Request {
+	r.Requirements = lines
+	return r
+}
+
+func TestAnUnpinnedListAges(t *testing.T) {
+	c, req := indexed(t, "free", "fixed")
+	now := time.Now()
+	c.now = func() time.Time { return now }
+	first, fixed := acquire(t, c, req.with("free")), acquire(t, c, req.with("fixed==1.0"))
+	now = now.Add(6 * 24 * time.Hour)
+	if l := acquire(t, c, req.with("free")); l.Key != first.Key || !l.Hit {
+		t.Fatalf("after 6 days: %s", l.Why)
+	}
+	now = now.Add(2 * 24 * time.Hour)
+	l := acquire(t, c, req.with("free"))
+	if l.Key == first.Key || l.Hit || !strings.Contains(l.Why, "older than 7 days") {
+		t.Fatalf("after 8 days: hit %v, %s", l.Hit, l.Why)
+	}
+	if again := acquire(t, c, req.with("free")); again.Key != l.Key || !again.Hit {
+		t.Fatalf("then: %s", again.Why)
+	}
+	if l := acquire(t, c, req.with("fixed==1.0")); l.Key != fixed.Key || !l.Hit {
+		t.Fatalf("pinned: %s", l.Why)
+	}
+	c.opts.MaxAge = -1
+	now = now.Add(1000 * 24 * time.Hour)
+	if again := acquire(t, c, req.with("free")); again.Key != l.Key {
+		t.Fatalf("for ever: %s", again.Why)
+	}
+}
+
+func TestAMissIsExplained(t *testing.T) {
+	c, req := indexed(t, "one", "two")
+	acquire(t, c, req.with("one==1.0"))
+	l := acquire(t, c, req.with("one==1.0", "two==1.0"))
+	if l.Why != "the nearest environment differs: requirements: +two==1.0" {
+		t.Fatalf("why: %s", l.Why)
+	}
+	entries, err := c.Entries()
+	if err != nil || len(entries) != 2 || entries[0].Manager != "pip" || entries[0].Python != req.Python.Version || !entries[0].InUse || len(entries[0].Parts) == 0 {
+		t.Fatalf("%+v, %v", entries, err)
+	}
+}
+
+func TestThinEnvironment(t *testing.T) {
+	c, req := indexed(t, "shown", "added", "replaced")
+	x := newIndexServer(t, "", "")
+	x.add(wheel("replaced", "2.0"))
+	uid := SameUser
+	if os.Geteuid() == 0 {
+		uid = 65534
+		req.Python, req.UID, req.GID = hostPython(t, uid), uid, uid
+	}
+	l := acquire(t, c, req.with("shown==1.0", "replaced==1.0"))
+	dir := filepath.Join(newState(t), "child")
+	child, err := c.Child(t.Context(), l, dir, uid, uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) string {
+		t.Helper()
+		var out strings.Builder
+		exit, err := HostExec{}.Run(t.Context(), Cmd{
+			Args: args, Dir: "/", UID: uid, GID: uid, Stdout: &out, Stderr: &out,
+			Env: []string{"HOME=/nonexistent", "PATH=" + strings.Join(append(child.PathDirs, defaultPath), ":")},
+		})
+		if err != nil || exit.Code != 0 {
+			t.Fatalf("%q: %+v, %v\n%s", args, exit, err, out.String())
+		}
+		return strings.TrimSpace(out.String())
+	}
+	if got := run("python", "-c", "import sys, shown; print(sys.prefix, shown.version)"); got != dir+" 1.0" {
+		t.Fatalf("the child says %q", got)
+	}
+	if got := run("shown"); got != "shown 1.0" {
+		t.Fatalf("the base's program says %q", got)
+	}
+	// A task installs what it likes, from the index of the environment or another.
+	run("pip", "install", "-q", "added")
+	run("python", "-m", "pip", "install", "-q", "--index-url", x.url(), "replaced==2.0")
+	if got := run("python", "-c", "import added, replaced; print(added.version, replaced.version)"); got != "1.0 2.0" {
+		t.Fatalf("after installing, the child says %q", got)
+	}
+	if err := c.Verify(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	if got := python(t, l.Python, "-c", "import replaced; print(replaced.version)"); got != "1.0" {
+		t.Fatalf("the base says %q", got)
+	}
+	if exec.Command(l.Python, "-c", "import added").Run() == nil {
+		t.Fatal("the base has what the task installed")
+	}
+	if _, err := c.Child(t.Context(), l, dir, uid, uid); !errors.Is(err, os.ErrExist) {
+		t.Fatalf("err = %v", err)
+	}
+}
+
+// A task spoils the environment; the next one gets a clean one.
+func TestSpoiledEnvironmentIsThrownAway(t *testing.T) {
+	c, req := indexed(t, "clean")
+	req = req.with("clean==1.0")
+	l, other := acquire(t, c, req), acquire(t, c, req)
+	spoil := filepath.Join(l.Path, "lib")
+	if err := filepath.WalkDir(spoil, func(path string, _ os.DirEntry, err error) error {
+		if filepath.Base(path) == "clean.py" {
+			return os.WriteFile(path, []byte("version = 'evil'"), 0o644)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var changed *Changed
+	if err := c.Verify(t.Context(), l); !errors.As(err, &changed) || !strings.Contains(err.Error(), "clean.py") {
+		t.Fatalf("err = %v", err)
+	}
+	_ = l.Close()
+	if err := c.Discard(t.Context(), l.Key); err != nil {
+		t.Fatal(err)
+	}
+	next := acquire(t, c, req) // while another task still leases the spoiled one
+	if next.Hit || next.Path == l.Path || python(t, next.Python, "-c", "import clean; print(clean.version)") != "1.0" {
+		t.Fatalf("next: %+v", next)
+	}
+	if again := acquire(t, c, req); !again.Hit || again.Key != next.Key {
+		t.Fatalf("again: %+v", again)
+	}
+	_ = other.Close()
+	if done, err := c.Collect(t.Context(), Limits{}); err != nil || !slices.Equal(done.Removed, []string{l.Key}) {
+		t.Fatalf("collected %+v, %v", done, err)
+	}
+	if _, err := os.Stat(l.Path); err == nil {
+		t.Fatal("the spoiled environment is still there")
+	}
+	if err := c.Discard(t.Context(), l.Key); err != nil { // twice is no harm
+		t.Fatal(err)
+	}
+}
+
+func TestCollectEnvironments(t *testing.T) {
+	c, req := indexed(t, "one", "two", "three")
+	for _, name := range []string{"one", "two", "three"} {
+		l := acquire(t, c, req.with(name))
+		_ = l.Close()
+		used := time.Now().Add(-time.Hour * time.Duration(10-len(name)))
+		_ = os.Chtimes(l.Path+".lock", used, used)
+	}
+	held := acquire(t, c, req.with("one"))
+	done, err := c.Collect(t.Context(), Limits{MaxEntries: 1})
+	if err != nil || len(done.Removed) != 2 || done.Kept != 1 || done.Freed == 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if python(t, held.Python, "-c", "import one; print(one.version)") != "1.0" {
+		t.Fatal("a leased environment was harmed")
+	}
+	if bad := litter(t, c.state); bad != nil {
+		t.Fatalf("left over: %v", bad)
+	}
+	c.now = func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }
+	if _, err := c.Collect(t.Context(), Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	if ages, _ := filepath.Glob(filepath.Join(c.state, "envs", "?*.age")); len(ages) != 1 {
+		t.Fatalf("age files: %q", ages)
+	}
+}
+
+// The disk fills up while an environment is built: nothing of it stays, and
+// what was there still works.
+func TestDiskFull(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount a small disk")
+	}
+	state := newState(t)
+	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=24m,mode=755"); err != nil {
+		t.Skipf("a small disk can't be mounted here: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(state, syscall.MNT_DETACH) })
+	withTools(t, state)
+	c, err := Open(state, Options{Getenv: environ(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := newIndexServer(t, "", "")
+	x.add(wheel("small", "1.0"))
+	for i, size := range []int{1, 7, 30} { // megabytes
+		x.add(sdist(fmt.Sprintf("big%d", i), "1.0", map[string]string{"big.txt": fmt.Sprint(size << 20)}))
+	}
+	req := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}
+	small := acquire(t, c, req.with("small"))
+	used := diskUsed(t, state)
+	full := 0
+	for i := range 3 {
+		l, err := c.Acquire(t.Context(), req.with(fmt.Sprintf("big%d", i)), nil)
+		if err == nil {
+			_ = l.Close()
+			if err := c.Discard(t.Context(), l.Key); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		full++
+		if !strings.Contains(err.Error(), "the disk is full") {
+			t.Errorf("big%d: %v", i, err)
+		}
+		if bad := litter(t, state); bad != nil {
+			t.Errorf("left over: %v", bad)
+		}
+	}
+	if full == 0 {
+		t.Fatal("the disk was never full")
+	}
+	_ = os.RemoveAll(filepath.Join(state, "cache"))
+	if now := diskUsed(t, state); now > used+1<<20 {
+		t.Errorf("%d bytes are used, before %d", now, used)
+	}
+	if again := acquire(t, c, req.with("small")); !again.Hit || again.Key != small.Key {
+		t.Fatalf("%s", again.Why)
+	}
+	if err := syscall.Mount("tmpfs", state, "tmpfs", syscall.MS_REMOUNT, "size=200m"); err != nil {
+		t.Fatal(err)
+	}
+	if l := acquire(t, c, req.with("big2")); l.Bytes < 30<<20 {
+		t.Fatalf("%+v", l)
+	}
+}
+
+func diskUsed(t *testing.T, dir string) int64 {
+	t.Helper()
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	return int64(st.Blocks-st.Bfree) * st.Bsize
+}
+
+func TestOpenRefusesWhatCantWork(t *testing.T) {
+	for _, dir := range []string{"relative", "/tmp/with\nbreak", "/tmp/" + strings.Repeat("long/", 20), "/dev/null/x"} {
+		if c, err := Open(dir, Options{}); err == nil {
+			t.Errorf("%q was taken: %+v", dir, c)
+		}
+	}
+}
+
+func TestAcquireRefusesWhatCantWork(t *testing.T) {
+	c, req := indexed(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Acquire(ctx, req.with("x"), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v", err)
+	}
+	for _, r := range []Request{{Manager: "$(x)", Python: req.Python}, {}, {Python: req.Python, Requirements: []string{"\x00"}}, {Python: req.Python, CredentialsFile: "/nonexistent"}} {
+		if _, err := c.Acquire(t.Context(), r, nil); err == nil {
+			t.Errorf("%+v was taken", r)
+		}
+	}
+	if bad := litter(t, c.state); bad != nil {
+		t.Fatalf("left over: %v", bad)
+	}
+}

@@ -1,0 +1,370 @@
+package envcache
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"agentctl/envcache/internal/talk"
+)
+
+// From the real index: built, then hit; the hit starts no program.
+func TestBuildThenHit(t *testing.T) {
+	watch := &spy{Exec: HostExec{}}
+	c := newCache(t, Options{Exec: watch})
+	req := Request{
+		Python: hostPython(t, SameUser), UID: SameUser, GID: SameUser,
+		Requirements: []string{"# Python 3\n\ncolorama == 0.4.6\n", "six==1.16.0 ; python_version >= '3'", "iniconfig==2.0.0; python_version < '3'"},
+	}
+	var s said
+	first, err := c.Acquire(t.Context(), req, s.hear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if first.Hit || !slices.Equal(first.Frozen, []string{"colorama==0.4.6", "six==1.16.0"}) || first.Bytes == 0 || first.Why != "no environment was built before" {
+		t.Fatalf("%+v", first)
+	}
+	for _, want := range []string{"building: no environment was built before", "venv: done in", "pip: Collecting colorama", "pip: Successfully installed", "environment: ready, 2 packages"} {
+		if !strings.Contains(s.text(), want) {
+			t.Errorf("the progress lacks %q:\n%s", want, s.text())
+		}
+	}
+	if strings.Contains(s.text(), ".work-") {
+		t.Errorf("the progress shows scratch paths:\n%s", s.text())
+	}
+	programs := len(watch.ran())
+	second := acquire(t, c, req)
+	if !second.Hit || second.Path != first.Path || !strings.Contains(second.Why, "same parts") || len(watch.ran()) != programs {
+		t.Fatalf("%+v, %d programs", second, len(watch.ran())-programs)
+	}
+	t.Logf("built in %s, hit in %s", first.Took, second.Took)
+	got := python(t, first.Python, "-c", "import six, colorama, sys, os; print(six.__version__, sys.prefix, os.path.exists(six.__cached__))")
+	if got != "1.16.0 "+first.Path+" True" {
+		t.Fatalf("the environment says %q", got)
+	}
+	if err := c.VerifyFully(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnEmptyListGivesABareEnvironment(t *testing.T) {
+	c := newCache(t, Options{})
+	l := acquire(t, c, Request{Python: hostPython(t, SameUser), Requirements: []string{"# nothing\n"}, UID: SameUser, GID: SameUser})
+	if len(l.Frozen) != 0 {
+		t.Fatalf("%q", l.Frozen)
+	}
+	if got := python(t, l.Python, "-m", "pip", "--version"); !strings.HasPrefix(got, "pip "+pipVersion) {
+		t.Fatalf("pip says %q", got)
+	}
+	if got := python(t, filepath.Join(l.Path, "bin", "pip"), "--version"); !strings.HasPrefix(got, "pip "+pipVersion) {
+		t.Fatalf("bin/pip says %q", got)
+	}
+}
+
+// Everything that may stand in a list, without the real index.
+func TestKindsOfRequirements(t *testing.T) {
+	x := newIndexServer(t, "", "")
+	x.add(wheel("Plain-Thing", "1.0", "dependency>=1"))
+	x.add(wheel("Dependency", "1.5"))
+	x.add(wheel("Dependency", "2.5"))
+	x.add(sdist("fromsource", "3.0", nil))
+	x.add(wheel("direct", "4.0"))
+	repo := filepath.Join(newState(t), "repo")
+	file, data := wheel("local", "5.0")
+	files := map[string]string{
+		"requirements.txt": "Plain.Thing==1.0\n-r more/r.txt\n", "more/r.txt": "fromsource\n-c ../c.txt\n", "c.txt": "dependency<2\n",
+		"wheels/" + file: string(data),
+	}
+	for name, text := range project("inrepo", "6.0", nil) {
+		files["libs/inrepo/"+name] = text
+	}
+	for name, text := range project("editable", "7.0", nil) {
+		files[name] = text
+	}
+	writeFiles(t, repo, files)
+	vcs, commit := gitRepo(t, project("fromgit", "8.0", nil))
+	c := newCache(t, Options{})
+	direct, _ := wheel("direct", "4.0")
+	req := Request{
+		Python: hostPython(t, SameUser), IndexURL: x.url(), BaseDir: repo, UID: SameUser, GID: SameUser,
+		Requirements: []string{
+			"-r requirements.txt", "./wheels/" + file, "./libs/inrepo", "-e .",
+			"fromgit @ git+file://" + vcs + "@" + commit, "direct @ " + x.URL + "/files/" + direct,
+		},
+	}
+	l := acquire(t, c, req)
+	want := []string{
+		"-e .", "./libs/inrepo", "./wheels/" + file, "Dependency==1.5", "direct @ " + x.URL + "/files/" + direct,
+		"fromgit @ git+file://" + vcs + "@" + commit, "fromsource==3.0", "Plain-Thing==1.0",
+	}
+	for _, w := range want {
+		if !slices.ContainsFunc(l.Frozen, func(f string) bool { return f == w || strings.HasPrefix(f, w+"#sha256=") }) {
+			t.Errorf("frozen %q lacks %q", l.Frozen, w)
+		}
+	}
+	got := python(t, l.Python, "-c", "import plain_thing, dependency, fromsource, direct, local, inrepo, editable, fromgit; print(dependency.version, editable.__file__)")
+	if got != "1.5 "+filepath.Join(l.Path, checkout, "editable.py") && !strings.HasPrefix(got, "1.5 ") {
+		t.Fatalf("the environment says %q", got)
+	}
+	for _, f := range []string{"left-behind-by-the-build.txt", "libs/inrepo/left-behind-by-the-build.txt"} {
+		if _, err := os.Stat(filepath.Join(repo, f)); err == nil {
+			t.Errorf("building wrote %s into the repository", f)
+		}
+	}
+	if again := acquire(t, c, req); !again.Hit {
+		t.Fatalf("no hit: %s", again.Why)
+	}
+	if got := python(t, filepath.Join(l.Path, "bin", "Plain-Thing")); got != "Plain-Thing 1.0" {
+		t.Fatalf("the program says %q", got)
+	}
+}
+
+// gitRepo makes a git repository with one commit.
+func gitRepo(t *testing.T, files map[string]string) (dir, commit string) {
+	t.Helper()
+	dir = filepath.Join(newState(t), "vcs")
+	writeFiles(t, dir, files)
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main"}, {"add", "."}, {"-c", "user.name=n", "-c", "user.email=e@x", "commit", "-q", "-m", "one"},
+	} {
+		cmd := exec.Command("git", append([]string{"-C", dir}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+	out, err := exec.Command("git", "-C", dir, "rev-parse", "HEAD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, strings.TrimSpace(string(out))
+}
+
+// What can't be built gives the likely cause and pip's own last lines, and
+// leaves nothing behind.
+func TestFailedBuilds(t *testing.T) {
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0", "other>=2"))
+	x.add(wheel("other", "1.0"))
+	x.add(wheel("other", "2.0"))
+	x.add(sdist("broken", "1.0", map[string]string{"fail.txt": ""}))
+	x.add(sdist("stuck", "1.0", map[string]string{"hang.txt": ""}))
+	private := newIndexServer(t, "user", "hunter22")
+	c := newCache(t, Options{Silent: 4 * time.Second, Getenv: environ(map[string]string{"PIP_RETRIES": "0"})})
+	py := hostPython(t, SameUser)
+	sum := strings.Repeat("0", 64)
+	for name, tc := range map[string]struct {
+		lines       []string
+		index       string
+		cause, says string
+	}{
+		"no such package": {[]string{"nosuch==1"}, x.url(), "not in the index for Python " + py.Version, "No matching distribution found for nosuch==1"},
+		"no such version": {[]string{"here==9"}, x.url(), "not in the index", "from versions: 1.0"},
+		"contradiction":   {[]string{"here", "other<2"}, x.url(), "contradict each other", "ResolutionImpossible"},
+		"wrong hash":      {[]string{"other==1.0 --hash=sha256:" + sum}, x.url(), "not the one whose hash", "Expected sha256 " + sum},
+		"not all hashed":  {[]string{"here==1.0", "other==1.0 --hash=sha256:" + sum}, x.url(), "with hashes", "require-hashes"},
+		"build fails":     {[]string{"broken"}, x.url(), "could not be built from its source", "the compiler of broken is not happy"},
+		"build hangs":     {[]string{"stuck"}, x.url(), "", "no sign of life for 4s"},
+		"index is down":   {[]string{"here"}, "http://127.0.0.1:1/simple", "index can't be reached", ""},
+		"no credentials":  {[]string{"here"}, private.url(), "refuses the credentials", ""},
+		"not a line":      {[]string{"here=="}, x.url(), "line of the requirements is not valid", "here=="},
+		"unknown option":  {[]string{"--frobnicate", "here"}, x.url(), "not valid", "--frobnicate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s said
+			_, err := c.Acquire(t.Context(), Request{Python: py, IndexURL: tc.index, Requirements: tc.lines, UID: SameUser, GID: SameUser}, s.hear)
+			var failed *BuildError
+			if !errors.As(err, &failed) || !strings.Contains(failed.Cause, tc.cause) || !strings.Contains(err.Error(), tc.says) {
+				t.Fatalf("err = %v\ncause = %+v", err, failed)
+			}
+			var silence talk.Silence
+			if hung := errors.As(err, &silence); hung != (name == "build hangs") {
+				t.Errorf("hung = %v", hung)
+			}
+			if bad := litter(t, c.state); bad != nil {
+				t.Fatalf("left over: %v", bad)
+			}
+			if entries, err := c.Entries(); err != nil || len(entries) != 0 {
+				t.Fatalf("entries: %+v, %v", entries, err)
+			}
+		})
+	}
+}
+
+// Credentials reach pip by files that are gone afterwards; they are in no
+// command line, environment, record, message or file that stays.
+func TestPrivateIndex(t *testing.T) {
+	const password = "hunter22-%s/x"
+	x := newIndexServer(t, "user", password)
+	x.add(wheel("secretive", "1.0"))
+	x.add(sdist("tooled", "1.0", map[string]string{
+		// Its build needs a package of the index: pip runs itself for that.
+		"pyproject.toml": "[build-system]\nrequires = [\"secretive\"]\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+	}))
+	netrc := filepath.Join(t.TempDir(), "netrc")
+	writeFiles(t, filepath.Dir(netrc), map[string]string{"netrc": "machine 127.0.0.1\n login user\n password " + password + "\n"})
+	escaped := strings.NewReplacer("%", "%25", "/", "%2F").Replace(password)
+	py := hostPython(t, SameUser)
+	for name, req := range map[string]Request{
+		"in the URL":       {IndexURL: x.urlWith("user:" + escaped)},
+		"in the extra URL": {IndexURL: newIndexServer(t, "", "").url(), ExtraIndexURLs: []string{x.urlWith("user:" + escaped)}},
+		"in the list":      {IndexURL: newIndexServer(t, "", "").url(), Requirements: []string{"--extra-index-url " + x.urlWith("user:"+escaped)}},
+		"in a file":        {IndexURL: x.url(), CredentialsFile: netrc},
+		"of the host":      {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := map[string]string{"AWS_SECRET_ACCESS_KEY": password, "PIP_INDEX_URL": x.urlWith("user:" + escaped)}
+			watch := &spy{Exec: HostExec{}}
+			c := newCache(t, Options{Exec: watch, Getenv: environ(env)})
+			req.Python, req.UID, req.GID = py, SameUser, SameUser
+			req.Requirements = append(req.Requirements, "secretive==1.0", "tooled==1.0")
+			var s said
+			l, err := c.Acquire(t.Context(), req, s.hear)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if python(t, l.Python, "-c", "import secretive, tooled; print(tooled.version)") != "1.0" {
+				t.Fatal("not installed")
+			}
+			for _, bad := range []string{password, escaped, "hunter22"} {
+				for _, cmd := range watch.ran() {
+					if all := strings.Join(append(cmd.Args, cmd.Env...), "\n"); strings.Contains(all, bad) {
+						t.Errorf("a command holds the password:\n%s", all)
+					}
+				}
+				if strings.Contains(s.text(), bad) {
+					t.Errorf("the progress holds the password:\n%s", s.text())
+				}
+				if out, err := exec.Command("grep", "-rlF", bad, c.state).Output(); err == nil {
+					t.Errorf("files hold the password: %s", out)
+				}
+			}
+		})
+	}
+}
+
+func TestWrongCredentialsAreNotShown(t *testing.T) {
+	x := newIndexServer(t, "user", "right")
+	c := newCache(t, Options{})
+	var s said
+	_, err := c.Acquire(t.Context(), Request{
+		Python: hostPython(t, SameUser), IndexURL: x.urlWith("user:wrong-one"), Requirements: []string{"x"}, UID: SameUser, GID: SameUser,
+	}, s.hear)
+	if err == nil || strings.Contains(err.Error()+s.text(), "wrong-one") || !strings.Contains(err.Error(), "refuses the credentials") {
+		t.Fatalf("err = %v\n%s", err, s.text())
+	}
+}
+
+// Nothing of the agent's environment that could steer or leak reaches a build.
+func TestTheAgentsEnvironmentStaysOut(t *testing.T) {
+	for _, name := range []string{"PYTHONPATH", "PYTHONSTARTUP", "PIP_TARGET", "PIP_NO_BINARY", "LD_PRELOAD", "GIT_DIR", "CLEARML_API_SECRET_KEY"} {
+		t.Setenv(name, "hostile-value")
+	}
+	watch := &spy{Exec: HostExec{}}
+	c := newCache(t, Options{Exec: watch, Getenv: os.Getenv})
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	acquire(t, c, Request{Python: hostPython(t, SameUser), IndexURL: x.url(), Requirements: []string{"here"}, UID: SameUser, GID: SameUser})
+	for _, cmd := range watch.ran() {
+		if all := strings.Join(append(cmd.Args, cmd.Env...), "\n"); strings.Contains(all, "hostile-value") {
+			t.Errorf("leaked:\n%s", all)
+		}
+	}
+}
+
+func TestThePipOfThePythonIsUsedWhereTheIndexHasNone(t *testing.T) {
+	state := newState(t)
+	x := newIndexServer(t, "", "") // it has no pip
+	x.add(wheel("here", "1.0"))
+	c, err := Open(state, Options{Getenv: environ(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	py := hostPython(t, SameUser)
+	if py.PipWheel == "" && py.PipFolder == "" {
+		t.Skip("the Python of this host carries no pip")
+	}
+	req := Request{Python: py, IndexURL: x.url(), Requirements: []string{"here"}, UID: SameUser, GID: SameUser}
+	var s said
+	l, err := c.Acquire(t.Context(), req, s.hear)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, s.text())
+	}
+	_ = l.Close()
+	if !strings.Contains(s.text(), "of this Python is used") || python(t, l.Python, "-c", "import here; print(here.version)") != "1.0" {
+		t.Fatalf("progress:\n%s", s.text())
+	}
+	asked := x.requests()
+	if again := acquire(t, c, req); !again.Hit || x.requests() != asked {
+		t.Fatalf("hit = %v, %d requests", again.Hit, x.requests()-asked)
+	}
+}
+
+func TestAPipWithAnotherDigestIsRefused(t *testing.T) {
+	x := newIndexServer(t, "", "")
+	_, data := wheel("pip", pipVersion)
+	x.add(pipWheel, data)
+	index, err := newIndex(pipSettings{}, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := index.fetch(t.Context(), x.url(), "pip", pipWheel, pipSHA256); err == nil || !strings.Contains(err.Error(), "has the digest") {
+		t.Fatalf("err = %v", err)
+	}
+}
+
+func TestOlderPythonGetsAnOlderPip(t *testing.T) {
+	f, err := NewFinder(newState(t), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	py, _, err := f.Find(t.Context(), "3.8", OnMissingFail, SameUser, SameUser)
+	if err != nil {
+		t.Skipf("no Python 3.8 on this host: %v", err)
+	}
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	l := acquire(t, newCache(t, Options{}), Request{Python: py, IndexURL: x.url(), Requirements: []string{"here"}, UID: SameUser, GID: SameUser})
+	if !slices.Equal(l.Frozen, []string{"here==1.0"}) {
+		t.Fatalf("%q", l.Frozen)
+	}
+}
+
+// Built by, and for, the user of the tasks.
+func TestAnotherUsersEnvironment(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root builds for other users")
+	}
+	const nobody = 65534
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	x.add(sdist("fromsource", "1.0", nil))
+	c := newCache(t, Options{})
+	l := acquire(t, c, Request{Python: hostPython(t, nobody), IndexURL: x.url(), Requirements: []string{"here", "fromsource"}, UID: nobody, GID: nobody})
+	out, err := exec.Command("find", l.Path, "!", "-user", "nobody").Output()
+	if err != nil || len(out) > 0 {
+		t.Fatalf("not nobody's: %s, %v", out, err)
+	}
+	exit, err := HostExec{}.Run(t.Context(), Cmd{
+		Args: []string{l.Python, "-m", "pip", "install", "--no-deps", "--force-reinstall", "here"}, Env: []string{"HOME=/nonexistent"}, Dir: "/", UID: nobody, GID: nobody,
+	})
+	if err != nil || exit.Code != 0 {
+		t.Fatalf("pip in the environment: %+v, %v", exit, err)
+	}
+	locked := newState(t)
+	withTools(t, locked)
+	if c, err = Open(filepath.Join(locked, "deep"), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Chmod(locked, 0o700)
+	_, err = c.Acquire(t.Context(), Request{Python: hostPython(t, nobody), UID: nobody, GID: nobody, IndexURL: x.url()}, nil)
+	if err == nil || !strings.Contains(err.Error(), "can't pass through "+locked) {
+		t.Fatalf("err = %v", err)
+	}
+}
