@@ -21,6 +21,7 @@ type world struct {
 	workers map[string]WorkerStatus
 	server  ServerStatus
 	applied [][]Action
+	at      []time.Time // of each call of Apply
 	node    *spec.Node
 	faults  []string
 	deaf    bool // ignores what it is told
@@ -51,7 +52,7 @@ func (w *world) Apply(node *spec.Node, actions []Action) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.node = node
-	w.applied = append(w.applied, actions)
+	w.applied, w.at = append(w.applied, actions), append(w.at, time.Now())
 	for _, a := range actions {
 		if !w.deaf {
 			w.act(a)
@@ -139,6 +140,12 @@ func (w *world) calls() []string {
 	}
 	w.applied = nil
 	return out
+}
+
+func (w *world) times() []time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at
 }
 
 // memory is a Store that forgets at its end.
