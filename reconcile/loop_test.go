@@ -385,6 +385,7 @@ func TestActionsWithoutEffect(t *testing.T) {
 		if n := b.log.count("msg=plan"); n != 1 {
 			t.Errorf("the plan was logged %d times", n)
 		}
+		b.world.calls()
 		b.world.mu.Lock()
 		b.world.deaf = false
 		b.world.mu.Unlock()
@@ -516,6 +517,9 @@ func TestWatch(t *testing.T) {
 		case s := <-slow:
 			t.Errorf("news though nothing happened: %+v", s)
 		default:
+		}
+		if old := time.Since(b.loop.Snapshot().Time); old > resync {
+			t.Errorf("a watchdog would think that the loop hangs: it looked %s ago", old)
 		}
 		cancel()
 		synctest.Wait()

@@ -50,7 +50,8 @@ func (l *Loop) publish(observed Observed, plan Plan, now time.Time) {
 	}
 	l.describe(s, last, observed, now)
 	if was := *last; last.Name != "" {
-		if was.Time = now; reflect.DeepEqual(&was, s) {
+		if was.Time = now; reflect.DeepEqual(&was, s) { // no news: only the time moves on
+			l.snap.Store(s)
 			return
 		}
 	}

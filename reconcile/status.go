@@ -54,6 +54,7 @@ type Origin struct {
 // Snapshot is the whole state of the node at one moment. It is never changed
 // after it was published.
 type Snapshot struct {
+	// Time is when the loop looked last, every 30 s at least.
 	Time time.Time `json:"time"`
 	Name string    `json:"name"`
 	// Node is the accepted spec with all defaults, or nil before there is one.
