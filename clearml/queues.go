@@ -31,7 +31,11 @@ func (q Queue) Tasks() []string {
 	return ids
 }
 
-// Queues reads what waits in the queues. The embedded server holds the call for
+// headEntries is how much of each queue a waiting read shows.
+const headEntries = 256
+
+// Queues reads what waits in the queues: with a wait the first 256 of each, else
+// all. The embedded server holds the call for
 // at most wait, until one of them has changed after revision since; a since of 0
 // is answered at once. A revision of 0 in the answer says that the server does
 // not hold calls. A queue that is missing in the answer does not exist.
@@ -40,8 +44,12 @@ func (c *Client) Queues(ctx context.Context, ids []string, since int64, wait tim
 		ID           []string `json:"id"`
 		OnlyFields   []string `json:"only_fields"`
 		SearchHidden bool     `json:"search_hidden"`
+		MaxEntries   int      `json:"max_task_entries,omitempty"`
 		poll
-	}{ids, []string{"id", "name", "entries", "tags"}, true, poll{since, wait.Milliseconds()}}
+	}{ids, []string{"id", "name", "entries", "tags"}, true, 0, poll{since, wait.Milliseconds()}}
+	if wait > 0 { // who waits wants the next tasks, not all of a long queue
+		req.MaxEntries = headEntries
+	}
 	var resp struct {
 		Queues   []Queue `json:"queues"`
 		Revision int64   `json:"agentctl_revision"`
