@@ -500,19 +500,19 @@ func TestWatch(t *testing.T) {
 	inBubble(t, nil, func(b *bench) {
 		ctx, cancel := context.WithCancel(b.t.Context())
 		slow, fast := b.loop.Watch(b.t.Context()), b.loop.Watch(ctx)
-		if s := <-fast; s != b.loop.Snapshot() {
+		if s := <-fast; s.Generation != b.loop.Snapshot().Generation {
 			t.Error("the first is not the present one")
 		}
 		for n := range 10 {
 			b.submit(trains(n))
-			if s := <-fast; s != b.loop.Snapshot() {
+			if s := <-fast; s.Generation != b.loop.Snapshot().Generation {
 				t.Errorf("not the newest: generation %d", s.Generation)
 			}
 		}
-		if s := <-slow; s != b.loop.Snapshot() {
+		if s := <-slow; s.Generation != 10 {
 			t.Errorf("a slow reader got generation %d", s.Generation)
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(time.Hour)
 		select {
 		case s := <-slow:
 			t.Errorf("news though nothing happened: %+v", s)
