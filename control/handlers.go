@@ -68,7 +68,7 @@ func (s *Server) workers(name string) ([]string, error) {
 }
 
 func (s *Server) stop(_ context.Context, r StopRequest) (any, error) {
-	t, err := findTask(s.cfg.State.Snapshot(), r.Task)
+	t, err := FindTask(s.cfg.State.Snapshot(), r.Task)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +76,8 @@ func (s *Server) stop(_ context.Context, r StopRequest) (any, error) {
 	return StopReply{t.ID}, s.cfg.Operator.StopTask(t.ID)
 }
 
-// findTask finds the task by its id or the beginning of one.
-func findTask(s *reconcile.Snapshot, id string) (reconcile.TaskStatus, error) {
+// FindTask finds a task that the node knows by its id or the beginning of one.
+func FindTask(s *reconcile.Snapshot, id string) (reconcile.TaskStatus, error) {
 	var found []reconcile.TaskStatus
 	for _, t := range s.Tasks {
 		if t.ID == id {

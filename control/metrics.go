@@ -75,21 +75,29 @@ func (m *Metrics) Reconciled(r reconcile.Result) {
 }
 
 // Transport counts the requests that go through next.
-func (m *Metrics) Transport(next http.RoundTripper) http.RoundTripper {
-	return roundTrip(func(r *http.Request) (*http.Response, error) {
-		resp, err := next.RoundTrip(r)
-		code := 0
-		if err == nil {
-			code = resp.StatusCode
-		}
-		m.api.WithLabelValues(strconv.Itoa(code)).Inc()
-		return resp, err
-	})
+func (m *Metrics) Transport(next http.RoundTripper) http.RoundTripper { return counting{next, m.api} }
+
+type counting struct {
+	next  http.RoundTripper
+	total *prometheus.CounterVec
 }
 
-type roundTrip func(*http.Request) (*http.Response, error)
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := c.next.RoundTrip(r)
+	code := 0
+	if err == nil {
+		code = resp.StatusCode
+	}
+	c.total.WithLabelValues(strconv.Itoa(code)).Inc()
+	return resp, err
+}
 
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+// CloseIdleConnections is what http.Client looks for in its transport.
+func (c counting) CloseIdleConnections() {
+	if t, ok := c.next.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // ended names one run of a task: the same task may run here again.
 type ended struct {

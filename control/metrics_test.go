@@ -129,6 +129,10 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 func (r *recorder) WriteHeader(int)             {}
 
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestRequestsAndSpecsAreCounted(t *testing.T) {
 	m := NewMetrics("test", newNode())
 	answers := []int{200, 200, 401, 0}

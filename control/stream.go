@@ -53,7 +53,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, &Error{Code: CodeBadRequest, Message: "from is no offset"})
 		return
 	}
-	task, err := findTask(s.cfg.State.Snapshot(), q.Get("task"))
+	task, err := FindTask(s.cfg.State.Snapshot(), q.Get("task"))
 	if err != nil {
 		s.fail(w, err)
 		return

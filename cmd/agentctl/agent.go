@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"agentctl/control"
@@ -53,6 +56,10 @@ tasks to their shims: the next agent takes them up again.`,
 // agentOnlyFlags are the flags that `apply` hands to an agent that it starts.
 func (a *app) agentOnlyFlags(cmd *cobra.Command, f *agentFlags) {
 	cmd.Flags().StringVar(&f.serverListen, "server-listen", "127.0.0.1:8008", "address of the embedded server; port 0 takes any free one")
+	a.nodeNameFlag(cmd, f)
+}
+
+func (a *app) nodeNameFlag(cmd *cobra.Command, f *agentFlags) {
 	cmd.Flags().StringVar(&f.name, "node-name", "", "name of this node (default the host name)")
 }
 
@@ -90,13 +97,12 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return ag.pool.Run(ctx) })
 	group.Go(func() error { return ag.loop.Run(ctx) })
-	if err := ag.restore(ctx); err != nil {
-		return err
-	}
-	group.Go(func() error { return ag.follow(ctx) })
+	group.Go(func() error { return ag.sources.Run(ctx) })
+	group.Go(func() error { return ag.feed(ctx) })
+	group.Go(func() error { return ag.metrics.Run(ctx, ag.loop) })
 	group.Go(func() error { return ag.controlServer(stop).Serve(ctx, ag.socket) })
-	group.Go(func() error { return notifySystemd(ctx) })
-	ag.log.Info("agent started", "version", version, "node", ag.name, "state", a.state, "socket", a.socket, "source", ag.sources.Present().String())
+	group.Go(func() error { return notifySystemd(ctx, ag.loop) })
+	ag.log.Info("agent started", "version", version, "node", ag.name, "state", a.state, "socket", a.socket, "source", ag.sources.Current().String())
 	err := group.Wait()
 	ag.log.Info("agent ended; running tasks go on under their shims")
 	return err
@@ -122,7 +128,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	if ag.sources, err = source.Open(filepath.Join(ag.state, "spec")); err != nil {
+	if err = ag.openSources(); err != nil {
 		return err
 	}
 	if ag.envs, err = envcache.Open(ag.state, envcache.Options{Log: log}); err != nil {
@@ -144,13 +150,13 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	ag.servers = &servers{app: ag.app, listen: ag.flags.serverListen, log: log}
+	ag.servers = &servers{app: ag.app, listen: ag.flags.serverListen, log: log, count: ag.countAPI}
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
 		Envs: ag.envs, Finder: finder, Repos: repos,
 	})
-	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: revisions{ag.sources}, Log: log})
+	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: ag.sources, LastGood: lastGood(ag.sources), Log: log})
 	ag.metrics = control.NewMetrics(version, ag.loop)
 	ag.socket, err = control.Listen(ag.app.socket)
 	return err
@@ -176,74 +182,81 @@ func (ag *agent) nodeName() (string, error) {
 	return spec.NodeName(host), nil
 }
 
-// restore hands the last good spec to the loop and settles which source there is.
-func (ag *agent) restore(ctx context.Context) error {
-	if ag.flags.watch != "" && ag.sources.Present().Kind == "" {
-		path, err := filepath.Abs(ag.flags.watch)
-		if err != nil {
-			return err
-		}
-		if err := ag.sources.Replace(source.KindFile, path, source.ByFlags, time.Now()); err != nil {
-			return err
-		}
+// openSources opens what is recorded of the spec, and names the file of the flags
+// if nothing is.
+func (ag *agent) openSources() (err error) {
+	if ag.sources, err = source.Open(filepath.Join(ag.state, "spec"), source.Options{NodeName: ag.name, Log: ag.log}); err != nil {
+		return err
 	}
-	last := ag.sources.LastGood()
-	if last == nil {
+	if ag.flags.watch == "" {
 		return nil
 	}
-	origin := reconcile.Origin{Kind: last.Kind, Path: last.Path}
-	_, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
-		Text: []byte(last.Text), Origin: origin,
-		Restored: &reconcile.Revision{Number: last.Number, Digest: last.Digest, Origin: origin, Time: last.Time},
-	})
+	path, err := filepath.Abs(ag.flags.watch)
+	if err != nil {
+		return fmt.Errorf("cannot watch %s: %w", ag.flags.watch, err)
+	}
+	taken, err := ag.sources.UseFlags(path)
+	if present := ag.sources.Current(); err == nil && !taken && present.Path != path {
+		ag.log.Warn("the recorded source stays; apply --take-over replaces it", "source", present.String(), "flag", path)
+	}
 	return err
 }
 
-// follow reads the recorded file whenever it changes; after a change of source
-// it starts anew.
-func (ag *agent) follow(ctx context.Context) error {
-	for ctx.Err() == nil {
-		present := ag.sources.Present()
-		if present.Kind != source.KindFile {
-			select {
-			case <-ctx.Done():
-			case <-ag.sources.Changed():
-			}
-			continue
-		}
-		one, stop := context.WithCancel(ctx)
-		var done errgroup.Group
-		done.Go(func() error {
-			source.Follow(one, present.Path, ag.log, func(r source.Reading) { ag.submit(one, r) })
-			return nil
-		})
+func lastGood(m *source.Manager) *reconcile.LastGood {
+	r, text, ok := m.LastGood()
+	if !ok {
+		return nil
+	}
+	return &reconcile.LastGood{Text: text, Revision: reconcile.Revision{
+		Number: r.Number, Digest: r.Digest, Time: r.Time, Origin: reconcile.Origin{Kind: r.Kind, Path: r.Path},
+	}}
+}
+
+// feed hands what the source says to the loop. SIGHUP has a file read at once.
+func (ag *agent) feed(ctx context.Context) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
 		select {
 		case <-ctx.Done():
-		case <-ag.sources.Changed():
+			return nil
+		case u := <-ag.sources.Updates():
+			if _, err := ag.submitSpec(ctx, u); err != nil && ctx.Err() == nil {
+				return err
+			}
+		case <-hangup:
+			if _, err := ag.Reload(ctx); err != nil && ctx.Err() == nil {
+				ag.log.Warn("cannot read the source again", "error", err)
+			}
 		}
-		stop()
-		_ = done.Wait()
-	}
-	return nil
-}
-
-func (ag *agent) submit(ctx context.Context, r source.Reading) {
-	u := reconcile.SpecUpdate{Text: r.Text, Err: r.Err, Origin: reconcile.Origin{Kind: source.KindFile, Path: r.Path}}
-	if _, err := ag.loop.Submit(ctx, u); err != nil && ctx.Err() == nil {
-		ag.log.Error("spec not handed over", "error", err)
 	}
 }
 
-// revisions lets the loop store what it accepts.
-type revisions struct{ m *source.Manager }
-
-func (r revisions) Accept(rev reconcile.Revision, text []byte) (int64, error) {
-	return r.m.Accept(source.Revision{Digest: rev.Digest, Kind: rev.Origin.Kind, Path: rev.Origin.Path, Time: rev.Time, Text: string(text)})
+// submitSpec hands one update over and counts what became of it.
+func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Result, error) {
+	res, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
+		Text: u.Text, Err: u.Err, Seq: u.Seq, Origin: reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path},
+	})
+	if err == nil {
+		ag.metrics.Reconciled(res)
+	}
+	return res, err
 }
 
-// notifySystemd says that the agent is ready, keeps its watchdog quiet and says
-// that it stops. Outside systemd it does nothing.
-func notifySystemd(ctx context.Context) error {
+// countAPI counts requests to ClearML servers. The metrics are made after what
+// sends them.
+func (ag *agent) countAPI(next http.RoundTripper) http.RoundTripper {
+	return ag.metrics.Transport(next)
+}
+
+// stale is how old the loop's snapshot may be before the agent counts as hung: it
+// is made anew twice a minute at least.
+const stale = 90 * time.Second
+
+// notifySystemd says that the agent is ready, keeps its watchdog quiet while the
+// loop turns, and says that it stops. Outside systemd it does nothing.
+func notifySystemd(ctx context.Context, loop *reconcile.Loop) error {
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 	defer func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) }()
 	every, err := daemon.SdWatchdogEnabled(false)
@@ -258,7 +271,9 @@ func notifySystemd(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+			if time.Since(loop.Snapshot().Time) < stale {
+				_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+			}
 		}
 	}
 }

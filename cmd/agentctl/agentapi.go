@@ -5,12 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"time"
 
 	"agentctl/control"
 	"agentctl/reconcile"
 	"agentctl/runtime"
 	"agentctl/source"
+	"agentctl/spec"
 )
 
 // controlServer puts the agent behind the control socket; stop ends the agent.
@@ -22,10 +22,10 @@ func (ag *agent) controlServer(stop func()) *control.Server {
 }
 
 func (ag *agent) describe() control.Agent {
-	s := ag.sources.Present()
+	s := ag.sources.Current()
 	return control.Agent{
-		Version: version, PID: os.Getpid(), Started: ag.started, State: ag.state, Server: ag.servers.serverDir(),
-		Source: control.Source{Kind: s.Kind, Path: s.Path, By: s.By, Time: s.Time},
+		Version: version, PID: os.Getpid(), Started: ag.started, State: ag.state, Server: ag.serverFolder(),
+		Source: control.Source{Kind: s.Kind, Path: s.Path, By: s.By, Time: s.Since},
 	}
 }
 
@@ -34,46 +34,52 @@ func (ag *agent) Preview(file string, text []byte) reconcile.Preview {
 	return ag.loop.Preview(file, text)
 }
 
-// Apply makes a spec the node's. A watched file is recorded as the source before
-// its text is handed over, so that a crash in between ends with the file
-// followed; a text is pinned after it was accepted, so that a crash in between
-// leaves the old source.
+// Apply makes a spec the node's: on disk first, then for the loop. An error says
+// that nothing was changed, unless it is the loop's.
 func (ag *agent) Apply(ctx context.Context, r control.ApplyRequest) (reconcile.Result, error) {
-	if p := ag.loop.Preview(r.File, r.Text); p.Problems.Err() != nil {
-		return reconcile.Result{}, &control.Error{Code: control.CodeInvalid, Message: p.Problems.Err().Error(), Problems: p.Problems}
-	}
-	var over *source.TakeOverError
-	if err := ag.sources.Allowed(r.TakeOver); errors.As(err, &over) {
-		return reconcile.Result{}, &control.Error{Code: control.CodeTakeOver, Message: err.Error()}
-	}
-	kind := source.KindPinned
+	var u source.Update
+	var err error
 	if r.Watch {
-		kind = source.KindFile
-		if err := ag.sources.Replace(kind, r.File, source.ByApply, time.Now()); err != nil {
-			return reconcile.Result{}, err
-		}
+		u, err = ag.sources.SetFile(r.File, r.Text, r.TakeOver)
+	} else {
+		u, err = ag.sources.Pin(r.File, r.Text, r.TakeOver)
 	}
-	res, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{Text: r.Text, Origin: reconcile.Origin{Kind: kind, Path: r.File}})
 	if err != nil {
-		return res, err
+		return reconcile.Result{}, refusal(err)
 	}
-	if !res.Accepted {
-		return res, &control.Error{Code: control.CodeInvalid, Message: res.Error, Problems: res.Problems}
-	}
-	if !r.Watch {
-		err = ag.sources.Replace(kind, r.File, source.ByApply, time.Now())
+	res, err := ag.submitSpec(ctx, u)
+	if err == nil && !res.Accepted && !res.Superseded {
+		err = &control.Error{Code: control.CodeInvalid, Message: res.Error, Problems: res.Problems}
 	}
 	return res, err
 }
 
+// refusal gives an error of the source the form of the control API.
+func refusal(err error) error {
+	var invalid *spec.InvalidError
+	var over *source.TakeOverError
+	var unread *source.ReadError
+	var changed *source.ChangedError
+	switch {
+	case errors.As(err, &invalid):
+		return &control.Error{Code: control.CodeInvalid, Message: err.Error(), Problems: invalid.Problems}
+	case errors.As(err, &over):
+		return &control.Error{Code: control.CodeTakeOver, Message: err.Error()}
+	case errors.As(err, &unread):
+		return &control.Error{Code: control.CodeBadRequest, Message: "the agent can't read the file: " + err.Error() + "; put it where it can, or use --no-watch"}
+	case errors.As(err, &changed), errors.Is(err, source.ErrNotFollowed):
+		return &control.Error{Code: control.CodeBadRequest, Message: err.Error()}
+	}
+	return err
+}
+
 // Reload reads the watched file now.
 func (ag *agent) Reload(ctx context.Context) (reconcile.Result, error) {
-	present := ag.sources.Present()
-	if present.Kind != source.KindFile {
-		return reconcile.Result{}, &control.Error{Code: control.CodeBadRequest, Message: "nothing to read again: the node's source is " + present.String()}
+	u, err := ag.sources.Reload()
+	if err != nil {
+		return reconcile.Result{}, refusal(err)
 	}
-	text, err := source.ReadFile(present.Path)
-	return ag.loop.Submit(ctx, reconcile.SpecUpdate{Text: text, Err: err, Origin: reconcile.Origin{Kind: present.Kind, Path: present.Path}})
+	return ag.submitSpec(ctx, u)
 }
 
 // Open opens the console of a task that the node knows.

@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"agentctl/control"
 	"agentctl/reconcile"
-	"agentctl/spec"
 
 	"github.com/spf13/cobra"
 )
@@ -32,12 +30,13 @@ func (a *app) applyCmd() *cobra.Command {
 		Use: "apply FILE|-", Short: "Make a spec the node's desired state and wait until it is reached",
 		Long: `Make a spec the node's desired state.
 
-The plan is shown first; on a terminal it is asked for (--yes says so
-beforehand). The file becomes the node's source: from then on editing it is
-enough. "-" and --no-watch pin the text instead. Running tasks are never
+The spec is checked, the plan is shown and, on a terminal, asked for (--yes
+answers beforehand). The file becomes the node's source: from then on editing it
+is enough. "-" and --no-watch pin the text instead. Running tasks are never
 stopped: a worker that is no longer wanted finishes its task. If no agent runs,
-one is started. Exit code 3 if the node has not converged by --timeout.`,
-		Example: "  agentctl apply node.yaml\n  agentctl apply --yes --timeout 5m node.yaml\n  agentctl apply --dry-run node.yaml",
+one is started, which stays. Exit code 2 if the spec is not valid, 3 if the node
+has not converged by --timeout; the spec is in force then all the same.`,
+		Example: "  agentctl apply node.yaml\n  agentctl apply --yes --timeout 5m node.yaml\n  agentctl apply --dry-run node.yaml\n  generate | agentctl apply --yes -",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.apply(cmd.Context(), args[0], f) },
 	}
@@ -50,32 +49,10 @@ one is started. Exit code 3 if the node has not converged by --timeout.`,
 	return cmd
 }
 
-// request reads a spec and makes the agent's request of it.
-func (a *app) request(arg string, noWatch, takeOver bool) (control.ApplyRequest, error) {
-	files, err := a.specFiles(arg)
-	if err != nil {
-		return control.ApplyRequest{}, err
-	}
-	if len(files) != 1 {
-		return control.ApplyRequest{}, &usageError{fmt.Errorf("cannot apply the folder %s: name one file", arg)}
-	}
-	r := control.ApplyRequest{File: arg, Text: files[0].text, Watch: arg != "-" && !noWatch, TakeOver: takeOver}
-	if arg != "-" {
-		if r.File, err = filepath.Abs(arg); err != nil {
-			return r, err
-		}
-	}
-	return r, nil
-}
-
 func (a *app) apply(ctx context.Context, arg string, f applyFlags) error {
 	req, err := a.request(arg, f.noWatch, f.takeOver)
 	if err != nil {
 		return err
-	}
-	// Checked here first: a spec with faults must not start an agent.
-	if _, problems := spec.DecodeAll(arg, req.Text); problems.Err() != nil {
-		return a.invalid(problems)
 	}
 	c := a.client()
 	defer c.Close()
@@ -83,74 +60,49 @@ func (a *app) apply(ctx context.Context, arg string, f applyFlags) error {
 	if err != nil {
 		return err
 	}
-	a.showPlan(plan)
+	a.warnings(plan)
+	if !a.quiet {
+		a.writePlan(a.Stderr, plan)
+	}
 	if f.dryRun {
 		return nil
 	}
-	if err := a.confirm(f.yes, plan); err != nil {
+	if err := a.confirm(f.yes || !different(plan)); err != nil {
 		return err
 	}
 	if err := a.ensureAgent(ctx, c, f.agent); err != nil {
 		return err
 	}
 	reply, err := c.Apply(ctx, req)
-	if err != nil {
-		return err
+	var refused *control.Error
+	if errors.As(err, &refused) && len(refused.Problems) > 0 {
+		return a.invalid(refused.Problems)
 	}
-	if f.timeout == 0 {
-		return nil
+	if err != nil || f.timeout == 0 {
+		return err
 	}
 	return a.converged(ctx, c, reply.Generation, f.timeout)
 }
 
-// plan asks the agent, or, where none runs, computes what a first start would do.
-func (a *app) plan(ctx context.Context, c *control.Client, req control.ApplyRequest, f agentFlags) (reconcile.Preview, error) {
-	plan, err := c.Plan(ctx, control.PlanRequest{File: req.File, Text: req.Text})
-	if errors.Is(err, control.ErrNoAgent) {
-		plan, err = a.firstPlan(req, f)
-	}
-	if err == nil && plan.Problems.Err() != nil {
-		err = a.invalid(plan.Problems)
-	}
-	return plan, err
-}
-
-func (a *app) firstPlan(req control.ApplyRequest, f agentFlags) (reconcile.Preview, error) {
-	name, err := (&agent{app: a, flags: f}).nodeName()
+// request reads a spec and makes the agent's request of it.
+func (a *app) request(arg string, noWatch, takeOver bool) (control.ApplyRequest, error) {
+	files, err := a.specFiles(arg, false)
 	if err != nil {
-		return reconcile.Preview{}, err
+		return control.ApplyRequest{}, err
 	}
-	node, problems := spec.DecodeFor(req.File, req.Text, name)
-	p := reconcile.Preview{Problems: problems}
-	if node != nil {
-		p.Plan = reconcile.Compute(spec.Expand(node.Default(spec.Env{Hostname: name})), reconcile.Observed{}, time.Now())
+	if len(files) != 1 {
+		return control.ApplyRequest{}, usagef("%s holds %s; name one", arg, plural(len(files), "spec"))
 	}
-	return p, nil
+	r := control.ApplyRequest{File: files[0].name, Text: files[0].text, Watch: arg != "-" && !noWatch, TakeOver: takeOver}
+	if arg != "-" {
+		r.File, err = filepath.Abs(r.File)
+	}
+	return r, err
 }
 
-var signs = map[reconcile.Verb]string{reconcile.Start: "+", reconcile.Update: "~", reconcile.Drain: "-", reconcile.Stop: "-", reconcile.Wait: "…"}
-
-// showPlan prints the plan to stderr: it is talk, not data.
-func (a *app) showPlan(p reconcile.Preview) {
-	for _, w := range p.Problems.Warnings() {
-		fmt.Fprintf(a.Stderr, "warning: %s\n", w)
-	}
-	if a.quiet {
-		return
-	}
-	for _, c := range p.Changes {
-		fmt.Fprintf(a.Stderr, "  %s\n", printable(c.String()))
-	}
-	for _, act := range p.Plan.Actions {
-		fmt.Fprintf(a.Stderr, "%s %s worker %s: %s\n", signs[act.Verb], act.Verb, act.Worker, printable(act.Reason))
-	}
-	if p.Plan.Converged() && len(p.Changes) == 0 {
-		fmt.Fprintln(a.Stderr, "nothing to do")
-	}
-}
-
-func (a *app) confirm(yes bool, p reconcile.Preview) error {
-	if yes || p.Plan.Converged() && len(p.Changes) == 0 || !terminal(a.Stdin) || !terminal(a.Stderr) {
+// confirm asks whoever sits at the terminal.
+func (a *app) confirm(sure bool) error {
+	if sure || !terminal(a.Stdin) || !terminal(a.Stderr) {
 		return nil
 	}
 	fmt.Fprint(a.Stderr, "apply? [y/N] ")
@@ -161,77 +113,44 @@ func (a *app) confirm(yes bool, p reconcile.Preview) error {
 	return errors.New("not applied")
 }
 
-// ensureAgent starts an agent in a session of its own if none runs, and waits
-// until it answers.
-func (a *app) ensureAgent(ctx context.Context, c *control.Client, f agentFlags) error {
-	_, err := c.Agent(ctx)
-	if !errors.Is(err, control.ErrNoAgent) {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("cannot start the agent: %w", err)
-	}
-	if err := os.MkdirAll(a.state, 0o711); err != nil {
-		return fmt.Errorf("cannot start the agent: %w", err)
-	}
-	logPath := filepath.Join(a.state, "agent.log")
-	args := []string{"agent", "--state", a.state, "--socket", a.socket, "--server-listen", f.serverListen}
-	if f.name != "" {
-		args = append(args, "--node-name", f.name)
-	}
-	exited, err := spawn(logPath, self, args...)
-	if err != nil {
-		return fmt.Errorf("cannot start the agent: %w", err)
-	}
-	if !a.quiet {
-		fmt.Fprintf(a.Stderr, "no agent was running: started one, its log is %s\n", logPath)
-	}
-	for {
-		if _, err := c.Agent(ctx); !errors.Is(err, control.ErrNoAgent) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-exited:
-			if _, err := c.Agent(ctx); err == nil {
-				return nil // somebody else's agent was faster
-			}
-			return fmt.Errorf("the agent did not start: %s", lastLine(logPath))
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
+// errReached ends the watching of the node.
+var errReached = errors.New("reached")
 
-// converged waits until the node has reached the generation.
+// converged waits until the node has reached the generation, and tells what it
+// waits for meanwhile.
 func (a *app) converged(ctx context.Context, c *control.Client, generation int64, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	deadline, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	last := ""
-	err := c.Watch(ctx, func(s *reconcile.Snapshot) error {
+	said, end := "", ""
+	err := c.Watch(deadline, func(s *reconcile.Snapshot) error {
 		ready, _ := s.Condition(reconcile.Ready)
-		if s.ObservedGeneration >= generation && ready.Status == "True" {
-			last = fmt.Sprintf("converged: %d workers, revision %d", len(s.Workers), s.LastApplied.Number)
+		if s.Generation > generation {
+			return fmt.Errorf("another spec was applied meanwhile: revision %s from %s", revision(s.LastApplied), origin(s.LastApplied.Origin))
+		}
+		if s.ObservedGeneration >= generation && s.Plan.Converged() && ready.Status == reconcile.True {
+			end = fmt.Sprintf("%s: %s, revision %s", nodeTitle(s), plural(len(s.Workers), "worker"), revision(s.LastApplied))
 			return errReached
 		}
-		if now := ready.Reason + ": " + ready.Message; now != last && ready.Message != "" && !a.quiet {
-			last = now
-			fmt.Fprintln(a.Stderr, printable(now))
+		if now := progress(s, ready); now != said && now != "" {
+			said = now
+			a.say("waiting: %s", now)
 		}
 		return nil
 	})
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &exitError{exitTimeout, fmt.Errorf("not converged within %s: %s", timeout, last)}
+	switch {
+	case errors.Is(err, errReached):
+		a.say("converged: %s", end)
+		return nil
+	case ctx.Err() == nil && deadline.Err() != nil:
+		return &exitError{exitTimeout, fmt.Errorf("the spec is in force, but the node has not converged within %s: %s", timeout, orDash(said))}
 	}
-	if !errors.Is(err, errReached) {
-		return err
-	}
-	if !a.quiet {
-		fmt.Fprintln(a.Stderr, last)
-	}
-	return nil
+	return err
 }
 
-// errReached ends the watching of the node.
-var errReached = errors.New("reached")
+// progress is what keeps the node from being converged.
+func progress(s *reconcile.Snapshot, ready reconcile.Condition) string {
+	if doing, ok := s.Condition(reconcile.Reconciling); ok && doing.Message != "" && ready.Reason != "ServerUnreachable" {
+		return doing.Message
+	}
+	return ready.Message
+}

@@ -85,7 +85,7 @@ func classify(ctx context.Context, err error) (int, string) {
 		}
 		return exit.code, exit.err.Error()
 	case errors.As(err, &usage):
-		return exitUsage, usage.Error()
+		return exitUsage, usage.Error() + "; see agentctl help"
 	case errors.Is(err, control.ErrNoAgent):
 		return exitNoAgent, err.Error()
 	case errors.As(err, &refused) && len(refused.Problems) > 0:
@@ -99,13 +99,16 @@ func classify(ctx context.Context, err error) (int, string) {
 // usageError is a command line that can't be understood.
 type usageError struct{ err error }
 
+// usagef makes a usageError.
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
 // invalid prints the faults of a spec and returns the error that ends the verb.
 func (m *Main) invalid(problems spec.Problems) error {
 	for _, p := range problems {
-		fmt.Fprintf(m.Stderr, "%s: %s\n", p.Severity, p)
+		fmt.Fprintln(m.Stderr, printable(p.String()))
 	}
-	return &exitError{exitUsage, fmt.Errorf("the spec is not valid: %d errors", len(problems.Errors()))}
+	return &exitError{exitUsage, fmt.Errorf("the spec is not valid: %s", plural(len(problems.Errors()), "error"))}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,8 +30,10 @@ func (m *Main) root() *cobra.Command {
 		Short: "Run ML tasks from queues on this node, as node.yaml says",
 		Long: `agentctl makes this machine run ML tasks from queues, as one YAML file says.
 
-Start with "agentctl init > node.yaml", then "agentctl apply node.yaml".
-Every flag can be given as a variable too: --state as AGENTCTL_STATE.`,
+Begin with "agentctl init", which looks at the machine and writes node.yaml, and
+"agentctl apply node.yaml", which makes it so. Every flag can be given as a
+variable too: --state as AGENTCTL_STATE. docs/cli.md lists the exit codes.`,
+		Example:      "  agentctl init\n  agentctl apply node.yaml\n  agentctl get workers\n  agentctl submit --wait train.py",
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.fromEnviron(cmd.Flags()) },
 	}
@@ -44,13 +47,53 @@ Every flag can be given as a variable too: --state as AGENTCTL_STATE.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print data and errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log more")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (also NO_COLOR)")
-	root.AddCommand(
-		a.applyCmd(), a.planCmd(), a.diffCmd(), a.validateCmd(),
-
-		a.agentCmd(), a.serverCmd(), a.versionCmd(),
+	root.AddGroup(
+		&cobra.Group{ID: groupSpec, Title: "Say what the node is to be:"},
+		&cobra.Group{ID: groupSee, Title: "See what it does:"},
+		&cobra.Group{ID: groupTasks, Title: "Run and stop tasks:"},
+		&cobra.Group{ID: groupHost, Title: "Processes and the machine:"},
 	)
-	usageArgs(root)
+	add(root, groupSpec, a.initCmd(), a.validateCmd(), a.planCmd(), a.diffCmd(), a.applyCmd())
+	add(root, groupSee, a.getCmd(), a.describeCmd(), a.logsCmd())
+	add(root, groupTasks, a.submitCmd(), a.stopCmd(), a.drainCmd(), a.cordonCmd(), a.uncordonCmd())
+	add(root, groupHost, a.agentCmd(), a.serverCmd(), a.doctorCmd(), a.versionCmd())
+	root.AddCommand(topics()...)
+	usageArgs(group(root))
 	return root
+}
+
+// Groups of verbs in the help.
+const (
+	groupSpec  = "spec"
+	groupSee   = "see"
+	groupTasks = "tasks"
+	groupHost  = "host"
+)
+
+func add(root *cobra.Command, id string, verbs ...*cobra.Command) {
+	for _, v := range verbs {
+		v.GroupID = id
+	}
+	root.AddCommand(verbs...)
+}
+
+// group makes a verb that has only others below it: alone it prints its help, and
+// a word that is none of them is a usage error.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0 && c.HasParent():
+			return usagef("say what to %s, as `%s %s`", c.Name(), c.CommandPath(), c.Commands()[0].Name())
+		case len(args) == 0:
+			return c.Help()
+		}
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			return usagef("there is no `%s %.50s`; did you mean %s?", c.CommandPath(), args[0], strings.Join(near, ", "))
+		}
+		return usagef("there is no `%s %.50s`", c.CommandPath(), args[0])
+	}
+	return cmd
 }
 
 // usageArgs makes wrong arguments of any verb a usage error.
@@ -76,7 +119,7 @@ func (a *app) fromEnviron(flags *pflag.FlagSet) error {
 		name := "AGENTCTL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		if v := a.Getenv(name); v != "" && !f.Changed && f.Name != "help" && err == nil {
 			if serr := flags.Set(f.Name, v); serr != nil {
-				err = &usageError{serr}
+				err = usagef("cannot use the variable %s: %w", name, serr)
 			}
 		}
 	})
@@ -125,6 +168,18 @@ func (a *app) logger() *slog.Logger {
 		level = slog.LevelDebug
 	}
 	return slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// colour tells whether to colour what is written to a stream.
+func (a *app) colour(stream any) bool {
+	return !a.noColor && a.Getenv("NO_COLOR") == "" && a.Getenv("TERM") != "dumb" && terminal(stream)
+}
+
+// say writes talk, unless --quiet.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintln(a.Stderr, printable(fmt.Sprintf(format, args...)))
+	}
 }
 
 // terminal tells whether a stream is a terminal that a person sits at.

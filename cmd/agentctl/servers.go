@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -29,13 +30,12 @@ type servers struct {
 	*app
 	listen string
 	log    *slog.Logger
+	count  func(http.RoundTripper) http.RoundTripper // nil: not counted
 
 	starting sync.Mutex
 	mu       sync.Mutex
 	clients  map[string]*clearml.Client // by URL and file: a token is kept over reconnects
 }
-
-func (s *servers) serverDir() string { return filepath.Join(s.state, "server") }
 
 // connect returns the way to sv; with no URL to the embedded server, which is
 // started if it does not run.
@@ -53,7 +53,7 @@ func (s *servers) connect(ctx context.Context, sv spec.Server) (worker.Conn, err
 func (s *servers) embedded(ctx context.Context) (worker.Conn, error) {
 	s.starting.Lock()
 	defer s.starting.Unlock()
-	dir := s.serverDir()
+	dir := s.serverFolder()
 	at, alive, err := server.ReadEndpoint(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return worker.Conn{}, err
@@ -80,7 +80,7 @@ func (s *servers) client(at string, keys func(context.Context) (clearml.Credenti
 	if c := s.clients[id]; c != nil {
 		return c, nil
 	}
-	c, err := clearml.New(clearml.Config{URL: at, Credentials: keys, UserAgent: "agentctl-" + version, Log: s.log})
+	c, err := clearml.New(clearml.Config{URL: at, Credentials: keys, UserAgent: "agentctl-" + version, Log: s.log, HTTP: s.counted()})
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +89,22 @@ func (s *servers) client(at string, keys func(context.Context) (clearml.Credenti
 	}
 	s.clients[id] = c
 	return c, nil
+}
+
+// counted is an HTTP client as clearml's own, whose requests are counted; nil for
+// clearml's own.
+func (s *servers) counted() *http.Client {
+	if s.count == nil {
+		return nil
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	// Idle connections are kept for less long than servers and proxies do, so that
+	// a write seldom meets one that the other side is just closing.
+	t.MaxIdleConnsPerHost, t.IdleConnTimeout = 32, 30*time.Second
+	return &http.Client{
+		Transport:     s.count(t),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // startTimeout bounds the start of the embedded server, which may have to
@@ -141,6 +157,7 @@ func spawn(logPath string, program string, args ...string) (<-chan struct{}, err
 	}
 	defer func() { _ = out.Close() }()
 	cmd := exec.Command(program, args...)
+	cmd.Dir = "/" // or it would hold the folder of whoever started it
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

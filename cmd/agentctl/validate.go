@@ -17,26 +17,27 @@ import (
 )
 
 func (a *app) validateCmd() *cobra.Command {
-	out := newOutput("json", "yaml")
+	out := newOutput(asJSON, asYAML)
+	recursive := false
 	cmd := &cobra.Command{
-		Use: "validate FILE|FOLDER|-…", Short: "Check specs and report every fault at once",
+		Use: "validate FILE|FOLDER|-…", Short: "Check specs and tell every fault at once",
 		Long: `Check specs. Each fault is printed as file:line:column, where it is in the
-document, what is wrong and what to write instead. Folders are searched for
-*.yaml and *.yml. Exit code 2 if a spec is not valid.`,
-		Example: "  agentctl validate node.yaml\n  agentctl validate nodes/ -o json\n  cat node.yaml | agentctl validate -",
+document, what is wrong and what to write instead; warnings too. Of a folder, the
+files *.yaml and *.yml are checked. Exit code 2 if a spec is not valid.`,
+		Example: "  agentctl validate node.yaml\n  agentctl validate --recursive nodes/ -o json\n  cat node.yaml | agentctl validate -",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			all := spec.Problems{}
 			for _, arg := range args {
-				files, err := a.specFiles(arg)
+				files, err := a.specFiles(arg, recursive)
 				if err != nil {
 					return err
 				}
 				for _, f := range files {
 					_, problems := spec.DecodeAll(f.name, f.text)
 					all = append(all, problems...)
-					if err := problems.Err(); err == nil && !a.quiet && out.format == "" {
-						fmt.Fprintf(a.Stderr, "%s: valid\n", f.name)
+					if problems.Err() == nil {
+						a.say("%s: valid", f.name)
 					}
 				}
 			}
@@ -44,6 +45,7 @@ document, what is wrong and what to write instead. Folders are searched for
 		},
 	}
 	out.flag(cmd)
+	cmd.Flags().BoolVarP(&recursive, "recursive", "R", false, "check the folders below a folder too")
 	return cmd
 }
 
@@ -54,49 +56,80 @@ func (a *app) report(out *output, all spec.Problems) error {
 		}
 	} else {
 		for _, p := range all {
-			fmt.Fprintf(a.Stdout, "%s: %s\n", p.Severity, p)
+			fmt.Fprintln(a.Stdout, printable(p.String()))
 		}
 	}
 	if n := len(all.Errors()); n > 0 {
-		return &exitError{exitUsage, fmt.Errorf("not valid: %d error(s)", n)}
+		return &exitError{exitUsage, fmt.Errorf("not valid: %s", plural(n, "error"))}
 	}
 	return nil
 }
 
+// specFile is a spec before it is decoded.
 type specFile struct {
 	name string
 	text []byte
 }
 
-// specFiles reads what one argument names: a file, a folder, or "-".
-func (a *app) specFiles(arg string) ([]specFile, error) {
+// specFiles reads what one argument names: a file, a folder, or "-". What can't
+// be read is a usage error.
+func (a *app) specFiles(arg string, recursive bool) ([]specFile, error) {
 	if arg == "-" {
-		text, err := io.ReadAll(io.LimitReader(a.Stdin, source.MaxSize+1))
-		if err == nil && len(text) > source.MaxSize {
-			err = fmt.Errorf("more than %d bytes", source.MaxSize)
+		text, err := io.ReadAll(io.LimitReader(a.Stdin, spec.MaxSize+1))
+		if err == nil && len(text) > spec.MaxSize {
+			err = fmt.Errorf("it is larger than %d bytes", spec.MaxSize)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot read standard input: %w", err)
+			return nil, usagef("cannot read the standard input: %w", err)
 		}
 		return []specFile{{"-", text}}, nil
 	}
-	if fi, err := os.Stat(arg); err != nil {
-		return nil, &exitError{exitUsage, fmt.Errorf("cannot read %s: %w", arg, errors.Unwrap(err))}
-	} else if !fi.IsDir() {
-		text, err := source.ReadFile(arg)
-		return []specFile{{arg, text}}, err
+	fi, err := os.Stat(arg)
+	if err != nil {
+		return nil, usagef("cannot read %s: %w", arg, errors.Unwrap(err))
+	}
+	paths := []string{arg}
+	if fi.IsDir() {
+		if paths, err = specPaths(arg, recursive); err != nil {
+			return nil, usagef("cannot read %s: %w", arg, err)
+		}
 	}
 	var out []specFile
-	err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") || !slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(path)) {
-			return err
+	for _, path := range paths {
+		text, err := readSpec(path)
+		if err != nil {
+			return nil, &usageError{err}
 		}
-		text, err := source.ReadFile(path)
 		out = append(out, specFile{path, text})
-		return err
-	})
-	if err == nil && len(out) == 0 {
-		err = &exitError{exitUsage, fmt.Errorf("no .yaml or .yml file in %s", arg)}
 	}
-	return out, err
+	return out, nil
+}
+
+// readSpec leaves it to the decoder to say what an empty file lacks.
+func readSpec(path string) ([]byte, error) {
+	if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() && fi.Size() == 0 {
+		return nil, nil
+	}
+	return source.ReadFile(path)
+}
+
+// specPaths lists the specs of a folder, in order; what begins with a dot is
+// somebody's temporary file.
+func specPaths(folder string, recursive bool) (paths []string, err error) {
+	err = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		hidden := path != folder && strings.HasPrefix(d.Name(), ".")
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (hidden || path != folder && !recursive):
+			return fs.SkipDir
+		case !d.IsDir() && !hidden && slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(path)):
+			paths = append(paths, path)
+		}
+		return nil
+	})
+	if err == nil && len(paths) == 0 {
+		err = errors.New("there is no .yaml or .yml file in it")
+	}
+	return paths, err
 }

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"agentctl/control"
+	"agentctl/reconcile"
+	"agentctl/spec"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) diffCmd() *cobra.Command {
+	out := newOutput(asJSON, asYAML)
+	cmd := &cobra.Command{
+		Use: "diff [FILE|-]", Short: "Compare a spec with the one in force, field by field",
+		Long: `Compare a spec with the one in force, field by field, defaults included. Without
+FILE the watched file is compared, which differs while it is not accepted.
+The exit code is 0 if they are the same, 1 if they differ, above 1 if that can't
+be told.`,
+		Example: "  agentctl diff node.yaml\n  agentctl diff && echo in force",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := a.compare(cmd.Context(), args)
+			if err != nil {
+				code, _ := classify(cmd.Context(), err)
+				return &exitError{max(2, code), err}
+			}
+			if out.format != "" {
+				if err := out.write(a.Stdout, p.Changes); err != nil {
+					return &exitError{2, err}
+				}
+			} else {
+				a.warnings(p)
+				for _, c := range p.Changes {
+					fmt.Fprintln(a.Stdout, printable(changeLine(c)))
+				}
+			}
+			if len(p.Changes) > 0 {
+				return &exitError{code: 1}
+			}
+			return nil
+		},
+	}
+	out.flag(cmd)
+	return cmd
+}
+
+// compare asks the agent; where none runs, nothing is in force.
+func (a *app) compare(ctx context.Context, args []string) (reconcile.Preview, error) {
+	c := a.client()
+	defer c.Close()
+	who, err := c.Agent(ctx)
+	if err != nil {
+		return reconcile.Preview{}, err
+	}
+	if len(args) == 0 {
+		if who.Source.Kind != "file" {
+			return reconcile.Preview{}, usagef("the node watches no file; name one")
+		}
+		args = []string{who.Source.Path}
+	}
+	req, err := a.request(args[0], false, false)
+	if err != nil {
+		return reconcile.Preview{}, err
+	}
+	p, err := c.Plan(ctx, control.PlanRequest{File: req.File, Text: req.Text})
+	if err == nil && p.Problems.Err() != nil {
+		err = a.invalid(p.Problems)
+	}
+	if p.Changes == nil {
+		p.Changes = []spec.Change{}
+	}
+	return p, err
+}

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"agentctl/clearml"
+	"agentctl/control"
+	"agentctl/reconcile"
+	"agentctl/spec"
+	"agentctl/worker"
+
+	"github.com/spf13/cobra"
+)
+
+type submitFlags struct {
+	queue, name, project string
+	module               string
+	requirements         string
+	python               string
+	literal, wait        bool
+}
+
+func (a *app) submitCmd() *cobra.Command {
+	var f submitFlags
+	cmd := &cobra.Command{
+		Use: "submit [SCRIPT] [-- ARGS…]", Short: "Make a task of a script and enqueue it",
+		Long: `Make a task of a script, or with -m of a module, and enqueue it.
+
+In a git checkout the task is the commit that the remote has, with all changes
+since then, commits that are not pushed and new files that git does not ignore
+among them. Elsewhere, and with --literal, it is the text of the script alone.
+Packages come from --requirements, else from the repository's requirements.txt.
+
+The id of the task goes to the standard output. With --wait its console does, and
+the exit code is the task's own; to end the wait leaves the task alone.`,
+		Example: "  agentctl submit train.py -- --lr 0.1\n  agentctl submit --wait --queue gpu -m project.train\n  agentctl submit --requirements requirements.txt job.py",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			script, rest, err := splitArgs(f, args, cmd.ArgsLenAtDash())
+			if err != nil {
+				return err
+			}
+			return a.submit(cmd.Context(), f, script, rest)
+		},
+	}
+	cmd.Flags().StringVar(&f.queue, "queue", "", "queue (default the first one of this node's workers, else default)")
+	cmd.Flags().StringVar(&f.name, "name", "", "name of the task (default the script's)")
+	cmd.Flags().StringVar(&f.project, "project", "", "project (default the name of the checkout's folder)")
+	cmd.Flags().StringVarP(&f.module, "module", "m", "", "run a module in place of a script")
+	cmd.Flags().StringVar(&f.requirements, "requirements", "", "file with the packages that the task needs")
+	cmd.Flags().StringVar(&f.python, "python", "", "version of Python, as 3.12 (default the node's)")
+	cmd.Flags().BoolVar(&f.literal, "literal", false, "send the text of the script alone, without its checkout")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "follow the task and exit as it does")
+	return cmd
+}
+
+// splitArgs tells the script from the task's own arguments, which stand behind
+// the two dashes; dash is -1 where there are none.
+func splitArgs(f submitFlags, args []string, dash int) (script string, rest []string, err error) {
+	before := args
+	if dash >= 0 {
+		before, rest = args[:dash], args[dash:]
+	}
+	switch {
+	case f.module != "" && len(before) > 0:
+		return "", nil, usagef("-m %s and the script %s: name one; arguments of the task stand behind --", f.module, before[0])
+	case f.module != "" && f.literal:
+		return "", nil, usagef("--literal sends a script, not a module")
+	case f.module != "":
+		return "", rest, nil
+	case len(before) == 0:
+		return "", nil, usagef("name a script, or a module with -m")
+	case len(before) > 1:
+		return "", nil, usagef("%s: arguments of the task stand behind --, as `agentctl submit %s -- %s`", before[1], before[0], before[1])
+	}
+	return before[0], rest, nil
+}
+
+func (a *app) submit(ctx context.Context, f submitFlags, script string, args []string) error {
+	code, err := a.code(ctx, f, script, args)
+	if err != nil {
+		return err
+	}
+	for _, note := range code.notes {
+		a.say("%s", note)
+	}
+	way, snap, err := a.submitWay(ctx)
+	if err != nil {
+		return err
+	}
+	defer way.Client.Close()
+	queue := f.queue
+	if queue == "" {
+		queue = firstQueue(snap)
+	}
+	id, err := enqueue(ctx, way, code, queue, f)
+	if err != nil {
+		return err
+	}
+	if !f.wait {
+		a.say("enqueued in %s; follow it with `agentctl logs -f %s`", queue, id)
+		_, err = fmt.Fprintln(a.Stdout, id)
+		return err
+	}
+	a.say("task %s is enqueued in %s", id, queue)
+	return a.awaitEnd(ctx, way.Client, id)
+}
+
+// submitWay is the way to the node's server; without an agent, to the embedded
+// server if it runs. The snapshot may be nil.
+func (a *app) submitWay(ctx context.Context) (worker.Conn, *reconcile.Snapshot, error) {
+	c := a.client()
+	defer c.Close()
+	snap, err := c.Status(ctx)
+	if errors.Is(err, control.ErrNoAgent) {
+		way, werr := a.wayTo(ctx, spec.Server{}, filepath.Join(a.state, "server"))
+		if werr != nil {
+			return way, nil, err
+		}
+		a.say("no agent runs here: the task waits for one")
+		return way, nil, nil
+	}
+	if err != nil {
+		return worker.Conn{}, nil, err
+	}
+	way, err := a.nodeServer(ctx, c, snap)
+	return way, snap, err
+}
+
+func firstQueue(snap *reconcile.Snapshot) string {
+	if snap != nil {
+		for _, w := range snap.Workers {
+			if len(w.Spec.Queues) > 0 {
+				return w.Spec.Queues[0]
+			}
+		}
+	}
+	return "default"
+}
+
+func enqueue(ctx context.Context, way worker.Conn, code code, queue string, f submitFlags) (string, error) {
+	client := way.Client
+	queueID, err := client.ResolveQueue(ctx, queue, way.Embedded)
+	if errors.Is(err, clearml.ErrNotFound) {
+		return "", fmt.Errorf("the server has no queue %q; create it there, or name another with --queue", queue)
+	}
+	if err != nil {
+		return "", err
+	}
+	todo := clearml.NewTask{Name: nameOf(f.name, code.name), Type: "training", Script: code.script}
+	if todo.Project, err = client.ProjectID(ctx, either(f.project, code.project)); err != nil {
+		return "", err
+	}
+	id, err := client.CreateTask(ctx, todo)
+	if err != nil {
+		return "", fmt.Errorf("cannot create the task: %w", err)
+	}
+	if err := client.Enqueue(ctx, id, queueID, "submitted by agentctl", false); err != nil {
+		return "", fmt.Errorf("cannot enqueue the task %s: %w", id, err)
+	}
+	return id, nil
+}
+
+func either(first, second string) string {
+	if first != "" {
+		return first
+	}
+	return second
+}
+
+// nameOf gives a task's name, for which the protocol wants three characters.
+func nameOf(given, script string) string {
+	name := either(given, script)
+	if len([]rune(name)) < 3 {
+		name = "task " + name
+	}
+	return name
+}
+
+// code is what a task is to run.
+type code struct {
+	script        clearml.Script
+	name, project string
+	notes         []string // for who submits
+}
+
+// code finds out what to send: a state of the checkout, or the script's text.
+func (a *app) code(ctx context.Context, f submitFlags, script string, args []string) (code, error) {
+	pip, err := requirements(f.requirements)
+	if err != nil {
+		return code{}, err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return code{}, fmt.Errorf("cannot find the working folder: %w", err)
+	}
+	if script != "" {
+		fi, err := os.Stat(script)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return code{}, usagef("there is no file %s", script)
+		case err != nil:
+			return code{}, fmt.Errorf("cannot read the script: %w", err)
+		case !fi.Mode().IsRegular():
+			return code{}, usagef("%s is no file", script)
+		}
+	}
+	var c code
+	var tree *checkout
+	if !f.literal {
+		at := dir
+		if script != "" {
+			at = filepath.Dir(filepath.Join(dir, script))
+			if filepath.IsAbs(script) {
+				at = filepath.Dir(script)
+			}
+		}
+		if tree, err = openCheckout(ctx, at); err != nil {
+			return c, err
+		}
+	}
+	switch {
+	case tree != nil:
+		c, err = tree.code(ctx, dir, script, f.module)
+	case f.module != "":
+		return c, usagef("-m %s needs a git checkout, and this folder is in none", f.module)
+	default:
+		c, err = literal(script)
+	}
+	if err != nil {
+		return c, err
+	}
+	c.script.EntryPoint = strings.Join(append([]string{c.script.EntryPoint}, quoted(args)...), " ")
+	c.script.Requirements.Pip = pip
+	c.script.Binary = "python" + either(f.python, "3")
+	return c, nil
+}
+
+// literal sends a script's text.
+func literal(script string) (code, error) {
+	text, err := os.ReadFile(script)
+	if err != nil {
+		return code{}, fmt.Errorf("cannot read the script: %w", err)
+	}
+	if len(text) > maxDiff {
+		return code{}, fmt.Errorf("cannot send %s: it is larger than %s", script, bytesOf(maxDiff))
+	}
+	base := filepath.Base(script)
+	return code{
+		script: clearml.Script{EntryPoint: quote(base), WorkingDir: ".", Diff: string(text)},
+		name:   base, project: "agentctl",
+	}, nil
+}
+
+func requirements(path string) ([]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("cannot read the requirements: %w", err)
+	}
+	return strings.Split(strings.TrimRight(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), "\n"), nil
+}
+
+func quoted(args []string) []string {
+	var out []string
+	for _, arg := range args {
+		out = append(out, quote(arg))
+	}
+	return out
+}
+
+// quote writes a word so that the shell's rules, by which an entry point is read,
+// give it back.
+func quote(word string) string {
+	plain := word != "" && strings.IndexFunc(word, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%_-+=:,./", r)
+	}) < 0
+	if plain {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'"'"'`) + "'"
+}
