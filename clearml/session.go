@@ -140,7 +140,7 @@ func hold(token string, now time.Time) heldToken {
 	if issued.After(now) || issued.IsZero() {
 		issued = now
 	}
-	return heldToken{token, end.Add(-end.Sub(issued) / 5), end}
+	return heldToken{token, end.Add(-max(0, end.Sub(issued)) / 5), end}
 }
 
 // tokenLife reads iat and exp of a JWT.
