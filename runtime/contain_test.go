@@ -128,7 +128,6 @@ func TestKilledShimWithoutAgent(t *testing.T) {
 			t.Errorf("ended as %+v", exit)
 		}
 		gone(t, task, token)
-		_, _ = syscall.Wait4(task.PID(), nil, 0, nil)
 	})
 }
 
@@ -214,7 +213,7 @@ func TestForkStorm(t *testing.T) {
 	eachContainment(t, func(t *testing.T, containment string) {
 		cfg := newConfig(t)
 		token := cfg.Dir + "/storm"
-		cfg.Args = append(sh(`n=0; while [ $n -lt 60 ]; do (setsid sh -c 'trap "" TERM; i=0; while [ $i -lt 300 ]; do sh -c ":" "$0"; i=$((i+1)); done' "$0" &) ; n=$((n+1)); done; exit 0`), token)
+		cfg.Args = append(sh(`n=0; while [ $n -lt 30 ]; do (setsid sh -c 'trap "" TERM; i=0; while [ $i -lt 100 ]; do sh -c ":" "$0"; i=$((i+1)); done' "$0" &) ; n=$((n+1)); done; exit 0`), token)
 		cfg.Containment = containment
 		task := start(t, cfg)
 		if exit := wait(t, task); exit.Code != 0 {

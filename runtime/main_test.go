@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,6 +72,10 @@ func copyFile(from, to string) error {
 
 // builtShim is the real program, with its crash points.
 var builtShim = sync.OnceValues(func() (string, error) {
+	// Tests that run as another user have no Go of their own.
+	if path := os.Getenv("AGENTCTL_TEST_SHIM"); path != "" {
+		return path, nil
+	}
 	path := filepath.Join(base(), "agentctl-shim")
 	cmd := exec.Command("go", "build", "-trimpath", "-tags", "crashpoints", "-ldflags", "-s -w", "-o", path, "agentctl/cmd/agentctl-shim")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -80,6 +85,13 @@ var builtShim = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+func realShim(t testing.TB) string {
+	t.Helper()
+	path, err := builtShim()
+	must(t, err)
+	return path
+}
 
 // allRungs is a Host on which everything is taken to work.
 func allRungs() Host {
@@ -95,7 +107,11 @@ func allRungs() Host {
 
 // probed is this host, looked at once.
 var probed = sync.OnceValues(func() (Host, error) {
-	return Probe(context.Background(), self(), base(), slog.New(slog.DiscardHandler))
+	path, err := builtShim()
+	if err != nil {
+		return Host{}, err
+	}
+	return Probe(context.Background(), path, base(), slog.New(slog.DiscardHandler))
 })
 
 // need skips a test of a rung that this host does not have.
@@ -137,9 +153,12 @@ func newConfig(t testing.TB, args ...string) Config {
 	t.Helper()
 	return Config{
 		ID: "t-" + strings.Map(idRune, t.Name()), Dir: newDir(t), Args: args, Cwd: "/", UID: -1, GID: -1,
-		Env: []string{"PATH=/usr/bin:/bin"}, Containment: Subreaper, MountNS: MountNone, Grace: time.Minute,
+		Env: append(quiet, "PATH=/usr/bin:/bin"), Containment: Subreaper, MountNS: MountNone, Grace: time.Minute,
 	}
 }
+
+// quiet keeps race-detecting programs from sleeping a second at their end.
+var quiet = []string{"GORACE=atexit_sleep_ms=0"}
 
 func idRune(r rune) rune {
 	if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -156,11 +175,10 @@ func launcher(shimPath string) *Launcher {
 	return NewLauncher(shimPath, allRungs(), slog.New(slog.DiscardHandler))
 }
 
-// start starts cfg under the test binary as its shim. The task is killed when
-// the test ends before it.
+// start starts cfg. The task is killed when the test ends before it.
 func start(t testing.TB, cfg Config, leases ...*os.File) *Task {
 	t.Helper()
-	return startWith(t, launcher(self()), cfg, leases...)
+	return startWith(t, launcher(realShim(t)), cfg, leases...)
 }
 
 func startWith(t testing.TB, l *Launcher, cfg Config, leases ...*os.File) *Task {
@@ -169,12 +187,15 @@ func startWith(t testing.TB, l *Launcher, cfg Config, leases ...*os.File) *Task 
 	must(t, err)
 	t.Cleanup(func() {
 		_ = task.Kill()
-		task.Detach()
-		// A test may have left it to somebody else.
+		if _, err := task.Wait(context.Background()); err == nil {
+			return
+		}
+		// The test left it to somebody else.
 		again, err := Attach(cfg.Dir)
 		must(t, err)
 		_ = again.Kill()
 		wait(t, again)
+		_, _ = syscall.Wait4(task.PID(), nil, 0, nil)
 	})
 	return task
 }

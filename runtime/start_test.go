@@ -15,7 +15,7 @@ import (
 )
 
 func TestTaskSeesWhatItWasGiven(t *testing.T) {
-	cfg := newConfig(t, sh(`umask; pwd; cat; echo "$A|$B|$(env | grep -c -v -e ^A= -e ^B= -e ^PWD= -e ^_= -e ^PATH= -e ^AGENTCTL_RUN=)"; echo two >/dev/stdout; echo err >&2; ls /proc/self/fd | wc -l; ps -o sid= -p $$ | grep -qw $$ && echo leader`)...)
+	cfg := newConfig(t, sh(`umask; pwd; cat; echo "$A|$B|$(env | grep -c -v -e ^A= -e ^B= -e ^PWD= -e ^_= -e ^PATH= -e ^AGENTCTL_RUN= -e ^GORACE=)"; echo two >/dev/stdout; echo err >&2; ls /proc/self/fd | wc -l; ps -o sid= -p $$ | grep -qw $$ && echo leader`)...)
 	cfg.Cwd = cfg.Dir
 	cfg.Env = append(cfg.Env, "A=x y", "B=")
 	exit, out := runToEnd(t, cfg)
@@ -30,6 +30,23 @@ func TestTaskSeesWhatItWasGiven(t *testing.T) {
 	if exit.Started.IsZero() || exit.Ended.Before(exit.Started) {
 		t.Errorf("from %s to %s", exit.Started, exit.Ended)
 	}
+}
+
+// The shim's own code under the race detector, where the tests are.
+func TestShimInTheTestBinary(t *testing.T) {
+	eachContainment(t, func(t *testing.T, containment string) {
+		cfg, token := nastyConfig(t, containment, MountNone, "stay")
+		task := startWith(t, launcher(self()), cfg)
+		untilHidden(t, cfg)
+		must(t, task.Stop(50*time.Millisecond, "enough"))
+		if exit := wait(t, task); exit.Reason != Stopped {
+			t.Errorf("ended as %+v", exit)
+		}
+		gone(t, task, token)
+		if data, err := os.ReadFile(filepath.Join(cfg.Dir, record.LogFile)); err != nil || len(data) > 0 {
+			t.Errorf("the shim says: %s %v", data, err)
+		}
+	})
 }
 
 func TestTaskIsAnotherUser(t *testing.T) {
@@ -123,7 +140,7 @@ func TestStartOfAnotherUserFails(t *testing.T) {
 	}
 	cfg := newConfig(t, "/bin/true")
 	cfg.UID, cfg.GID = 0, 0
-	_, err := launcher(self()).Start(context.Background(), cfg)
+	_, err := launcher(realShim(t)).Start(context.Background(), cfg)
 	if err == nil || !strings.Contains(err.Error(), "can't run as user 0") {
 		t.Errorf("Start: %v", err)
 	}
@@ -132,7 +149,7 @@ func TestStartOfAnotherUserFails(t *testing.T) {
 func TestFolderIsUsedOnce(t *testing.T) {
 	cfg := newConfig(t, "/bin/sleep", "1000")
 	task := start(t, cfg)
-	l := launcher(self())
+	l := launcher(realShim(t))
 	if _, err := l.Start(context.Background(), cfg); !errors.Is(err, ErrRan) {
 		t.Errorf("Start beside a living run: %v", err)
 	}
@@ -158,7 +175,7 @@ func TestStartIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	cfg := newConfig(t, "/bin/true")
-	if _, err := launcher(self()).Start(ctx, cfg); !errors.Is(err, context.Canceled) {
+	if _, err := launcher(realShim(t)).Start(ctx, cfg); !errors.Is(err, context.Canceled) {
 		t.Errorf("Start: %v", err)
 	}
 	if _, err := Attach(cfg.Dir); !errors.Is(err, ErrNoRun) {

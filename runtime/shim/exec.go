@@ -68,17 +68,27 @@ func (c command) exec(attr *syscall.ProcAttr) (int, error) {
 // dropRights makes the rights over the user namespace end with the next exec:
 // with them the task could take its view apart.
 func dropRights() error {
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return fmt.Errorf("cannot drop the rights over the namespace: %w", err)
+	err := clearInheritable()
+	if err == nil && os.Geteuid() == 0 {
+		// Root would get all rights back, but for what is out of bounds.
+		err = unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0)
 	}
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	// Root would get all rights back, but for what is out of bounds.
-	if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
+	if err != nil {
 		return fmt.Errorf("cannot drop the rights over the namespace: %w", err)
 	}
 	return nil
+}
+
+// clearInheritable empties the inheritable set of the calling thread and with it
+// the ambient one.
+func clearInheritable() error {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &sets[0]); err != nil {
+		return err
+	}
+	sets[0].Inheritable, sets[1].Inheritable = 0, 0
+	return unix.Capset(&hdr, &sets[0])
 }
 
 // explain finds out which of fork, chdir, setuid and execve failed: they all
