@@ -67,9 +67,13 @@ apply() { show apply --yes "$here/node.yaml"; }
 # credentials sets what the SDK needs, as its documentation says; a clearml.conf of
 # the person who runs this has no say.
 credentials() {
-	set -a
-	eval "$("$agentctl" server credentials -o env)"
-	set +a
+	local said
+	for _ in {1..100}; do
+		said=$("$agentctl" server credentials -o env 2>/dev/null) && break
+		sleep 0.1 # the server may still be opening its ports
+	done
+	[ -n "$said" ] || said=$("$agentctl" server credentials -o env)
+	eval "$said"
 	export CLEARML_CONFIG_FILE=$run/clearml.conf
 	touch "$CLEARML_CONFIG_FILE"
 }
@@ -99,11 +103,16 @@ submit() {
 
 follow() { show logs -f "$task"; }
 
-# ended wants the task completed, with its environment built or hit.
+# ended wants the task completed, with its environment built or hit. Its last line
+# may be here before the server has taken its status.
 ended() {
-	local row
-	row=$("$agentctl" get tasks -o wide --no-headers 2>/dev/null | grep -F "$task" || "$agentctl" get tasks -o wide | grep -F "${task:0:8}" || true)
-	grep -q completed <<<"$row" || fail "the task is not completed: $row"
+	local row=''
+	for _ in {1..100}; do
+		row=$("$agentctl" get tasks | grep -F "$task" || true)
+		if grep -qw completed <<<"$row"; then break; fi
+		sleep 0.1
+	done
+	grep -qw completed <<<"$row" || fail "the task is not completed: $row"
 	grep -qw "$1" <<<"$row" || fail "the environment is not $1: $row"
 }
 
