@@ -21,7 +21,6 @@ func (c *Cache) build(ctx context.Context, key, base string, parts []Part, req R
 	waiting := func() {
 		say(Progress{Time: c.now(), Step: "environment", Text: "waiting for another task's build of the same environment"})
 	}
-	start := c.now()
 	held, err := c.shelf.Get(ctx, key, waiting, func(ctx context.Context, m shelf.Making) (record, int64, error) {
 		rec := record{Manager: req.Manager, Python: req.Python.Version, Parts: parts, Base: base, Reads: p.reads}
 		bytes, err := c.fill(ctx, m, req, p, &rec, say)
@@ -30,7 +29,6 @@ func (c *Cache) build(ctx context.Context, key, base string, parts []Part, req R
 	if err != nil {
 		return nil, failed(err)
 	}
-	say(Progress{Time: c.now(), Step: "environment", Text: fmt.Sprintf("ready, %d packages, %.1f MB", len(held.Entry.Frozen), float64(held.Bytes)/1e6), Took: c.now().Sub(start)})
 	return held, nil
 }
 
@@ -64,7 +62,6 @@ func (c *Cache) fill(ctx context.Context, m shelf.Making, req Request, p plan, r
 		return 0, err
 	}
 	crash.Point("env.frozen")
-	start := c.now()
 	all, err := survey(ctx, s.path)
 	if err != nil {
 		return 0, err
@@ -76,7 +73,6 @@ func (c *Cache) fill(ctx context.Context, m shelf.Making, req Request, p plan, r
 		return 0, err
 	}
 	crash.Point("env.manifest")
-	say(Progress{Time: c.now(), Step: "environment", Text: fmt.Sprintf("listed %d files", len(all)), Took: c.now().Sub(start)})
 	return all.bytes(), nil
 }
 

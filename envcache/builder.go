@@ -20,7 +20,8 @@ type plan struct {
 	parts []Part
 	// unpinned: the same plan may give other files next month.
 	unpinned bool
-	// reads are folders outside the environment that it needs at run time.
+	// reads are folders of the state folder, outside the environment, that it
+	// needs at run time.
 	reads []string
 	// notes are told to the user when the environment is built.
 	notes []string

@@ -155,7 +155,7 @@ func (c *Cache) lease(ctx context.Context, req Request, p plan, start time.Time,
 type Lease struct {
 	Path   string   // the environment
 	Python string   // its bin/python
-	Reads  []string // host folders outside Path that a task needs to see
+	Reads  []string // folders of the state folder, outside Path, that a task needs to see
 	Hit    bool     // nothing had to be built
 	Why    string   // reason of the hit or miss
 	Key    string

@@ -54,21 +54,13 @@ func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) 
 	}
 	out := plan{
 		parts: p.parts(req), unpinned: list.unpinned, notes: list.notes, secrets: secrets,
-		reads: lo.Uniq(append([]string{p.tool.dir, req.Python.BasePrefix}, siteReads(req)...)),
+		reads: []string{p.tool.dir},
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
 	if p.tool.note != "" {
 		out.notes = append(out.notes, p.tool.note)
 	}
 	return out, nil
-}
-
-// siteReads are the interpreter's own package folders, where they are to be seen.
-func siteReads(req Request) []string {
-	if !req.SystemSite {
-		return nil
-	}
-	return req.Python.Sites
 }
 
 // indexes decides where packages come from: what the request says, or else what

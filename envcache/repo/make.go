@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"agentctl/envcache/internal/shelf"
@@ -48,9 +49,6 @@ func (s *Store) make(ctx context.Context, r *request, commit string, m shelf.Mak
 	}
 	if err := tree.Publish(m.Path, r.uid, r.gid); err != nil {
 		return checkoutRecord{}, 0, err
-	}
-	for _, w := range mk.warnings {
-		r.say("repository", "warning: "+w)
 	}
 	return checkoutRecord{r.addr.url, commit, mk.warnings}, bytes, nil
 }
@@ -132,9 +130,13 @@ func (mk *maker) clone(ctx context.Context, addr address, commit, dir string) er
 }
 
 // brokenObjects tells whether git complains about what a mirror should hold.
+// What the remote says of itself is no reason to throw a mirror away.
 func brokenObjects(e *GitError) bool {
-	text := strings.Join(e.Lines, "\n")
-	for _, s := range []string{"unable to read", "missing blob", "missing tree", "is corrupt", "bad object", "inflate", "not a tree", "unable to read tree"} {
+	text := strings.Join(slices.DeleteFunc(slices.Clone(e.Lines), func(l string) bool { return strings.HasPrefix(l, "remote:") }), "\n")
+	for _, s := range []string{
+		"unable to read", "missing blob", "missing tree", "corrupt", "bad object", "inflate", "is too small", "necessary objects",
+		"not a git repository: ", "bad signature", "garbage at end", "is empty",
+	} {
 		if strings.Contains(text, s) {
 			return true
 		}

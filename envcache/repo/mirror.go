@@ -151,15 +151,28 @@ func everything() []string {
 	return []string{"+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"}
 }
 
-// fetch brings all branches and tags, or what refspecs say, into the mirror.
+// fetch brings all branches and tags, or what refspecs say, into the mirror. A
+// mirror that turns out to be damaged starts anew.
 func (m *mirror) fetch(ctx context.Context, refspecs ...string) error {
 	if len(refspecs) == 0 {
 		refspecs = everything()
 	}
+	err := m.fetchOnce(ctx, refspecs)
+	var failed *GitError
+	if errors.As(err, &failed) && brokenObjects(failed) && ctx.Err() == nil {
+		m.store.log.Warn("making a mirror anew that can't be fetched into", "url", m.addr.url, "err", err)
+		if err = m.renew(ctx); err == nil {
+			err = m.fetchOnce(ctx, refspecs)
+		}
+	}
+	return err
+}
+
+func (m *mirror) fetchOnce(ctx context.Context, refspecs []string) error {
 	if err := fsx.WriteFile(m.busy(), nil, 0o600); err != nil {
 		return err
 	}
-	crash.Point("mirror.marked")
+	crash.Point("mirror.fetching")
 	args := []string{"fetch", "--progress", "--no-write-fetch-head", "--no-auto-maintenance", "--no-tags", "--force"}
 	if len(refspecs) > 1 {
 		args = append(args, "--prune")

@@ -116,6 +116,12 @@ func (m *mirror) bring(ctx context.Context, commit string) error {
 	if errors.As(err, &failed) && failed.Err == nil {
 		return fmt.Errorf("%w (git says: %s)", notThere(commit), last(failed.Lines))
 	}
+	if err != nil {
+		return err
+	}
+	if have, err = m.commit(ctx, commit); err == nil && have == "" {
+		err = notThere(commit) // some object, but no commit
+	}
 	return err
 }
 

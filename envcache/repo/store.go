@@ -184,9 +184,6 @@ func (s *Store) Acquire(ctx context.Context, src Source, progress func(envcache.
 		return nil, fmt.Errorf("cannot get the repository %s: %w", r.addr.url, err)
 	}
 	took := s.now().Sub(start)
-	if !held.Hit {
-		r.say("repository", fmt.Sprintf("checked out %.12s in %s", commit, took.Round(time.Millisecond)))
-	}
 	return &Checkout{
 		Path: held.Path, URL: r.addr.url, Branch: src.Branch, Commit: commit, Key: key, Hit: held.Hit,
 		Warnings: held.Entry.Warnings, Took: took, held: held,
