@@ -1,7 +1,9 @@
 package mounts
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -139,10 +141,19 @@ func (v *View) prepare(o record.Overlay) error {
 	if !lower.IsDir() {
 		return &os.PathError{Op: "overlay", Path: o.Lower, Err: unix.ENOTDIR}
 	}
-	for _, dir := range []string{o.UpperDir(), o.WorkDir()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
+	if err := os.MkdirAll(o.UpperDir(), 0o700); err != nil {
+		return err
+	}
+	err = os.Mkdir(o.WorkDir(), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		// A start that failed left it; overlayfs takes no folder that was in use
+		// and not unmounted in order.
+		if err = os.RemoveAll(o.WorkDir()); err == nil {
+			err = os.Mkdir(o.WorkDir(), 0o700)
 		}
+	}
+	if err != nil {
+		return err
 	}
 	if v.UID != -1 {
 		if err := os.Lchown(o.UpperDir(), v.UID, v.GID); err != nil {
