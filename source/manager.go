@@ -114,7 +114,7 @@ func (m *Manager) leftover(path string) bool {
 		return strings.Contains(name, ".tmp-")
 	case strings.HasPrefix(name, "pinned-"):
 		return path != m.pinnedFile(m.source.Digest)
-	case strings.HasSuffix(name, ".yaml"):
+	case filepath.Dir(path) == m.revisions() && strings.HasSuffix(name, ".yaml"):
 		_, err := os.Lstat(strings.TrimSuffix(path, ".yaml") + ".json")
 		return errors.Is(err, fs.ErrNotExist)
 	}
