@@ -99,6 +99,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	group.Go(func() error { return ag.loop.Run(ctx) })
 	group.Go(func() error { return ag.sources.Run(ctx) })
 	group.Go(func() error { return ag.feed(ctx) })
+	group.Go(func() error { return ag.servers.keep(ctx, ag.loop.Watch(ctx)) })
 	group.Go(func() error { return ag.metrics.Run(ctx, ag.loop) })
 	group.Go(func() error { return ag.controlServer(stop).Serve(ctx, ag.socket) })
 	group.Go(func() error { return notifySystemd(ctx, ag.loop) })

@@ -11,6 +11,7 @@ import (
 
 	"agentctl/control"
 	"agentctl/reconcile"
+	"agentctl/server"
 
 	"github.com/spf13/cobra"
 )
@@ -81,7 +82,39 @@ func (a *app) apply(ctx context.Context, arg string, f applyFlags) error {
 	if err != nil || f.timeout == 0 {
 		return err
 	}
-	return a.converged(ctx, c, reply.Generation, f.timeout)
+	deadline, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	err = a.converged(deadline, c, reply.Generation)
+	if err == nil {
+		err = a.serverRuns(deadline, c)
+	}
+	if err != nil && ctx.Err() == nil && deadline.Err() != nil {
+		return &exitError{exitTimeout, fmt.Errorf("the spec is in force, but the node has not converged within %s: %w", f.timeout, err)}
+	}
+	return err
+}
+
+// serverRuns waits for the embedded server, if the node has it: what is typed next
+// may need its keys.
+func (a *app) serverRuns(ctx context.Context, c *control.Client) error {
+	snap, err := c.Status(ctx)
+	if err != nil || snap.Node == nil || snap.Node.Spec.Server.URL != "" {
+		return err
+	}
+	who, err := c.Agent(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		if _, alive, err := server.ReadEndpoint(who.Server); err == nil && alive {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errServerDown
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // request reads a spec and makes the agent's request of it.
@@ -117,18 +150,16 @@ func (a *app) confirm(sure bool) error {
 var errReached = errors.New("reached")
 
 // converged waits until the node has reached the generation, and tells what it
-// waits for meanwhile.
-func (a *app) converged(ctx context.Context, c *control.Client, generation int64, timeout time.Duration) error {
-	deadline, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	said, end := "", ""
-	err := c.Watch(deadline, func(s *reconcile.Snapshot) error {
+// waits for meanwhile. The error at the end of ctx says what that was.
+func (a *app) converged(ctx context.Context, c *control.Client, generation int64) error {
+	said := "nothing was heard of it"
+	err := c.Watch(ctx, func(s *reconcile.Snapshot) error {
 		ready, _ := s.Condition(reconcile.Ready)
 		if s.Generation > generation {
 			return fmt.Errorf("another spec was applied meanwhile: revision %s from %s", revision(s.LastApplied), origin(s.LastApplied.Origin))
 		}
-		if s.ObservedGeneration >= generation && s.Plan.Converged() && ready.Status == reconcile.True {
-			end = fmt.Sprintf("%s: %s, revision %s", nodeTitle(s), plural(len(s.Workers), "worker"), revision(s.LastApplied))
+		if s.ObservedGeneration >= generation && s.Plan.Converged() && ready.Status == reconcile.True && asked(s) {
+			a.say("converged: %s: %s, revision %s", nodeTitle(s), plural(len(s.Workers), "worker"), revision(s.LastApplied))
 			return errReached
 		}
 		if now := progress(s, ready); now != said && now != "" {
@@ -139,12 +170,17 @@ func (a *app) converged(ctx context.Context, c *control.Client, generation int64
 	})
 	switch {
 	case errors.Is(err, errReached):
-		a.say("converged: %s", end)
 		return nil
-	case ctx.Err() == nil && deadline.Err() != nil:
-		return &exitError{exitTimeout, fmt.Errorf("the spec is in force, but the node has not converged within %s: %s", timeout, orDash(said))}
+	case ctx.Err() != nil:
+		return errors.New(said)
 	}
 	return err
+}
+
+// asked tells whether the server has been looked at, which idle workers do at once:
+// before that, nobody knows whether it answers.
+func asked(s *reconcile.Snapshot) bool {
+	return len(s.Workers) == 0 || s.Server.URL != "" || running(s) > 0
 }
 
 // progress is what keeps the node from being converged.

@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +20,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"agentctl/control"
 	"agentctl/runtime/shimbin"
 )
 
@@ -55,7 +59,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "eventually": eventually, "replace": replace,
+			"exits": exits, "eventually": eventually, "replace": replace, "kill-agent": killAgent, "chmod-all": chmodAll,
 		},
 	})
 }
@@ -118,10 +122,10 @@ func processes(folder string) (pids []int) {
 	return pids
 }
 
-// exits runs a command that must end with a code: exits 2 agentctl validate x.
+// exits runs a command that must end with a code, or one of several: exits 2
+// agentctl validate x, exits 0,1 agentctl doctor.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	if neg || err != nil || len(args) < 2 {
+	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE PROGRAM [ARGS…]")
 	}
 	code := 0
@@ -131,8 +135,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	} else {
 		ts.Check(err)
 	}
-	if code != want {
-		ts.Fatalf("exit code %d, want %d", code, want)
+	if !slices.Contains(strings.Split(args[0], ","), strconv.Itoa(code)) {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
 }
 
@@ -166,4 +170,39 @@ func replace(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(path+".new", []byte(strings.ReplaceAll(text, args[1], args[2])), 0o644))
 	ts.Check(os.Rename(path+".new", path))
+}
+
+// killAgent ends the script's agent by SIGTERM, and waits until nobody answers.
+func killAgent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: kill-agent")
+	}
+	c := control.NewClient(ts.Getenv("AGENTCTL_SOCKET"))
+	defer c.Close()
+	who, err := c.Agent(context.Background())
+	ts.Check(err)
+	p, err := os.FindProcess(who.PID)
+	ts.Check(err)
+	ts.Check(p.Signal(syscall.SIGTERM))
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := c.Agent(context.Background()); errors.Is(err, control.ErrNoAgent) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the agent does not end")
+		}
+	}
+}
+
+// chmodAll lets everybody read a folder, and pass to it: the tasks of a root agent
+// run as another user.
+func chmodAll(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: chmod-all FOLDER")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(exec.Command("chmod", "-R", "a+rX", dir).Run())
+	for ; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		ts.Check(os.Chmod(dir, 0o755))
+	}
 }

@@ -81,6 +81,7 @@ func add(root *cobra.Command, id string, verbs ...*cobra.Command) {
 // a word that is none of them is a usage error.
 func group(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0 && c.HasParent():

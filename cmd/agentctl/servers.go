@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"agentctl/clearml"
+	"agentctl/reconcile"
 	"agentctl/server"
 	"agentctl/spec"
 	"agentctl/worker"
@@ -71,6 +72,42 @@ func (s *servers) embedded(ctx context.Context) (worker.Conn, error) {
 		return worker.Conn{}, err
 	}
 	return worker.Conn{Client: c, Endpoints: worker.Endpoints{API: at.API, Web: at.Web, Files: at.Files}, Embedded: true}, nil
+}
+
+// lookAfter is how often the embedded server is looked at. Workers find out sooner,
+// by their calls; this is for a node without any, whose server users still need.
+const lookAfter = 5 * time.Second
+
+// keep has the embedded server run while the spec in force names no other, until
+// the channel of snapshots is closed.
+func (s *servers) keep(ctx context.Context, snapshots <-chan *reconcile.Snapshot) error {
+	t := time.NewTicker(lookAfter)
+	defer t.Stop()
+	var wanted bool
+	var generation int64
+	said := ""
+	for {
+		select {
+		case <-t.C:
+		case snap, ok := <-snapshots:
+			if !ok {
+				return nil
+			}
+			if snap.Generation == generation {
+				continue
+			}
+			generation, wanted = snap.Generation, snap.Node != nil && snap.Node.Spec.Server.URL == ""
+		}
+		if !wanted {
+			continue
+		}
+		if _, err := s.embedded(ctx); err == nil {
+			said = ""
+		} else if ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			s.log.Error("embedded server does not run", "error", err)
+		}
+	}
 }
 
 func (s *servers) client(at string, keys func(context.Context) (clearml.Credentials, error), file string) (*clearml.Client, error) {
