@@ -372,9 +372,9 @@ func TestActionsWithoutEffect(t *testing.T) {
 		for _, when := range b.world.times() {
 			at = append(at, when.Sub(start))
 		}
-		want := []time.Duration{0, 100, 300, 700, 1500, 3100, 6300, 12700, 25500, 51100}
-		for i := range want {
-			want[i] *= time.Millisecond
+		var want []time.Duration // 0, 0.1 s, 0.3 s, … 51.1 s
+		for i := range 10 {
+			want = append(want, retryFirst<<i-retryFirst)
 		}
 		if diff := cmp.Diff(want, at); diff != "" {
 			t.Errorf("handed over at (-want +got):\n%s", diff)

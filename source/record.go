@@ -37,7 +37,7 @@ type Source struct {
 
 // String says it for people.
 func (s Source) String() string {
-	out := ""
+	var out string
 	switch s.Kind {
 	case KindFile:
 		out = "the file " + s.Path
