@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"agentctl/internal/fsx"
 	"agentctl/runtime/internal/record"
 )
 
@@ -73,7 +74,7 @@ func (p prober) mounts(ctx context.Context, name, with string) error {
 		return err
 	}
 	file := filepath.Join(base, "sub", "file")
-	if err := os.WriteFile(file, []byte("base"), 0o644); err != nil {
+	if err := fsx.WriteFile(file, []byte("base"), 0o644); err != nil {
 		return err
 	}
 	cfg.Containment, cfg.MountNS = with, name

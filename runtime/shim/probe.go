@@ -39,12 +39,18 @@ func leave() error {
 
 // change changes a file, adds one and removes both.
 func change(path string) error {
-	if err := os.WriteFile(path, []byte("changed"), 0o644); err != nil {
-		return err
-	}
-	other := filepath.Join(filepath.Dir(path), "other")
-	if err := os.WriteFile(other, []byte("new"), 0o644); err != nil {
-		return err
+	for _, name := range []string{path, filepath.Join(filepath.Dir(path), "other")} {
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString("changed")
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := os.Remove(path); err != nil {
 		return err
