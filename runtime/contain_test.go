@@ -41,10 +41,9 @@ func gone(t *testing.T, task *Task, token string) {
 
 func eachContainment(t *testing.T, test func(t *testing.T, containment string)) {
 	for _, containment := range []string{Cgroup2, Cgroup1, PIDNS, Subreaper} {
-		t.Run(containment, func(t *testing.T) {
-			need(t, containments, containment)
-			test(t, containment)
-		})
+		if has(t, containments, containment) {
+			t.Run(containment, func(t *testing.T) { test(t, containment) })
+		}
 	}
 }
 
@@ -228,12 +227,15 @@ func TestForkStorm(t *testing.T) {
 
 // The mark finds processes whose environment is gone, by the mounts they see.
 func TestMarkInMounts(t *testing.T) {
-	need(t, mountRungs, Host{Mounts: must2(probed())(t).Mounts, UID: os.Geteuid()}.MountNS(-1))
+	mount := must2(probed())(t).MountNS(-1)
+	if mount == MountNone {
+		t.Skip("there are no mount namespaces on this host")
+	}
 	cfg := newConfig(t)
 	token := cfg.Dir + "/token"
 	hidden := newDir(t)
 	cfg.Args = append(sh(`env -i setsid sh -c 'trap "" TERM; echo staying; while :; do sleep 1; done' "$0" & sleep 1000`), token)
-	cfg.MountNS, cfg.Hide = must2(probed())(t).MountNS(-1), []string{hidden}
+	cfg.MountNS, cfg.Hide = mount, []string{hidden}
 	task := start(t, cfg)
 	untilHidden(t, cfg)
 	pids, err := contain.Marked(task.Handle().Nonce, task.Handle().StartTicks)

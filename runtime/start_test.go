@@ -53,46 +53,40 @@ func TestTaskIsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can run a task as another user")
 	}
-	for _, containment := range []string{Cgroup2, Cgroup1, PIDNS, Subreaper} {
-		t.Run(containment, func(t *testing.T) {
-			need(t, containments, containment)
-			cfg := newConfig(t, sh("id -u; id -g; id -G; echo again >/dev/stdout; echo more >>/dev/stderr; grep CapEff /proc/self/status")...)
-			cfg.UID, cfg.GID, cfg.Groups = 65534, 65533, []int{7, 65533}
-			cfg.Containment = containment
-			exit, out := runToEnd(t, cfg)
-			want := "65534\n65533\n65533 7\nagain\nCapEff:\t0000000000000000\n"
-			if exit.Code != 0 || out[StreamStdout] != want || out[StreamStderr] != "more\n" {
-				t.Errorf("%+v, wrote %q, want %q", exit, out, want)
-			}
-		})
-	}
+	eachContainment(t, func(t *testing.T, containment string) {
+		cfg := newConfig(t, sh("id -u; id -g; id -G; echo again >/dev/stdout; echo more >>/dev/stderr; grep CapEff /proc/self/status")...)
+		cfg.UID, cfg.GID, cfg.Groups = 65534, 65533, []int{7, 65533}
+		cfg.Containment = containment
+		exit, out := runToEnd(t, cfg)
+		want := "65534\n65533\n65533 7\nagain\nCapEff:\t0000000000000000\n"
+		if exit.Code != 0 || out[StreamStdout] != want || out[StreamStderr] != "more\n" {
+			t.Errorf("%+v, wrote %q, want %q", exit, out, want)
+		}
+	})
 }
 
 func TestExits(t *testing.T) {
-	for _, containment := range []string{Cgroup2, Cgroup1, PIDNS, Subreaper} {
-		t.Run(containment, func(t *testing.T) {
-			need(t, containments, containment)
-			for _, tt := range []struct {
-				script       string
-				code         int
-				signal, want string
-			}{
-				{"exit 0", 0, "", Exited},
-				{"exit 3", 3, "", Exited},
-				{"exit 255", 255, "", Exited},
-				{"kill -SEGV $$", 139, "SIGSEGV", Signaled},
-				{"kill -KILL $$", 137, "SIGKILL", Signaled},
-				{"sh -c 'kill -KILL $$'; exit 5", 5, "", Exited},
-			} {
-				cfg := newConfig(t, sh(tt.script)...)
-				cfg.Containment = containment
-				exit := wait(t, start(t, cfg))
-				if exit.Code != tt.code || exit.Signal != tt.signal || exit.Reason != tt.want || exit.Containment != containment {
-					t.Errorf("%s: ended as %+v", tt.script, exit)
-				}
+	eachContainment(t, func(t *testing.T, containment string) {
+		for _, tt := range []struct {
+			script       string
+			code         int
+			signal, want string
+		}{
+			{"exit 0", 0, "", Exited},
+			{"exit 3", 3, "", Exited},
+			{"exit 255", 255, "", Exited},
+			{"kill -SEGV $$", 139, "SIGSEGV", Signaled},
+			{"kill -KILL $$", 137, "SIGKILL", Signaled},
+			{"sh -c 'kill -KILL $$'; exit 5", 5, "", Exited},
+		} {
+			cfg := newConfig(t, sh(tt.script)...)
+			cfg.Containment = containment
+			exit := wait(t, start(t, cfg))
+			if exit.Code != tt.code || exit.Signal != tt.signal || exit.Reason != tt.want || exit.Containment != containment {
+				t.Errorf("%s: ended as %+v", tt.script, exit)
 			}
-		})
-	}
+		}
+	})
 }
 
 func TestStartFailures(t *testing.T) {
@@ -103,7 +97,7 @@ func TestStartFailures(t *testing.T) {
 		must(t, os.Chmod(path, mode))
 		return path
 	}
-	for _, containment := range []string{Subreaper, PIDNS} {
+	eachContainment(t, func(t *testing.T, containment string) {
 		for _, tt := range []struct {
 			name, program, cwd, want string
 		}{
@@ -115,8 +109,7 @@ func TestStartFailures(t *testing.T) {
 			{"no program", script("text", "hello", 0o755), "/", "not a program of this machine"},
 			{"interpreter missing", script("odd", "#!/x/python3 -u\n", 0o755), "/", "its interpreter /x/python3 does not exist"},
 		} {
-			t.Run(containment+"/"+tt.name, func(t *testing.T) {
-				need(t, containments, containment)
+			t.Run(tt.name, func(t *testing.T) {
 				cfg := newConfig(t, tt.program)
 				cfg.Cwd, cfg.Containment = tt.cwd, containment
 				exit := wait(t, start(t, cfg))
@@ -125,7 +118,7 @@ func TestStartFailures(t *testing.T) {
 				}
 			})
 		}
-	}
+	})
 }
 
 func TestStartOfAnotherUserFails(t *testing.T) {
