@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 )
 
@@ -59,7 +60,8 @@ func (s Source) check() error {
 	switch {
 	case s.Version > recordVersion:
 		return fmt.Errorf("version %d was written by a newer agentctl; run that one", s.Version)
-	case s.Version < 1, s.Kind != KindFile && s.Kind != KindPinned, s.Path == "", s.Kind == KindPinned && !isDigest(s.Digest):
+	case s.Version < 1, s.Kind != KindFile && s.Kind != KindPinned, s.Path == "",
+		s.Kind == KindFile && !filepath.IsAbs(s.Path), s.Kind == KindPinned && !isDigest(s.Digest):
 		return errors.New("it is not a recorded source; remove it and name the source again with agentctl apply")
 	}
 	return nil
