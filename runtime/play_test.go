@@ -16,6 +16,8 @@ func play(name string, args []string) int {
 		return nasty(args)
 	case "hide-away":
 		return hideAway(args)
+	case "shared-host":
+		return sharedHost(args)
 	case "agent":
 		return agent(args)
 	case "stay":

@@ -3,10 +3,12 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -271,4 +273,25 @@ func TestDetachLeavesTheTask(t *testing.T) {
 		t.Error("it ended")
 	case <-time.After(10 * time.Millisecond):
 	}
+}
+
+// Many runs at once, started and ended in any order.
+func TestManyAtOnce(t *testing.T) {
+	var all sync.WaitGroup
+	for i := range 30 {
+		containment := []string{Cgroup2, Cgroup1, PIDNS, Subreaper}[i%4]
+		if !find(must2(probed())(t).Containment, containment).Works {
+			continue
+		}
+		cfg := newConfig(t, sh(fmt.Sprintf("seq 1000; exit %d", i))...)
+		cfg.Containment = containment
+		task := start(t, cfg)
+		all.Go(func() {
+			exit, err := task.Wait(context.Background())
+			if err != nil || exit.Code != i || strings.Count(readAll(t, cfg.Dir)[StreamStdout], "\n") != 1000 {
+				t.Errorf("run %d ended as %+v, %v", i, exit, err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -145,6 +145,10 @@ func initStart() (int, error) {
 	if err := json.NewDecoder(io.NewSectionReader(os.NewFile(initCommandFD, "command"), 0, 1<<40)).Decode(&cmd); err != nil {
 		return 0, fmt.Errorf("cannot read the command: %w", err)
 	}
+	// On most hosts / is shared: the host, too, would get our /proc.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return 0, fmt.Errorf("cannot keep mounts from the host: %w", err)
+	}
 	// The host's numbers in /proc would be those of other processes here.
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return 0, fmt.Errorf("cannot mount /proc for the PID namespace: %w", err)
