@@ -29,6 +29,7 @@ const (
 	inControl            // ESC [ …
 	inString             // ESC ] … and its like, up to BEL or ESC \
 	inStringEscape
+	inTwo // the first byte of two that may be a control character: U+0080 to U+009F
 )
 
 // longest is a bound on what is kept of a sequence of colours.
@@ -60,6 +61,12 @@ func (c *cleaner) step(out []byte, b byte) []byte {
 			c.state = inStringEscape
 		}
 		return out
+	case inTwo:
+		c.state = inText
+		if b >= 0x80 && b <= 0x9f {
+			return out
+		}
+		return c.text(append(out, 0xc2), b)
 	case inStringEscape:
 		c.state = inText
 		if b != '\\' { // another sequence begins in the middle
@@ -74,6 +81,8 @@ func (c *cleaner) text(out []byte, b byte) []byte {
 	switch {
 	case b == 0x1b:
 		c.state = inEscape
+	case b == 0xc2:
+		c.state = inTwo
 	case b >= 0x20 && b != 0x7f, b == '\n', b == '\r', b == '\t', b == '\b':
 		return append(out, b)
 	}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -238,42 +236,4 @@ func endpointsOf(api string) worker.Endpoints {
 		e.Web, e.Files = with("app."+base), with("files."+base)
 	}
 	return e
-}
-
-// readCredentials reads an access key and a secret key: a JSON object, or lines
-// NAME = VALUE whose names end in access_key and secret_key (an environment file
-// of the SDK, or the api.credentials lines of a clearml.conf).
-func readCredentials(path string) (clearml.Credentials, error) {
-	if path == "" {
-		return clearml.Credentials{}, errors.New("no credentials for the server: write spec.server.credentialsFile")
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return clearml.Credentials{}, fmt.Errorf("cannot read the server's credentials: %w", err)
-	}
-	var keys struct {
-		AccessKey string `json:"access_key"`
-		SecretKey string `json:"secret_key"`
-	}
-	if json.Unmarshal(data, &keys) != nil {
-		lines := bufio.NewScanner(bytes.NewReader(data))
-		for lines.Scan() {
-			name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(lines.Text()), "export "), "=")
-			if !ok {
-				name, value, _ = strings.Cut(lines.Text(), ":")
-			}
-			name = strings.ToLower(strings.Trim(strings.TrimSpace(name), `"`))
-			value = strings.Trim(strings.TrimSpace(value), `"',`)
-			switch {
-			case strings.HasSuffix(name, "access_key"):
-				keys.AccessKey = value
-			case strings.HasSuffix(name, "secret_key"):
-				keys.SecretKey = value
-			}
-		}
-	}
-	if keys.AccessKey == "" || keys.SecretKey == "" {
-		return clearml.Credentials{}, fmt.Errorf("cannot find access_key and secret_key in %s", path)
-	}
-	return clearml.Credentials{AccessKey: keys.AccessKey, SecretKey: keys.SecretKey}, nil
 }
