@@ -246,3 +246,31 @@ func TestKilledWhilePipRuns(t *testing.T) {
 		t.Fatalf("left over: %v", bad)
 	}
 }
+
+// An agent is killed while it unpacks a pip: the next one unpacks it anew.
+func TestKilledWhilePipIsUnpacked(t *testing.T) {
+	py := hostPython(t, SameUser)
+	if py.PipWheel == "" && py.PipFolder == "" {
+		t.Skip("the Python of this host carries no pip to unpack without an index")
+	}
+	bin := crashing(t)
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	req := Request{Python: py, IndexURL: x.url(), Requirements: []string{"here"}, UID: SameUser, GID: SameUser}
+	for _, point := range []string{"tool.filled", "tool.published"} {
+		state := newState(t)
+		if out, err := agent(t, bin, order{State: state, Request: req}, "AGENTCTL_CRASH_AT="+point).CombinedOutput(); err == nil {
+			t.Fatalf("%s: the agent was not killed: %s", point, out)
+		}
+		c, err := Open(state, Options{Getenv: environ(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := acquire(t, c, req); python(t, l.Python, "-m", "pip", "list") == "" {
+			t.Fatalf("%s: no pip", point)
+		}
+		if found, _ := filepath.Glob(filepath.Join(state, "tools", ".new*")); found != nil {
+			t.Fatalf("left over: %q", found)
+		}
+	}
+}

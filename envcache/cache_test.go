@@ -285,3 +285,61 @@ func TestAcquireRefusesWhatCantWork(t *testing.T) {
 		t.Fatalf("left over: %v", bad)
 	}
 }
+
+func TestDownloadsGoByAgeAndForSpace(t *testing.T) {
+	c, req := indexed(t, "one")
+	_ = acquire(t, c, req.with("one")).Close()
+	cache := filepath.Join(c.state, "cache", fmt.Sprintf("pip-%d", os.Geteuid()))
+	writeFiles(t, cache, map[string]string{"http-v2/a/old": "12345", "http-v2/b/new": "12345"})
+	before := time.Now().Add(-48 * time.Hour)
+	_ = os.Chtimes(filepath.Join(cache, "http-v2/a/old"), before, before)
+	_ = os.Symlink("/etc", filepath.Join(cache, "out"))
+	if _, err := c.Collect(t.Context(), Limits{MaxAge: 24 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	_, old := os.Stat(filepath.Join(cache, "http-v2/a/old"))
+	_, young := os.Stat(filepath.Join(cache, "http-v2/b/new"))
+	if !errors.Is(old, os.ErrNotExist) || young != nil {
+		t.Fatalf("old: %v, new: %v", old, young)
+	}
+	done, err := c.Collect(t.Context(), Limits{MinFree: 1 << 61})
+	if _, serr := os.Stat(filepath.Join(cache, "http-v2/b/new")); err != nil || !errors.Is(serr, os.ErrNotExist) || done.Freed < 5 {
+		t.Fatalf("%+v, %v, %v", done, err, serr)
+	}
+}
+
+// BenchmarkHit is the whole way of a task that finds its environment: the
+// interpreter, the key, the lease.
+func BenchmarkHit(b *testing.B) {
+	for _, packages := range []int{10, 200} {
+		b.Run(fmt.Sprintf("packages=%d", packages), func(b *testing.B) {
+			x := newIndexServer(b, "", "")
+			var lines []string
+			for i := range packages {
+				name := fmt.Sprintf("package-%d", i)
+				x.add(wheel(name, "1.0"))
+				lines = append(lines, name+"==1.0")
+			}
+			c := newCache(b, Options{})
+			f, err := NewFinder(c.state, Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			once := func() *Lease {
+				py, _, err := f.Find(b.Context(), "", OnMissingFail, SameUser, SameUser)
+				if err != nil {
+					b.Fatal(err)
+				}
+				l, err := c.Acquire(b.Context(), Request{Python: py, IndexURL: x.url(), Requirements: lines, UID: SameUser, GID: SameUser}, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return l
+			}
+			_ = once().Close()
+			for b.Loop() {
+				_ = once().Close()
+			}
+		})
+	}
+}

@@ -28,7 +28,8 @@ type Collected struct {
 }
 
 // Collect removes what is over the limits: the least recently used first, one
-// at a time, never what is leased.
+// at a time, never what is leased. What package managers downloaded is not an
+// entry: it goes by age, and when the disk is still too full without the entries.
 func (c *Cache) Collect(ctx context.Context, lim Limits) (Collected, error) {
 	done, err := c.shelf.Collect(ctx, shelf.Limits(lim), c.now())
 	if err != nil {
@@ -43,7 +44,9 @@ func (c *Cache) Collect(ctx context.Context, lim Limits) (Collected, error) {
 		needed[e.Entry.Base] = true
 	}
 	c.forgetAges(needed)
-	return Collected(done), nil
+	freed, err := c.trimDownloads(ctx, lim)
+	done.Freed += freed
+	return Collected(done), err
 }
 
 // Discard throws an environment away. From now on no task gets it, and the next

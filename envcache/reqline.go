@@ -55,7 +55,10 @@ func logicalLines(text string) []string {
 	out = append(out, part.String())
 	var lines []string
 	for _, l := range out {
-		if l = strings.TrimSpace(comment.ReplaceAllString(l, "")); l != "" {
+		if strings.Contains(l, "#") {
+			l = comment.ReplaceAllString(l, "")
+		}
+		if l = strings.TrimSpace(l); l != "" {
 			lines = append(lines, l)
 		}
 	}
@@ -81,7 +84,12 @@ var longFlags = map[string]string{
 }
 
 // normalName is the name of a package as PEP 503 compares it.
-func normalName(name string) string { return strings.ToLower(runs.ReplaceAllString(name, "-")) }
+func normalName(name string) string {
+	if strings.ContainsAny(name, "-_.") {
+		name = runs.ReplaceAllString(name, "-")
+	}
+	return strings.ToLower(name)
+}
 
 // parseLine reads one logical line.
 func parseLine(line string) reqLine {
@@ -118,7 +126,33 @@ func parseOption(line string) reqLine {
 	return l
 }
 
+// plainPin reads a line as name==version without anything else: most lines of
+// a frozen list are such, and they are read on every hit.
+func plainPin(line string) (reqLine, bool) {
+	name, version, ok := strings.Cut(line, "==")
+	if !ok || name == "" || version == "" || !plain(name) || !plain(version) || !alphanumeric(name[0]) || !alphanumeric(name[len(name)-1]) {
+		return reqLine{}, false
+	}
+	return reqLine{name: normalName(name), value: "==" + version}, true
+}
+
+func plain(s string) bool {
+	for i := range len(s) {
+		if !alphanumeric(s[i]) && s[i] != '.' && s[i] != '-' && s[i] != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func alphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
 func parseRequirement(line string) reqLine {
+	if l, ok := plainPin(line); ok {
+		return l
+	}
 	words, opts := splitOptions(line)
 	spec, mark := splitMarker(words)
 	l := reqLine{mark: normalMarker(mark), opts: opts}

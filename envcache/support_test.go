@@ -24,7 +24,7 @@ import (
 
 // newState makes an empty state folder that every user can pass through, on a
 // short path.
-func newState(t *testing.T) string {
+func newState(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ac")
 	if err != nil {
@@ -38,7 +38,7 @@ func newState(t *testing.T) string {
 }
 
 // hostPython finds a Python that the user uid may run.
-func hostPython(t *testing.T, uid int) Interpreter {
+func hostPython(t testing.TB, uid int) Interpreter {
 	t.Helper()
 	f, err := NewFinder(newState(t), Options{})
 	if err != nil {
@@ -52,7 +52,7 @@ func hostPython(t *testing.T, uid int) Interpreter {
 }
 
 // withTools gives the state the pip that all tests share.
-func withTools(t *testing.T, state string) {
+func withTools(t testing.TB, state string) {
 	t.Helper()
 	shared.once.Do(func() {
 		if shared.dir, shared.err = os.MkdirTemp("", "actools"); shared.err != nil {
@@ -133,7 +133,7 @@ func (s *said) text() string {
 }
 
 // newCache opens a cache with the shared tools.
-func newCache(t *testing.T, opts Options) *Cache {
+func newCache(t testing.TB, opts Options) *Cache {
 	t.Helper()
 	state := newState(t)
 	withTools(t, state)
@@ -280,7 +280,7 @@ type indexServer struct {
 	asked          []string // paths
 }
 
-func newIndexServer(t *testing.T, user, password string) *indexServer {
+func newIndexServer(t testing.TB, user, password string) *indexServer {
 	t.Helper()
 	x := &indexServer{user: user, password: password, files: map[string][]byte{}}
 	x.Server = httptest.NewServer(x)

@@ -33,6 +33,12 @@ var hardened = [][2]string{
 	{"fetch.recurseSubmodules", "false"}, {"submodule.recurse", "false"}, {"credential.helper", ""},
 	{"http.followRedirects", "initial"}, {"gc.auto", "0"}, {"maintenance.auto", "false"},
 	{"init.defaultBranch", "main"}, {"advice.detachedHead", "false"},
+	// Old repositories are full of these; they harm nobody.
+	{"fetch.fsck.badTimezone", "ignore"}, {"fetch.fsck.badDate", "ignore"}, {"fetch.fsck.badDateOverflow", "ignore"},
+	{"fetch.fsck.badEmail", "ignore"}, {"fetch.fsck.badName", "ignore"}, {"fetch.fsck.missingEmail", "ignore"},
+	{"fetch.fsck.missingNameBeforeEmail", "ignore"}, {"fetch.fsck.missingSpaceBeforeDate", "ignore"},
+	{"fetch.fsck.missingSpaceBeforeEmail", "ignore"}, {"fetch.fsck.multipleAuthors", "ignore"},
+	{"fetch.fsck.zeroPaddedFilemode", "ignore"}, {"fetch.fsck.missingTaggerEntry", "ignore"},
 	// Ours are made by this process, or by its user in a test; the ones of
 	// others are read by who may read them, see readable.
 	{"safe.directory", "*"},

@@ -62,6 +62,9 @@ func (mk *maker) apply(ctx context.Context, diff string) error {
 	if !strings.HasSuffix(diff, "\n") {
 		diff += "\n"
 	}
+	if strings.Contains(diff, "\nGIT binary patch\n") {
+		diff += "\n" // ends the data; many programs cut it off
+	}
 	if strings.ContainsRune(diff, 0) {
 		return &PatchError{Git: "the patch holds a NUL byte"}
 	}

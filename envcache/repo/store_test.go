@@ -372,3 +372,19 @@ func litter(t *testing.T, s *Store) []string {
 	}
 	return bad
 }
+
+// Commits as old programs wrote them are no reason to refuse a repository.
+func TestOldRepositories(t *testing.T) {
+	u := newUpstream(t, map[string]string{"a.py": "one\n"})
+	tree := u.git("rev-parse", "HEAD^{tree}")
+	file := filepath.Join(newState(t), "commit")
+	text := "tree " + tree + "\nauthor n<e@x> 1313584730 +051800\ncommitter n <e@x> 1313584730 +051800\n\nold\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	u.git("reset", "-q", "--soft", u.git("hash-object", "-t", "commit", "-w", "--literally", file))
+	c := acquire(t, newStore(t, Options{}), u.source())
+	if got := in(t, c.Path, "log", "-1", "--format=%s"); got != "old" {
+		t.Fatalf("got %q", got)
+	}
+}

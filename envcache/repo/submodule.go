@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -115,6 +116,10 @@ func (mk *maker) modules(ctx context.Context, commit, dir string) ([]module, err
 		return nil, err
 	}
 	settings, err := mk.git(ctx, dir, "config", call{}, "config", "--blob", commit+":.gitmodules", "-z", "--get-regexp", `^submodule\..*\.(path|url|update)$`)
+	var failed *GitError
+	if errors.As(err, &failed) && failed.Exit.Code == 1 && len(failed.Lines) == 0 {
+		err = nil // it says nothing
+	}
 	if err != nil {
 		return nil, fmt.Errorf(".gitmodules can't be read: %w", err)
 	}

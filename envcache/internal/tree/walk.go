@@ -98,6 +98,9 @@ func (w walker) folder(n Node, root *os.Root, depth int) error {
 
 func (w walker) child(dir *os.Root, name, rel string, depth int) error {
 	info, err := dir.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it went away since the folder was listed
+	}
 	if err != nil {
 		return err
 	}
@@ -109,6 +112,9 @@ func (w walker) child(dir *os.Root, name, rel string, depth int) error {
 		return nil
 	}
 	sub, err := dir.OpenRoot(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
