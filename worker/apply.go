@@ -45,24 +45,6 @@ func (p *Pool) act(a reconcile.Action) {
 	}
 }
 
-// Cordon makes the worker take no further task, or take them again; with an
-// empty name all workers.
-func (p *Pool) Cordon(name string, on bool) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if name != "" && p.workers[name] == nil {
-		return fmt.Errorf("cannot cordon the worker %s: there is none of that name", name)
-	}
-	for _, s := range p.workers {
-		if name == "" || s.spec.Name == name {
-			s.cordoned = on
-		}
-	}
-	hint(p.kick)
-	hint(p.changed)
-	return nil
-}
-
 // StopTask stops a task that runs here: SIGTERM, the worker's grace, then kill.
 // Its final status is stopped.
 func (p *Pool) StopTask(id string) error {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,10 +18,14 @@ import (
 // longPoll is how long a server that can wait holds a look at the queues.
 const longPoll = 25 * time.Second
 
+// missingEvery is how often to look for queues when none of them exists.
+const missingEvery = 5 * time.Second
+
 // backlog is what the node last saw of its queues. It is the dispatch loop's own.
 type backlog struct {
 	server   spec.Server
 	ids      map[string]string   // queue name → id
+	missing  map[string]bool     // queue names that the server does not know
 	entries  map[string][]string // queue id → tasks, head first
 	looked   []string            // ids of the last look
 	revision int64               // of a server that can wait; 0: look at once
@@ -28,7 +33,7 @@ type backlog struct {
 }
 
 func newBacklog(server spec.Server) *backlog {
-	return &backlog{server: server, ids: map[string]string{}, entries: map[string][]string{}}
+	return &backlog{server: server, ids: map[string]string{}, missing: map[string]bool{}, entries: map[string][]string{}}
 }
 
 // dispatch looks at the queues of all workers with one request at a time, while
@@ -97,7 +102,7 @@ func (p *Pool) wanted() (spec.Server, []string) {
 	}
 	var names []string
 	for _, s := range p.workers {
-		if s.free(time.Now()) {
+		if p.free(s) {
 			names = append(names, s.spec.Queues...)
 		}
 	}
@@ -105,8 +110,10 @@ func (p *Pool) wanted() (spec.Server, []string) {
 	return p.node.Spec.Server, slices.Compact(names)
 }
 
-func (s *slot) free(now time.Time) bool {
-	return s.state == reconcile.StateIdle && s.run == nil && !s.draining && !s.cordoned && !now.Before(s.notUntil)
+// free tells whether s may take a task now.
+func (p *Pool) free(s *slot) bool {
+	return s.state == reconcile.StateIdle && s.run == nil && !s.draining &&
+		!p.cordons.hold(s.spec.Name) && !time.Now().Before(s.notUntil)
 }
 
 // look brings the backlog up to date. With a server that can wait it returns
@@ -118,8 +125,12 @@ func (p *Pool) look(ctx context.Context, b *backlog, server spec.Server, names [
 		return err
 	}
 	ids, err := p.resolve(ctx, b, conn, names)
-	if err != nil || len(ids) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(ids) == 0 { // all are missing: they may be created
+		b.next = time.Now().Add(missingEvery)
+		return nil
 	}
 	if !slices.Equal(ids, b.looked) {
 		// The revision speaks of other queues: what waits in these is unknown.
@@ -169,8 +180,8 @@ func (p *Pool) resolve(ctx context.Context, b *backlog, conn Conn, names []strin
 	for _, name := range names {
 		if b.ids[name] == "" {
 			id, err := conn.Client.ResolveQueue(ctx, name, conn.Embedded)
-			if clearml.IsNotFound(err) {
-				p.missingQueue(name)
+			b.missing[name] = clearml.IsNotFound(err)
+			if b.missing[name] {
 				continue
 			}
 			if err != nil {
@@ -183,16 +194,22 @@ func (p *Pool) resolve(ctx context.Context, b *backlog, conn Conn, names []strin
 	return ids, nil
 }
 
-func (p *Pool) missingQueue(name string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.workers {
-		if slices.Contains(s.spec.Queues, name) {
-			s.message = fmt.Sprintf("the server has no queue %q; create it there or take it out of the worker's queues", name)
-			s.notUntil = time.Now().Add(10 * time.Second)
+// lacks names a queue that the server does not have, or "".
+func (b *backlog) lacks(queues []string) string {
+	for _, name := range queues {
+		if b.missing[name] {
+			return fmt.Sprintf("the server has no queue %q; create it there or take it out of the worker's queues", name)
 		}
 	}
-	hint(p.changed)
+	return ""
+}
+
+// explain notes why the free worker s takes no task, or that nothing holds it.
+func (p *Pool) explain(s *slot, why string) {
+	if s.message != why {
+		s.message = why
+		hint(p.changed)
+	}
 }
 
 // hand gives the heads of the queues to free workers, in the order of the
@@ -208,11 +225,12 @@ func (p *Pool) hand(ctx context.Context, b *backlog) {
 	slices.Sort(names)
 	for _, name := range names {
 		s := p.workers[name]
-		if !s.free(time.Now()) {
+		if !p.free(s) {
 			continue
 		}
-		if reason := p.held(); reason != "" {
-			s.message = reason
+		held := p.held()
+		p.explain(s, cmp.Or(held, b.lacks(s.spec.Queues)))
+		if held != "" {
 			continue
 		}
 		if queue, id, ok := p.choose(b, s); ok {

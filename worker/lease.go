@@ -55,9 +55,13 @@ func (r *run) lease(ctx context.Context) error {
 	if err := both.Wait(); err != nil && !errors.Is(err, clearml.ErrTaskGone) {
 		return err
 	}
+	if r.task != nil {
+		r.note(func(rec *Record) { rec.Name = clip(r.task.Name, 200) })
+	}
 	crash.Point("lease.intent")
 	popped, err := r.conn.Client.NextTask(ctx, r.rec.Queue, r.rec.Task)
 	crash.Point("lease.popped")
+	hint(r.pool.kick) // the queue has a new head, for another worker
 	if err != nil {
 		if clearml.IsRefused(err) {
 			return err

@@ -52,6 +52,7 @@ type Pool struct {
 	node    *spec.Node
 	workers map[string]*slot
 	ended   []reconcile.TaskStatus // newest first, bounded
+	cordons cordons
 	conn    *connection
 	server  reconcile.ServerStatus
 
@@ -68,7 +69,6 @@ type slot struct {
 	spec     spec.Worker
 	state    reconcile.WorkerState
 	draining bool
-	cordoned bool
 	since    time.Time
 	message  string
 	run      *run
@@ -122,7 +122,9 @@ func (p *Pool) Observe() reconcile.Observed {
 	defer p.mu.Unlock()
 	o := reconcile.Observed{Workers: make(map[string]reconcile.WorkerStatus, len(p.workers)), Server: p.server}
 	for name, s := range p.workers {
-		o.Workers[name] = s.status()
+		w := s.status()
+		w.Cordoned = p.cordons.hold(name)
+		o.Workers[name] = w
 	}
 	o.Ended = append(o.Ended, p.ended...)
 	return o
@@ -131,7 +133,7 @@ func (p *Pool) Observe() reconcile.Observed {
 func (s *slot) status() reconcile.WorkerStatus {
 	w := reconcile.WorkerStatus{
 		Name: s.spec.Name, Spec: s.spec, State: s.state, Since: s.since,
-		Draining: s.draining, Cordoned: s.cordoned, Message: s.message, Last: s.last,
+		Draining: s.draining, Message: s.message, Last: s.last,
 	}
 	if s.run != nil {
 		t := s.run.status()

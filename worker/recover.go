@@ -29,6 +29,9 @@ func (p *Pool) Recover(ctx context.Context) error {
 	if err := os.MkdirAll(p.tasks, 0o711); err != nil {
 		return fmt.Errorf("cannot create the tasks folder: %w", err)
 	}
+	if err := p.loadCordons(); err != nil {
+		return err
+	}
 	recs, errs := readRecords(p.tasks)
 	for _, err := range errs {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
@@ -63,7 +66,7 @@ func (p *Pool) resume(ctx context.Context, rec *Record) error {
 	if r.journal, err = openJournal(r.dirs.root); err != nil {
 		return err
 	}
-	p.workers[name] = &slot{spec: w, state: reconcile.StatePreparing, since: time.Now(), run: r}
+	p.workers[name] = &slot{spec: w, state: reconcile.StateLeasing, since: time.Now(), run: r}
 	r.log.Info("taking up a task of an earlier agent", "phase", rec.Phase)
 	p.runs.Go(func() { r.takeUp(ctx) })
 	return nil

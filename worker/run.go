@@ -100,7 +100,6 @@ func (r *run) fresh(ctx context.Context) {
 		r.giveUp(ctx, err)
 		return
 	}
-	r.pool.enterState(r, reconcile.StatePreparing)
 	if err := r.started(ctx); err != nil {
 		r.refused(ctx, err)
 		return
@@ -110,6 +109,8 @@ func (r *run) fresh(ctx context.Context) {
 
 // execute prepares and runs a task that the server holds to be in progress.
 func (r *run) execute(ctx context.Context) {
+	// Only now may the watch judge the task: before, the server holds it queued.
+	r.pool.enterState(r, reconcile.StatePreparing)
 	err := r.prepareAndStart(ctx)
 	if ctx.Err() != nil {
 		r.leave() // the agent ends; the next one goes on from the record

@@ -92,6 +92,9 @@ func (rec *Record) status() reconcile.TaskStatus {
 	for _, s := range rec.Times {
 		t.Times = append(t.Times, reconcile.PhaseTime{Name: s.Name, Took: s.Took})
 	}
+	if limit := time.Duration(rec.Worker.MaxRuntime); limit > 0 && !rec.Started.IsZero() {
+		t.Deadline = rec.Started.Add(limit)
+	}
 	if rec.Final != nil {
 		t.Status, t.Message = rec.Final.Status, rec.Final.Message
 		t.Reason = rec.Final.Reason

@@ -87,12 +87,16 @@ func hasPassword(v string) bool {
 }
 
 // sdkConfig is the smallest configuration file of the clearml SDK: it names no
-// server and no key, since both come by variables, and keeps the SDK's cache in
-// the task's own home.
+// server and no key, since both come by variables. The SDK's reporting process
+// is off: closing it keeps a finished task waiting for 12 s (measured with
+// clearml 2.1.12), against 0.05 s with the reporting thread.
 const sdkConfig = `# Written by agentctl for this task.
 api {
 }
 sdk {
+  development {
+    report_use_subprocess: false
+  }
 }
 `
 
