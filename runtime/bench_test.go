@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -57,7 +58,7 @@ func benchStart(b *testing.B, containment, mount string) {
 		_, err2 := task.Wait(context.Background())
 		note("end", began)
 		must(b, err2)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			b.Fatal(task.exit)
 		}
 		must(b, r.Close())

@@ -222,7 +222,6 @@ func TestReattach(t *testing.T) {
 				break
 			}
 			text += string(f.Data)
-			pos = f.End
 		}
 		must(t, task.Stop(time.Minute, "enough"))
 		if exit := wait(t, task); exit.Code != 5 || exit.Reason != Stopped {

@@ -111,7 +111,7 @@ func (c command) explain(err error) error {
 	case errors.Is(err, syscall.ENOENT):
 		return fmt.Errorf("cannot start: %s: its interpreter%s does not exist", program, interpreter(program))
 	case errors.Is(err, syscall.ENOEXEC):
-		return fmt.Errorf("cannot start: %s: not a program of this machine, nor a script that begins with #!", program)
+		return fmt.Errorf("cannot start: %s: not a program of this machine, nor a script with a first line of #! and its interpreter", program)
 	case errors.Is(err, syscall.E2BIG):
 		return fmt.Errorf("cannot start: %s: arguments and environment are too long", program)
 	case errors.Is(err, syscall.EACCES) && c.UID != -1:
