@@ -39,7 +39,8 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Agent asks who answers.
 func (c *Client) Agent(ctx context.Context) (a Agent, err error) {
-	return a, c.call(ctx, http.MethodGet, pathAgent, nil, &a)
+	err = c.call(ctx, http.MethodGet, pathAgent, nil, &a)
+	return a, err
 }
 
 // Status reads the snapshot.
@@ -50,17 +51,20 @@ func (c *Client) Status(ctx context.Context) (*reconcile.Snapshot, error) {
 
 // Plan asks what a spec would change.
 func (c *Client) Plan(ctx context.Context, r PlanRequest) (p reconcile.Preview, err error) {
-	return p, c.call(ctx, http.MethodPost, pathPlan, r, &p)
+	err = c.call(ctx, http.MethodPost, pathPlan, r, &p)
+	return p, err
 }
 
 // Apply hands a spec over.
 func (c *Client) Apply(ctx context.Context, r ApplyRequest) (res reconcile.Result, err error) {
-	return res, c.call(ctx, http.MethodPost, pathApply, r, &res)
+	err = c.call(ctx, http.MethodPost, pathApply, r, &res)
+	return res, err
 }
 
 // Reload has the source of the spec read again.
 func (c *Client) Reload(ctx context.Context) (res reconcile.Result, err error) {
-	return res, c.call(ctx, http.MethodPost, pathReload, struct{}{}, &res)
+	err = c.call(ctx, http.MethodPost, pathReload, struct{}{}, &res)
+	return res, err
 }
 
 // Cordon lets workers take no further task, or take them again; it returns their
@@ -80,7 +84,8 @@ func (c *Client) StopTask(ctx context.Context, task string) (string, error) {
 
 // Environments lists the environment cache.
 func (c *Client) Environments(ctx context.Context) (list []Environment, err error) {
-	return list, c.call(ctx, http.MethodGet, pathEnvironments, nil, &list)
+	err = c.call(ctx, http.MethodGet, pathEnvironments, nil, &list)
+	return list, err
 }
 
 // Shutdown ends the agent; its tasks go on.
