@@ -59,6 +59,7 @@ func (l *Launcher) Start(ctx context.Context, cfg Config, leases ...*os.File) (*
 	if err != nil {
 		return nil, fmt.Errorf("cannot start task %.100q: %w", cfg.ID, err)
 	}
+	l.log.Debug("run started", "run", cfg.ID, "shim", t.PID(), "containment", t.Containment(), "mountNS", t.MountNS())
 	return t, nil
 }
 
