@@ -32,7 +32,7 @@ func TestManage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.run(s.env(), "manage.py")
-	s.noRefusalsBut("queues.get_by_id 400", "tasks.get_by_id 400")
+	s.noRefusalsBut("queues.get_by_id 400")
 }
 
 // A task that an agent runs: it reads its parameters from the server, reports,

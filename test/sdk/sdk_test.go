@@ -148,13 +148,16 @@ var complaint = regexp.MustCompile(`(?im)^.*(\bERROR\b|\bWARNING\b|Action failed
 // run runs a program of testdata and returns what it printed.
 func (s *site) run(env []string, program string, args ...string) string {
 	s.t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", program))
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	// Away from this repository, which the SDK would take for the task's own.
 	dir := s.t.TempDir()
-	return s.command(dir, env, s.python, append([]string{"-u", write(s.t, filepath.Join(dir, program), string(text))}, args...)...)
+	for _, name := range []string{"strict.py", program} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		write(s.t, filepath.Join(dir, name), string(text))
+	}
+	return s.command(dir, env, s.python, append([]string{"-u", filepath.Join(dir, program)}, args...)...)
 }
 
 func (s *site) command(dir string, env []string, name string, args ...string) string {

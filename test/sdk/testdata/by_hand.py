@@ -1,4 +1,5 @@
 """A task by hand: everything that it reports is read back."""
+import strict
 import numpy as np
 from clearml import Task
 

@@ -1,4 +1,5 @@
 """A small data set: made, filled, finalised, read."""
+import strict
 import os
 from clearml import Dataset
 

@@ -1,4 +1,5 @@
 """A task with the SDK's own settings."""
+import strict
 import logging
 from clearml import Task
 

@@ -1,4 +1,5 @@
 """What the author sees of a task that an agent has run."""
+import strict
 import sys
 from clearml import Task
 
