@@ -129,6 +129,11 @@ func (c *Cache) lease(ctx context.Context, req Request, p plan, start time.Time,
 	key := keyOf(parts)
 	held, err := c.shelf.Peek(key)
 	why := ""
+	if err != nil && gen == "" {
+		if other, ok := c.peekAlias(base); ok {
+			held, key, err = other, other.Key, nil
+		}
+	}
 	if err != nil {
 		why = c.explainMiss(parts, aged)
 		say(Progress{Time: c.now(), Step: "environment", Text: "building: " + why})
@@ -136,6 +141,11 @@ func (c *Cache) lease(ctx context.Context, req Request, p plan, start time.Time,
 			say(Progress{Time: c.now(), Step: "environment", Text: n})
 		}
 		held, err = c.build(ctx, key, base, parts, req, p, say)
+		if err == nil {
+			if aerr := c.nameInstalled(ctx, req, held.Entry.Frozen, key); aerr != nil {
+				c.opts.Log.Warn("environment not filed under its installed packages", "env", key, "error", aerr)
+			}
+		}
 	}
 	if err != nil {
 		return nil, err

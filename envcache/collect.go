@@ -39,11 +39,12 @@ func (c *Cache) Collect(ctx context.Context, lim Limits) (Collected, error) {
 	if err != nil {
 		return Collected(done), err
 	}
-	needed := map[string]bool{}
+	needed, keys := map[string]bool{}, map[string]bool{}
 	for _, e := range entries {
-		needed[e.Entry.Base] = true
+		needed[e.Entry.Base], keys[e.Key] = true, true
 	}
 	c.forgetAges(needed)
+	c.forgetAliases(keys)
 	freed, err := c.trimDownloads(ctx, lim)
 	done.Freed += freed
 	return Collected(done), err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -18,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
+var discard = slog.New(slog.DiscardHandler)
 
 // badServer stores events and fails at will: before it stored a batch, after it
 // stored the whole of it, or after a part.

@@ -38,10 +38,10 @@ func (p *Pool) Recover(ctx context.Context) error {
 	}
 	slices.SortFunc(recs, func(a, b *Record) int { return b.Ended.Compare(a.Ended) })
 	for _, rec := range recs {
-		switch {
-		case rec.Phase == PhaseReported:
+		switch rec.Phase {
+		case PhaseReported:
 			p.ended = append(p.ended, rec.status())
-		case rec.Phase == PhaseDropped:
+		case PhaseDropped:
 			_ = runtime.RemoveAll(p.taskDir(rec.Task).root)
 		default:
 			if err := p.resume(ctx, rec); err != nil {

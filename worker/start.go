@@ -88,7 +88,7 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 		task: r.rec.Task, worker: r.rec.WorkerID(), endpoints: r.conn.Endpoints, token: p.token,
 		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name,
 	}
-	python := ""
+	var python string
 	var err error
 	if r.pool.cfg.Host.MountNS(p.owner.UID) != runtime.MountNone {
 		root, python = r.overlay(&cfg, &env, p, root)
@@ -135,9 +135,6 @@ func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string)
 			return "", "", err
 		}
 		python, env.bin, env.venv = child.Python, child.PathDirs, r.dirs.child()
-		r.release = append(r.release, func() { r.checkBase(p) })
-		// Leases are dropped in order: the check must come before the lease goes.
-		slices.Reverse(r.release)
 	}
 	if p.checkout != nil {
 		root = filepath.Join(r.dirs.root, "checkout")
@@ -150,13 +147,12 @@ func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string)
 
 // checkBase throws a base environment away that the task wrote into: without a
 // mount namespace nothing but file modes kept it out.
-func (r *run) checkBase(p *prepared) {
-	ctx := context.Background()
-	if err := r.pool.cfg.Envs.Verify(ctx, p.env); err != nil {
-		r.log.Warn("environment changed by its task, discarded", "env", p.env.Key, "error", err)
-		if err := r.pool.cfg.Envs.Discard(ctx, p.env.Key); err != nil {
-			r.log.Error("changed environment not discarded", "env", p.env.Key, "error", err)
-		}
+func (r *run) checkBase(ctx context.Context) {
+	if !r.rec.Thin || r.rec.EnvKey == "" {
+		return
+	}
+	if err := r.pool.cfg.Envs.Audit(ctx, r.rec.EnvKey); err != nil {
+		r.log.Warn("environment changed by its task", "env", r.rec.EnvKey, "error", err)
 	}
 }
 

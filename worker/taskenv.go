@@ -2,9 +2,10 @@ package worker
 
 import (
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"agentctl/internal/fsx"
 )
 
 // Endpoints are the addresses of a ClearML server as its clients need them.
@@ -102,7 +103,7 @@ sdk {
 
 func writeSDKConfig(home string, owner identity) (string, error) {
 	path := filepath.Join(home, "clearml.conf")
-	if err := os.WriteFile(path, []byte(sdkConfig), 0o600); err != nil {
+	if err := fsx.ReplaceFile(path, []byte(sdkConfig), 0o600); err != nil {
 		return "", err
 	}
 	return path, owner.chown(path)

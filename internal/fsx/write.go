@@ -81,13 +81,9 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// ReplaceJSON replaces path by v as JSON with one rename and no fsync: a kill of
-// this process leaves the old or the new record, a power cut may leave none.
-func ReplaceJSON(path string, v any, perm fs.FileMode) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
+// ReplaceFile replaces path by data with one rename and no fsync: a kill of this
+// process leaves the old bytes or the new, a power cut may leave none.
+func ReplaceFile(path string, data []byte, perm fs.FileMode) error {
 	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp-0")
 	if err := os.WriteFile(tmp, data, perm); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
@@ -96,4 +92,13 @@ func ReplaceJSON(path string, v any, perm fs.FileMode) error {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	return nil
+}
+
+// ReplaceJSON is ReplaceFile of v as JSON.
+func ReplaceJSON(path string, v any, perm fs.FileMode) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return ReplaceFile(path, data, perm)
 }
