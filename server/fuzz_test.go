@@ -9,14 +9,9 @@ import (
 	"github.com/samber/lo"
 )
 
-// FuzzRequests sends any body to any endpoint: no panic, no 500, always an
-// envelope.
-func FuzzRequests(f *testing.F) {
-	s := newServer(f)
-	id, q := s.newTask("seed"), s.newQueue("seed")
-	names := lo.Keys(newAPI(s.Server).endpoints)
-	slices.Sort(names)
-	bodies := []string{
+// hostileBodies are what requests are tried with; id and q exist.
+func hostileBodies(id, q string) []string {
+	return []string{
 		``, `{}`, `null`, `[]`, `5`, `"x"`, `{"task":null}`, `{"task":5}`, `{"task":{"a":1}}`, `{"task":"` + id + `"}`, `{"tasks":["` + id + `"]}`, `{"ids":["` + id + `"]}`,
 		`{"queue":"` + q + `","task":"` + id + `"}`, `{"queue":"` + q + `","task":"` + id + `","count":-9223372036854775808}`,
 		`{"task":"` + id + `","hyperparams":{"":{"":{}}},"configuration":{"a":null},"script":{"requirements":5},"execution":{"artifacts":5},"models":{"input":5},"tags":["\u0000"],"force":true}`,
@@ -33,25 +28,49 @@ func FuzzRequests(f *testing.F) {
 		`{"model":"x","metadata":{"a":5}}`, `{"name":"m","uri":"u","metadata":[{"key":5}],"labels":null}`, `{"project":"x","name":"a//b"}`, `{"name":"////"}`,
 		`{"agentctl_wait_ms":1,"agentctl_since":9223372036854775807,"id":["` + q + `"]}`, `{"expiration_sec":9223372036854775807}`,
 	}
-	for i := range names {
-		for _, b := range bodies {
-			f.Add(i, b, "")
+}
+
+// attack sends a body to an endpoint: no panic, no 500, always an envelope.
+func (s *testServer) attack(t *testing.T, name, body, query string) {
+	t.Helper()
+	r := httptest.NewRequest("POST", "/"+name, strings.NewReader(body))
+	r.URL.RawQuery = query
+	r.Header.Set("Authorization", "Bearer "+s.token)
+	w := httptest.NewRecorder()
+	s.api.ServeHTTP(w, r)
+	if a := readAnswer(t, w); a.Code >= 500 {
+		t.Errorf("%s %q ? %q: %d/%d %s", name, body, query, a.Code, a.Sub, a.Msg)
+	}
+}
+
+func endpointNames(s *testServer) []string {
+	names := lo.Keys(newAPI(s.Server).endpoints)
+	slices.Sort(names)
+	return names
+}
+
+func TestEveryEndpointTakesAnyBody(t *testing.T) {
+	s := newServer(t)
+	for _, name := range endpointNames(s) {
+		id := s.newTask("victim")
+		for _, body := range hostileBodies(id, s.newQueue(name)) {
+			s.attack(t, name, body, "")
 		}
+	}
+}
+
+func FuzzRequests(f *testing.F) {
+	s := newServer(f)
+	names := endpointNames(s)
+	for i, body := range hostileBodies(s.newTask("seed"), s.newQueue("seed")) {
+		f.Add(3*i, body, "")
 	}
 	f.Add(3, "", "task=a&task=b&page=x&force=1")
 	f.Fuzz(func(t *testing.T, endpoint int, body, query string) {
-		if strings.Contains(body, "agentctl_wait_ms") && !strings.Contains(body, `"agentctl_wait_ms":1,`) {
+		if strings.Contains(body+query, "agentctl_wait_ms") && !strings.Contains(body, `"agentctl_wait_ms":1,`) {
 			t.Skip("would wait for long")
 		}
-		name := names[uint(endpoint)%uint(len(names))]
-		r := httptest.NewRequest("POST", "/"+name, strings.NewReader(body))
-		r.URL.RawQuery = query
-		r.Header.Set("Authorization", "Bearer "+s.token)
-		w := httptest.NewRecorder()
-		s.api.ServeHTTP(w, r)
-		if a := readAnswer(t, w); a.Code >= 500 {
-			t.Errorf("%s %q ? %q: %d/%d %s", name, body, query, a.Code, a.Sub, a.Msg)
-		}
+		s.attack(t, names[uint(endpoint)%uint(len(names))], body, query)
 	})
 }
 
