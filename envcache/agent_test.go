@@ -67,15 +67,22 @@ func agent(t *testing.T, program string, o order, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// crashing builds this test's program with crash points.
+// crashing is this test's program with crash points, built once.
 func crashing(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "crashing")
-	out, err := exec.Command("go", "test", "-c", "-tags", "crashpoints", "-o", bin, ".").CombinedOutput()
-	if err != nil {
-		t.Fatalf("cannot build with crash points: %v\n%s", err, out)
+	crasher.once.Do(func() {
+		if crasher.dir, crasher.err = os.MkdirTemp("", "accrash"); crasher.err != nil {
+			return
+		}
+		cmd := exec.Command("go", "test", "-c", "-tags", "crashpoints", "-o", filepath.Join(crasher.dir, "crashing"), ".")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			crasher.err = fmt.Errorf("cannot build with crash points: %w\n%s", err, out)
+		}
+	})
+	if crasher.err != nil {
+		t.Fatal(crasher.err)
 	}
-	return bin
+	return filepath.Join(crasher.dir, "crashing")
 }
 
 // litter lists what is in envs/ besides whole entries.
@@ -89,6 +96,10 @@ func litter(t *testing.T, state string) []string {
 	for _, f := range files {
 		k, suffix, _ := strings.Cut(f.Name(), ".")
 		_, err := os.Stat(filepath.Join(state, "envs", k+".json"))
+		if suffix == "alias" { // as good as what it leads to
+			key, _ := os.ReadFile(filepath.Join(state, "envs", f.Name()))
+			_, err = os.Stat(filepath.Join(state, "envs", strings.TrimSpace(string(key))+".json"))
+		}
 		whole := k != "" && err == nil && suffix != "partial" && suffix != "dirty"
 		if !whole && suffix != "age" && f.Name() != ".age" && f.Name() != ".collect" {
 			bad = append(bad, f.Name())
@@ -119,6 +130,7 @@ func builds(t *testing.T, counter string) int {
 // Eight tasks of this process and two other agents want the same environment at
 // once: it is built once.
 func TestBuiltOnceForAll(t *testing.T) {
+	t.Parallel()
 	repo, counter := countingRepo(t)
 	c := newCache(t, Options{})
 	req := Request{Python: hostPython(t, SameUser), Requirements: []string{"./"}, BaseDir: repo, UID: SameUser, GID: SameUser}
@@ -167,6 +179,7 @@ func TestBuiltOnceForAll(t *testing.T) {
 // An agent is killed at each step of a build, a lease and a removal. The next
 // one leaves no litter, leases only whole environments, and builds the same.
 func TestKilledAtEachStep(t *testing.T) {
+	t.Parallel()
 	bin := crashing(t)
 	py := hostPython(t, SameUser)
 	repo, _ := countingRepo(t)
@@ -210,6 +223,7 @@ func TestKilledAtEachStep(t *testing.T) {
 // An agent is killed while pip is at work: pip goes with it, and the next agent
 // builds at the same place.
 func TestKilledWhilePipRuns(t *testing.T) {
+	t.Parallel()
 	state := newState(t)
 	withTools(t, state)
 	repo := filepath.Join(newState(t), "repo")
@@ -249,6 +263,7 @@ func TestKilledWhilePipRuns(t *testing.T) {
 
 // An agent is killed while it unpacks a pip: the next one unpacks it anew.
 func TestKilledWhilePipIsUnpacked(t *testing.T) {
+	t.Parallel()
 	py := hostPython(t, SameUser)
 	if py.PipWheel == "" && py.PipFolder == "" {
 		t.Skip("the Python of this host carries no pip to unpack without an index")
