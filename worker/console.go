@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -39,6 +40,9 @@ type position struct {
 type mark struct {
 	Time int64    `json:"time"` // ms
 	Pos  position `json:"pos"`
+	// Sum is of the event's text: the SDK in the task reports under the same
+	// worker's name, so a timestamp alone may be of an event that is not ours.
+	Sum uint64 `json:"sum"`
 }
 
 // cursor says how far a console is on the server. It is written before each
@@ -141,19 +145,29 @@ func (s *sender) settle(ctx context.Context) error {
 // accept moves the cursor behind the last pending event that is among held.
 // Events of one batch are stored in order, so all before it are there too.
 func (s *sender) accept(held []clearml.LogEvent) error {
-	var last int64
+	type event struct {
+		time int64
+		sum  uint64
+	}
+	stored := map[event]bool{}
 	for _, e := range held {
 		if e.Worker == s.worker {
-			last = max(last, e.Timestamp)
+			stored[event{e.Timestamp, checksum(e.Msg)}] = true
 		}
 	}
 	for _, m := range s.cur.Pending {
-		if m.Time <= last {
+		if stored[event{m.Time, m.Sum}] {
 			s.cur.Sent = m
 		}
 	}
 	s.cur.Pending = nil
 	return s.save()
+}
+
+func checksum(text string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, text)
+	return h.Sum64()
 }
 
 // save writes the cursor. The rename without an fsync survives a kill of the
@@ -254,10 +268,10 @@ func (s *sender) batch(size int) ([]clearml.LogEvent, []mark, int) {
 		}
 		at, pos := s.locate(used, used+n)
 		last = max(last+1, at.UnixMilli())
-		marks = append(marks, mark{last, pos})
+		msg := s.message(s.text[used : used+n])
+		marks = append(marks, mark{last, pos, checksum(msg)})
 		events = append(events, clearml.LogEvent{
-			Type: "log", Task: s.task, Worker: s.worker, Level: "DEBUG",
-			Timestamp: last, Msg: s.message(s.text[used : used+n]),
+			Type: "log", Task: s.task, Worker: s.worker, Level: "DEBUG", Timestamp: last, Msg: msg,
 		})
 		used += n
 	}
