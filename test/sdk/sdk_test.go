@@ -13,7 +13,9 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"agentctl/clearml"
 	"agentctl/server"
@@ -118,7 +120,7 @@ func (s *site) configure() {
 // env is what `agentctl server credentials` tells a user to set.
 func (s *site) env() []string {
 	return []string{
-		"PATH=" + filepath.Dir(s.python) + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + s.home, "TMPDIR=" + s.t.TempDir(), "LANG=C.UTF-8",
+		"PATH=" + filepath.Dir(s.python) + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + s.home, "TMPDIR=" + s.t.TempDir(), "LANG=C.UTF-8", "PYTHONFAULTHANDLER=1",
 		"CLEARML_CONFIG_FILE=" + filepath.Join(s.home, "clearml.conf"),
 		"CLEARML_API_HOST=" + s.api, "CLEARML_FILES_HOST=" + s.ends.Files, "CLEARML_WEB_HOST=" + s.ends.Web,
 		"CLEARML_API_ACCESS_KEY=" + s.keys.AccessKey, "CLEARML_API_SECRET_KEY=" + s.keys.SecretKey,
@@ -160,10 +162,18 @@ func (s *site) run(env []string, program string, args ...string) string {
 	return s.command(dir, env, s.python, append([]string{"-u", filepath.Join(dir, program)}, args...)...)
 }
 
+// programTime is long: the machine may be busy with other tests.
+const programTime = 4 * time.Minute
+
 func (s *site) command(dir string, env []string, name string, args ...string) string {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), name, args...)
+	ctx, cancel := context.WithTimeout(s.t.Context(), programTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env, cmd.Dir = env, dir
+	// A program that hangs shows where before it dies.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGABRT) }
+	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("%s failed: %v\n%s", filepath.Base(name), err, out)
