@@ -48,14 +48,13 @@ func (c *Cache) peekAlias(base string) (*shelf.Lease[record], bool) {
 }
 
 // forgetAliases removes the aliases of environments that are gone.
-func (c *Cache) forgetAliases(keys map[string]bool) {
+func (c *Cache) forgetAliases(gone func(key string) bool) {
 	files, err := filepath.Glob(filepath.Join(c.shelf.Dir(), "*"+aliasSuffix))
 	if err != nil {
 		return
 	}
 	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err == nil && !keys[strings.TrimSpace(string(data))] {
+		if data, err := os.ReadFile(f); err == nil && gone(strings.TrimSpace(string(data))) {
 			_ = os.Remove(f)
 		}
 	}

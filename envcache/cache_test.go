@@ -31,6 +31,7 @@ func (r Request) with(lines ...string) Request {
 }
 
 func TestAnUnpinnedListAges(t *testing.T) {
+	t.Parallel()
 	c, req := indexed(t, "free", "fixed")
 	now := time.Now()
 	c.now = func() time.Time { return now }
@@ -58,6 +59,7 @@ func TestAnUnpinnedListAges(t *testing.T) {
 }
 
 func TestAMissIsExplained(t *testing.T) {
+	t.Parallel()
 	c, req := indexed(t, "one", "two")
 	acquire(t, c, req.with("one==1.0"))
 	l := acquire(t, c, req.with("one==1.0", "two==1.0"))
@@ -71,6 +73,7 @@ func TestAMissIsExplained(t *testing.T) {
 }
 
 func TestThinEnvironment(t *testing.T) {
+	t.Parallel()
 	c, req := indexed(t, "shown", "added", "replaced")
 	x := newIndexServer(t, "", "")
 	x.add(wheel("replaced", "2.0"))
@@ -125,6 +128,7 @@ func TestThinEnvironment(t *testing.T) {
 
 // A task spoils the environment; the next one gets a clean one.
 func TestSpoiledEnvironmentIsThrownAway(t *testing.T) {
+	t.Parallel()
 	c, req := indexed(t, "clean")
 	req = req.with("clean==1.0")
 	l, other := acquire(t, c, req), acquire(t, c, req)
@@ -165,6 +169,7 @@ func TestSpoiledEnvironmentIsThrownAway(t *testing.T) {
 }
 
 func TestCollectEnvironments(t *testing.T) {
+	t.Parallel()
 	c, req := indexed(t, "one", "two", "three")
 	for _, name := range []string{"one", "two", "three"} {
 		l := acquire(t, c, req.with(name))
@@ -195,6 +200,7 @@ func TestCollectEnvironments(t *testing.T) {
 // The disk fills up while an environment is built: nothing of it stays, and
 // what was there still works.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount a small disk")
 	}
@@ -270,6 +276,7 @@ func TestOpenRefusesWhatCantWork(t *testing.T) {
 }
 
 func TestAcquireRefusesWhatCantWork(t *testing.T) {
+	t.Parallel()
 	c, req := indexed(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -287,6 +294,7 @@ func TestAcquireRefusesWhatCantWork(t *testing.T) {
 }
 
 func TestDownloadsGoByAgeAndForSpace(t *testing.T) {
+	t.Parallel()
 	c, req := indexed(t, "one")
 	_ = acquire(t, c, req.with("one")).Close()
 	cache := filepath.Join(c.state, "cache", fmt.Sprintf("pip-%d", os.Geteuid()))

@@ -44,7 +44,7 @@ func (c *Cache) Collect(ctx context.Context, lim Limits) (Collected, error) {
 		needed[e.Entry.Base], keys[e.Key] = true, true
 	}
 	c.forgetAges(needed)
-	c.forgetAliases(keys)
+	c.forgetAliases(func(key string) bool { return !keys[key] })
 	freed, err := c.trimDownloads(ctx, lim)
 	done.Freed += freed
 	return Collected(done), err
@@ -75,6 +75,7 @@ func (c *Cache) Discard(ctx context.Context, key string) error {
 	if err := c.shelf.MarkDirty(key); err != nil {
 		return fmt.Errorf("cannot discard an environment: %w", err)
 	}
+	c.forgetAliases(func(k string) bool { return k == key })
 	if err := c.shelf.Remove(key); err != nil && !errors.Is(err, fsx.ErrLocked) {
 		return fmt.Errorf("cannot discard an environment: %w", err)
 	}

@@ -31,6 +31,7 @@
 //	STATE/envs/KEY.lock        the lock; its time of change is the last use
 //	STATE/envs/KEY.partial     a build or a removal is under way
 //	STATE/envs/KEY.age         since when an unpinned list counts as resolved
+//	STATE/envs/KEY.alias       another key whose environment fits as well
 //	STATE/envs/.work-KEY-…/    home and scratch of one build
 //	STATE/envs/.trash-…/       on its way out
 //	STATE/tools/pip-VERSION/   the private pip

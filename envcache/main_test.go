@@ -17,17 +17,22 @@ func TestMain(m *testing.M) {
 		playAgent()
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if shared.dir != "" {
-			_ = tree.Remove(shared.dir)
+		for _, dir := range []string{shared.dir, crasher.dir} {
+			if dir != "" {
+				_ = tree.Remove(dir)
+			}
 		}
 		os.Exit(code)
 	}))
 }
 
-// shared is the folder of tools that all states of this test's program use, so
-// that pip is fetched and compiled once.
-var shared struct {
+// once is a folder that is made when a test first needs it.
+type once struct {
 	once sync.Once
 	dir  string
 	err  error
 }
+
+// shared holds the tools that all states of this test's program use, so that
+// pip is fetched and compiled once; crasher holds the program to be killed.
+var shared, crasher once

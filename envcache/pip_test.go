@@ -15,6 +15,7 @@ import (
 
 // From the real index: built, then hit; the hit starts no program.
 func TestBuildThenHit(t *testing.T) {
+	t.Parallel()
 	watch := &spy{Exec: HostExec{}}
 	c := newCache(t, Options{Exec: watch})
 	req := Request{
@@ -54,6 +55,7 @@ func TestBuildThenHit(t *testing.T) {
 }
 
 func TestAnEmptyListGivesABareEnvironment(t *testing.T) {
+	t.Parallel()
 	c := newCache(t, Options{})
 	l := acquire(t, c, Request{Python: hostPython(t, SameUser), Requirements: []string{"# nothing\n"}, UID: SameUser, GID: SameUser})
 	if len(l.Frozen) != 0 {
@@ -69,6 +71,7 @@ func TestAnEmptyListGivesABareEnvironment(t *testing.T) {
 
 // Everything that may stand in a list, without the real index.
 func TestKindsOfRequirements(t *testing.T) {
+	t.Parallel()
 	x := newIndexServer(t, "", "")
 	x.add(wheel("Plain-Thing", "1.0", "dependency>=1"))
 	x.add(wheel("Dependency", "1.5"))
@@ -148,6 +151,7 @@ func gitRepo(t *testing.T, files map[string]string) (dir, commit string) {
 // What can't be built gives the likely cause and pip's own last lines, and
 // leaves nothing behind.
 func TestFailedBuilds(t *testing.T) {
+	t.Parallel()
 	x := newIndexServer(t, "", "")
 	x.add(wheel("here", "1.0", "other>=2"))
 	x.add(wheel("other", "1.0"))
@@ -157,6 +161,14 @@ func TestFailedBuilds(t *testing.T) {
 	private := newIndexServer(t, "user", "hunter22")
 	c := newCache(t, Options{Silent: 4 * time.Second, Getenv: environ(map[string]string{"PIP_RETRIES": "0"})})
 	py := hostPython(t, SameUser)
+	t.Cleanup(func() { // after all of them
+		if bad := litter(t, c.state); bad != nil {
+			t.Errorf("left over: %v", bad)
+		}
+		if entries, err := c.Entries(); err != nil || len(entries) != 0 {
+			t.Errorf("entries: %+v, %v", entries, err)
+		}
+	})
 	sum := strings.Repeat("0", 64)
 	for name, tc := range map[string]struct {
 		lines       []string
@@ -176,6 +188,7 @@ func TestFailedBuilds(t *testing.T) {
 		"unknown option":  {[]string{"--frobnicate", "here"}, x.url(), "not valid", "--frobnicate"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var s said
 			_, err := c.Acquire(t.Context(), Request{Python: py, IndexURL: tc.index, Requirements: tc.lines, UID: SameUser, GID: SameUser}, s.hear)
 			var failed *BuildError
@@ -186,12 +199,6 @@ func TestFailedBuilds(t *testing.T) {
 			if hung := errors.As(err, &silence); hung != (name == "build hangs") {
 				t.Errorf("hung = %v", hung)
 			}
-			if bad := litter(t, c.state); bad != nil {
-				t.Fatalf("left over: %v", bad)
-			}
-			if entries, err := c.Entries(); err != nil || len(entries) != 0 {
-				t.Fatalf("entries: %+v, %v", entries, err)
-			}
 		})
 	}
 }
@@ -199,6 +206,7 @@ func TestFailedBuilds(t *testing.T) {
 // Credentials reach pip by files that are gone afterwards; they are in no
 // command line, environment, record, message or file that stays.
 func TestPrivateIndex(t *testing.T) {
+	t.Parallel()
 	const password = "hunter22-%s/x"
 	x := newIndexServer(t, "user", password)
 	x.add(wheel("secretive", "1.0"))
@@ -218,6 +226,7 @@ func TestPrivateIndex(t *testing.T) {
 		"of the host":      {},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			env := map[string]string{"AWS_SECRET_ACCESS_KEY": password, "PIP_INDEX_URL": x.urlWith("user:" + escaped)}
 			watch := &spy{Exec: HostExec{}}
 			c := newCache(t, Options{Exec: watch, Getenv: environ(env)})
@@ -250,6 +259,7 @@ func TestPrivateIndex(t *testing.T) {
 }
 
 func TestWrongCredentialsAreNotShown(t *testing.T) {
+	t.Parallel()
 	x := newIndexServer(t, "user", "right")
 	c := newCache(t, Options{})
 	var s said
@@ -279,6 +289,7 @@ func TestTheAgentsEnvironmentStaysOut(t *testing.T) {
 }
 
 func TestThePipOfThePythonIsUsedWhereTheIndexHasNone(t *testing.T) {
+	t.Parallel()
 	state := newState(t)
 	x := newIndexServer(t, "", "") // it has no pip
 	x.add(wheel("here", "1.0"))
@@ -307,6 +318,7 @@ func TestThePipOfThePythonIsUsedWhereTheIndexHasNone(t *testing.T) {
 }
 
 func TestAPipWithAnotherDigestIsRefused(t *testing.T) {
+	t.Parallel()
 	x := newIndexServer(t, "", "")
 	_, data := wheel("pip", pipVersion)
 	x.add(pipWheel, data)
@@ -320,6 +332,7 @@ func TestAPipWithAnotherDigestIsRefused(t *testing.T) {
 }
 
 func TestOlderPythonGetsAnOlderPip(t *testing.T) {
+	t.Parallel()
 	f, err := NewFinder(newState(t), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -338,6 +351,7 @@ func TestOlderPythonGetsAnOlderPip(t *testing.T) {
 
 // Built by, and for, the user of the tasks.
 func TestAnotherUsersEnvironment(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root builds for other users")
 	}

@@ -148,6 +148,10 @@ func (s *Shelf[R]) discard(key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// A folder that moves must be writable, unless one is root.
+	if info, err := os.Lstat(s.Path(key)); err == nil && info.IsDir() && info.Mode().Perm()&0o200 == 0 {
+		_ = os.Chmod(s.Path(key), 0o700)
+	}
 	err = os.Rename(s.Path(key), filepath.Join(trash, "entry"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", os.Remove(trash)
