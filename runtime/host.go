@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -115,4 +116,35 @@ func settleUser(cfg *Config) error {
 	}
 	cfg.UID, cfg.GID, cfg.Groups = -1, -1, nil
 	return nil
+}
+
+// Only is h as if no other rungs worked than those named; "" leaves a ladder as it
+// is. It fails when a named rung does not work here.
+func (h Host) Only(containment, mountNS string) (Host, error) {
+	var err error
+	if h.Containment, err = only(h.Containment, containment); err != nil {
+		return h, fmt.Errorf("cannot contain tasks by %s: %w", containment, err)
+	}
+	if mountNS == MountNone { // needs nothing and is what is left
+		h.Mounts = nil
+	} else if h.Mounts, err = only(h.Mounts, mountNS); err != nil {
+		return h, fmt.Errorf("cannot give tasks a view of their own by %s: %w", mountNS, err)
+	}
+	return h, nil
+}
+
+func only(rungs []Rung, name string) ([]Rung, error) {
+	if name == "" {
+		return rungs, nil
+	}
+	for _, r := range rungs {
+		if r.Name != name {
+			continue
+		}
+		if !r.Works {
+			return nil, errors.New(r.Reason)
+		}
+		return []Rung{r}, nil
+	}
+	return nil, errors.New("there is no such rung")
 }

@@ -33,6 +33,8 @@ type agentFlags struct {
 	watch        string
 	serverListen string
 	name         string
+	containment  string
+	mountNS      string
 }
 
 func (a *app) agentCmd() *cobra.Command {
@@ -50,6 +52,8 @@ tasks to their shims: the next agent takes them up again.`,
 	}
 	a.agentOnlyFlags(cmd, &f)
 	cmd.Flags().StringVar(&f.watch, "watch", "", "spec file to follow if no source is recorded")
+	cmd.Flags().StringVar(&f.containment, "containment", "", "hold tasks by this means alone: cgroup2, cgroup1, pidns or subreaper (default the best that works)")
+	cmd.Flags().StringVar(&f.mountNS, "mount-ns", "", "give tasks their view of the file system by this means alone: root, userns or none (default the best that works)")
 	return cmd
 }
 
@@ -148,6 +152,9 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	host, err := runtime.Probe(ctx, shim, ag.state, log)
+	if err == nil {
+		host, err = host.Only(ag.flags.containment, ag.flags.mountNS)
+	}
 	if err != nil {
 		return err
 	}
@@ -255,9 +262,11 @@ func (ag *agent) countAPI(next http.RoundTripper) http.RoundTripper {
 // is made anew twice a minute at least.
 const stale = 90 * time.Second
 
+type snapshots interface{ Snapshot() *reconcile.Snapshot }
+
 // notifySystemd says that the agent is ready, keeps its watchdog quiet while the
 // loop turns, and says that it stops. Outside systemd it does nothing.
-func notifySystemd(ctx context.Context, loop *reconcile.Loop) error {
+func notifySystemd(ctx context.Context, loop snapshots) error {
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 	defer func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) }()
 	every, err := daemon.SdWatchdogEnabled(false)

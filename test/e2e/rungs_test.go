@@ -1,0 +1,75 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"agentctl/clearml"
+	"agentctl/runtime"
+	"agentctl/test/e2e/harness"
+)
+
+// A host that has nothing: no cgroup, no namespace. Tasks get a thin environment
+// and a copy of their checkout, and are held together by the shim alone.
+func TestPoorestHost(t *testing.T) {
+	t.Parallel()
+	n := harness.New(t)
+	n.StartAgent("--containment", runtime.Subreaper, "--mount-ns", runtime.MountNone)
+	n.Apply(node(oneWorker))
+
+	t.Run("packages", func(t *testing.T) {
+		n.On(t)
+		first := n.Submit(harness.Script{Name: "first", Pip: []string{"six==1.17.0"}, Code: `import subprocess, sys, six
+print("six is", six.__version__)
+subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "iniconfig==2.1.0"], check=True)
+import iniconfig
+try:
+    open(six.__file__, "a").write("raise SystemExit('poisoned')\n")
+except OSError as e:
+    print("refused", e)
+`})
+		n.WaitStatus(first, clearml.StatusCompleted)
+		n.WantConsole(t, first, "six is 1.17.0")
+		second := n.Submit(harness.Script{Name: "second", Pip: []string{"six==1.17.0"}, Code: `import importlib.util, six
+assert importlib.util.find_spec("iniconfig") is None, "found what another task installed"
+print("six is", six.__version__)
+`})
+		n.WaitStatus(second, clearml.StatusCompleted)
+		status := n.TaskStatus(second)
+		if status.MountNS != runtime.MountNone || status.Containment != runtime.Subreaper {
+			t.Errorf("the task had the rungs %q and %q", status.MountNS, status.Containment)
+		}
+	})
+	t.Run("repository", func(t *testing.T) {
+		n.On(t)
+		r := n.NewRepository(map[string]string{"pkg/run.py": "import os, data\nassert not os.path.exists('out.txt')\nprint('value', data.value)\nopen('out.txt', 'w').write('x')\n", "pkg/data.py": "value = 1\n"})
+		for range 2 { // the second copy must not hold what the first task wrote
+			task := n.Submit(harness.Script{Change: func(todo *clearml.NewTask) {
+				todo.Script.Repository, todo.Script.Branch = "file://"+r.Bare, "main"
+				todo.Script.EntryPoint, todo.Script.WorkingDir = "run.py", "pkg"
+				todo.Script.Diff = "diff --git a/pkg/data.py b/pkg/data.py\n--- a/pkg/data.py\n+++ b/pkg/data.py\n@@ -1 +1 @@\n-value = 1\n+value = 2\n"
+			}})
+			n.WaitStatus(task, clearml.StatusCompleted)
+			n.WantConsole(t, task, "value 2")
+		}
+	})
+	t.Run("leftovers", func(t *testing.T) {
+		n.On(t)
+		task := n.Submit(harness.Script{Code: n.Code(`import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open_gate("poor-grandchild")
+        time.sleep(600)
+    os._exit(0)
+wait_gate("poor-grandchild")
+open_gate("poor-started")
+time.sleep(600)
+`)})
+		n.WaitGate("poor-started")
+		if err := n.Client().StopTask(t.Context(), task, "", ""); err != nil {
+			t.Fatal(err)
+		}
+		n.WaitStatus(task, clearml.StatusStopped)
+	})
+}
