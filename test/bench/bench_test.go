@@ -51,6 +51,7 @@ func TestBench(t *testing.T) {
 	}
 	peer.stop()
 
+	r.print()
 	fmt.Println("both, waiting …")
 	r.OursIdle, r.TheirsIdle = idleCosts(t, n)
 	r.Workers = idleWorkers

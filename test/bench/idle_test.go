@@ -37,6 +37,9 @@ func idleCosts(t *testing.T, home *harness.Node) (ours, theirs cost) {
 	own, ownCount := counting(t, api)
 	other, otherCount := counting(t, api)
 
+	if _, err := home.Client().ResolveQueue(t.Context(), "idle", true); err != nil {
+		t.Fatal(err)
+	}
 	n := harness.New(t)
 	n.StartAgent()
 	n.CopyCredentials(home, filepath.Join(n.Dir, "credentials"))

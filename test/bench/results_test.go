@@ -78,6 +78,9 @@ func (r results) table() string {
 			fmt.Fprintf(&b, "| %s | %s |\n", p.Name, spread(p.Took))
 		}
 	}
+	if r.Workers == 0 {
+		return b.String()
+	}
 	fmt.Fprintf(&b, "\n| %d workers waiting | agentctl | clearml-agent %s |\n|---|---|---|\n", r.Workers, peerVersion)
 	fmt.Fprintf(&b, "| processes | %d | %d |\n", r.OursIdle.Processes, r.TheirsIdle.Processes)
 	fmt.Fprintf(&b, "| memory (RSS) | %.0f MB | %.0f MB |\n", float64(r.OursIdle.RSS)/1e6, float64(r.TheirsIdle.RSS)/1e6)
@@ -86,10 +89,13 @@ func (r results) table() string {
 	return b.String()
 }
 
+// print prints what is known so far.
+func (r results) print() { fmt.Printf("\n%s\n", r.table()) }
+
 // write prints the table and writes it and the plot to .cache/bench.
 func (r results) write(root string) error {
+	r.print()
 	table := r.table()
-	fmt.Printf("\n%s\n", table)
 	folder := filepath.Join(root, ".cache", "bench")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err

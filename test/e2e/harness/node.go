@@ -38,6 +38,7 @@ type Node struct {
 // New makes a node without an agent. Everything on it ends with the test.
 func New(t testing.TB) *Node {
 	t.Helper()
+	program := Program(t, "")
 	dir, err := os.MkdirTemp("", "agentctl-e2e-")
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +48,7 @@ func New(t testing.TB) *Node {
 		t.Fatal(err)
 	}
 	n := &Node{
-		T: t, Program: Program(t, ""), Dir: dir,
+		T: t, Program: program, Dir: dir,
 		State:  filepath.Join(dir, "state"),
 		Socket: filepath.Join(dir, "agentctl.sock"),
 		File:   filepath.Join(dir, "node.yaml"),
