@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -48,9 +49,9 @@ func TestLostAnswers(t *testing.T) {
 
 func TestReadComesThroughAtLast(t *testing.T) {
 	f := newFake(t)
-	n := 0
+	var n atomic.Int32
 	f.on("tasks.get_by_id", func(w http.ResponseWriter, r *http.Request) {
-		if n++; n < 3 {
+		if n.Add(1) < 3 {
 			cutOff(w, r)
 		}
 		ok(w, map[string]any{"task": map[string]any{"id": "t"}})
@@ -64,9 +65,9 @@ func TestReadComesThroughAtLast(t *testing.T) {
 func TestOverload(t *testing.T) {
 	f := newFake(t)
 	for _, code := range []int{429, 503} {
-		n := 0
+		var n atomic.Int32
 		f.on("queues.get_next_task", func(w http.ResponseWriter, _ *http.Request) {
-			if n++; n < 3 {
+			if n.Add(1) < 3 {
 				envelopeOf(w, code, 0, "maintenance", nil)
 				return
 			}

@@ -79,9 +79,9 @@ func TestRenewal(t *testing.T) {
 func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 	f := newFake(t)
 	c := f.client(nil)
-	n := 0
+	var n atomic.Int32
 	f.on("tasks.started", func(w http.ResponseWriter, _ *http.Request) {
-		if n++; n == 1 {
+		if n.Add(1) == 1 {
 			envelopeOf(w, 401, 30, "invalid token", nil)
 			return
 		}
