@@ -17,6 +17,10 @@ import (
 // errNotOurs means that the task went to somebody else, or is no longer to run.
 var errNotOurs = errors.New("the task is not at the head of its queue any more")
 
+// pulledBy begins the status message of a task that a worker has taken; its id
+// follows, and a space.
+const pulledBy = "pulled by "
+
 // begin starts the goroutine of a task on worker s. The pool's mutex is held.
 func (p *Pool) begin(ctx context.Context, s *slot, queueName, queue, task string) {
 	if !validID.MatchString(task) {
@@ -152,7 +156,7 @@ func (r *run) started(ctx context.Context) error {
 	}
 	err := r.insist(ctx, func() error {
 		return r.conn.Client.Started(ctx, r.rec.Task, "pulled by agentctl",
-			"pulled by "+r.rec.WorkerID()+" from queue "+r.rec.QueueName, false)
+			pulledBy+r.rec.WorkerID()+" from queue "+r.rec.QueueName, false)
 	})
 	crash.Point("lease.started")
 	if err != nil {

@@ -1,11 +1,13 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"agentctl/clearml"
@@ -132,19 +134,39 @@ func (r *run) reconnect(ctx context.Context) error {
 // again runs a task that was leased and never started: nothing of it has run, so
 // it can be prepared anew, if the server still holds it to be this worker's.
 func (r *run) again(ctx context.Context) {
-	if r.task == nil || r.task.Status != clearml.StatusQueued && r.task.Status != clearml.StatusInProgress {
-		r.refused(ctx, errNotOurs)
+	ours, started, err := r.stillOurs(ctx)
+	if ctx.Err() != nil {
+		r.leave()
 		return
 	}
-	if r.rec.Phase == PhaseLeased {
-		if err := r.started(ctx); err != nil {
-			r.refused(ctx, err)
-			return
-		}
+	if err == nil && ours && !started {
+		err = r.started(ctx)
+	}
+	if err != nil || !ours {
+		r.refused(ctx, cmp.Or(err, errNotOurs))
+		return
 	}
 	if err := r.dirs.removePrivate(); err != nil {
 		r.finish(ctx, r.failure(err))
 		return
 	}
 	r.execute(ctx)
+}
+
+// stillOurs tells whether the task is this worker's, and whether the server was
+// told that it has started. While the agent was away the embedded server may have
+// put a task back that nobody started, and another worker may have taken it.
+func (r *run) stillOurs(ctx context.Context) (ours, started bool, err error) {
+	if r.task == nil {
+		return false, false, nil
+	}
+	if r.task.Status == clearml.StatusInProgress {
+		other := strings.HasPrefix(r.task.StatusMessage, pulledBy) && !strings.HasPrefix(r.task.StatusMessage, pulledBy+r.rec.WorkerID()+" ")
+		return !other, true, nil
+	}
+	if r.rec.Phase != PhaseLeased {
+		return false, false, nil
+	}
+	err = r.insist(ctx, func() (err error) { ours, err = r.popped(ctx); return err })
+	return ours, false, err
 }
