@@ -62,13 +62,20 @@ func (a *app) apply(ctx context.Context, arg string, f applyFlags) error {
 		return err
 	}
 	a.warnings(plan)
+	moved, err := a.sourceChange(ctx, c, req)
+	if err != nil {
+		return err
+	}
+	if moved != "" {
+		a.say("%s", moved)
+	}
 	if !a.quiet {
 		a.writePlan(a.Stderr, plan)
 	}
 	if f.dryRun {
 		return nil
 	}
-	if err := a.confirm(f.yes || !different(plan)); err != nil {
+	if err := a.confirm(f.yes || !different(plan) && moved == ""); err != nil {
 		return err
 	}
 	if err := a.ensureAgent(ctx, c, f.agent); err != nil {
@@ -131,6 +138,29 @@ func (a *app) request(arg string, noWatch, takeOver bool) (control.ApplyRequest,
 		r.File, err = filepath.Abs(r.File)
 	}
 	return r, err
+}
+
+// sourceChange says how the source of the spec changes, "" if it does not, and
+// refuses at once what the agent would refuse.
+func (a *app) sourceChange(ctx context.Context, c *control.Client, req control.ApplyRequest) (string, error) {
+	who, err := c.Agent(ctx)
+	if errors.Is(err, control.ErrNoAgent) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	is, next := who.Source, control.Source{Kind: "pinned", Path: req.File}
+	if req.Watch {
+		next.Kind = "file"
+	}
+	switch {
+	case is.Kind == "" || is.Kind == next.Kind && is.Path == next.Path:
+		return "", nil
+	case is.By == "flags" && !req.TakeOver:
+		return "", fmt.Errorf("the node follows %s %s, named by the agent's flags; use --take-over to replace it", is.Kind, is.Path)
+	}
+	return fmt.Sprintf("~ source: %s %s -> %s %s", is.Kind, is.Path, next.Kind, next.Path), nil
 }
 
 // confirm asks whoever sits at the terminal.

@@ -40,12 +40,17 @@ To end the wait is not to end the drain: "agentctl uncordon" does that. Exit cod
 	return cmd
 }
 
-// busy says which of the workers still have a task.
+// busy says which of the workers still have a task. A snapshot in which one is not
+// cordoned is from before, when it might just have been taking a task.
 func busy(s *reconcile.Snapshot, names []string, all bool) string {
 	var parts []string
 	for _, w := range s.Workers {
-		if (all || slices.Contains(names, w.Name)) && w.Task != nil {
+		switch {
+		case !all && !slices.Contains(names, w.Name):
+		case w.Task != nil:
 			parts = append(parts, w.Name+" has task "+w.Task.ID)
+		case !w.Cordoned:
+			parts = append(parts, w.Name+" is being cordoned")
 		}
 	}
 	return strings.Join(parts, ", ")

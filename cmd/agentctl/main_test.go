@@ -59,7 +59,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "eventually": eventually, "replace": replace, "kill-agent": killAgent, "chmod-all": chmodAll,
+			"exits": exits, "eventually": eventually, "replace": replace, "kill-agent": killAgent, "chmod-all": chmodAll, "ids": ids,
 		},
 	})
 }
@@ -79,6 +79,7 @@ func setup(e *testscript.Env) error {
 	e.Setenv("AGENTCTL_SOCKET", filepath.Join(dir, "a.sock"))
 	e.Setenv("AGENTCTL_SERVER_LISTEN", "127.0.0.1:0")
 	e.Setenv("AGENTCTL_NODE_NAME", "here")
+	e.Setenv("SHARED", dir)
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
 	e.Setenv("GIT_CONFIG_NOSYSTEM", "1")
@@ -154,7 +155,7 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%q did not come: %v", args[0], err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -205,4 +206,17 @@ func chmodAll(ts *testscript.TestScript, neg bool, args []string) {
 	for ; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		ts.Check(os.Chmod(dir, 0o755))
 	}
+}
+
+// ids sets a variable to the id in a file, and $short to its beginning: ids NAME FILE.
+func ids(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ids NAME FILE")
+	}
+	id := strings.TrimSpace(ts.ReadFile(args[1]))
+	if len(id) < 8 {
+		ts.Fatalf("%q is no id", id)
+	}
+	ts.Setenv(args[0], id)
+	ts.Setenv("short", id[:8])
 }
