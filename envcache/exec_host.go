@@ -95,7 +95,7 @@ func credential(uid, gid int) *syscall.Credential {
 	if os.Geteuid() != 0 || uid <= 0 {
 		return nil
 	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(max(gid, 0))} //nolint:gosec // ids fit
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(max(gid, 0))}
 }
 
 // lookPath finds the program in the PATH that it will have itself.

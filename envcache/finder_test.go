@@ -101,9 +101,9 @@ func TestFindByWish(t *testing.T) {
 		{"3.13", "home/.pyenv/versions/3.13.0/bin/python3.13"},
 		{"3.8.2", "home/.pyenv/versions/3.8.2/bin/python3.8"},
 		{filepath.Join(h.dir, "two/python3.12"), "two/python3.12"},
-		{"/home/somebody/venv/bin/python3.12", "two/python3.12"},
+		{"/elsewhere/venv/bin/python3.12", "two/python3.12"},
 		{"venv/bin/python3.11", "one/python3.11"},
-		{"/home/somebody/venv/bin/python", "one/python3"},
+		{"/elsewhere/venv/bin/python", "one/python3"},
 	} {
 		path, _, err := h.find(f, tc.want, OnMissingFail)
 		if err != nil || path != tc.path {
@@ -119,8 +119,8 @@ func TestFindByWish(t *testing.T) {
 
 func TestPathOfAnotherMachineIsNoted(t *testing.T) {
 	h := standardHost(t)
-	_, note, err := h.find(h.finder(), "/home/somebody/bin/python3.12", OnMissingFail)
-	if err != nil || !strings.Contains(note, "/home/somebody/bin/python3.12 can't be used here") || !strings.Contains(note, "3.12.1") {
+	_, note, err := h.find(h.finder(), "/elsewhere/bin/python3.12", OnMissingFail)
+	if err != nil || !strings.Contains(note, "/elsewhere/bin/python3.12 can't be used here") || !strings.Contains(note, "3.12.1") {
 		t.Fatalf("note %q, %v", note, err)
 	}
 }

@@ -35,7 +35,7 @@ type index struct {
 }
 
 func newIndex(settings pipSettings, logins []secret.Machine, host string) (*index, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one, unless somebody breaks the library
+	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = 30 * time.Second
 	transport.DisableKeepAlives = true // a handful of requests; no connection is to outlive them
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}

@@ -1,18 +1,13 @@
 package envcache
 
 import (
-	"archive/zip"
-	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync"
 	"time"
 
@@ -120,29 +115,6 @@ func (t *pipTools) fetch(ctx context.Context, dir string, py Interpreter, src pi
 	return err
 }
 
-func download(ctx context.Context, py Interpreter, src pipSource) ([]byte, error) {
-	bases := append([]string{cmp.Or(src.settings.index, defaultIndex(py))}, src.settings.extra...)
-	if bases[0] == "" {
-		bases = bases[1:]
-	}
-	if len(bases) == 0 {
-		return nil, fmt.Errorf("pip %s can't be fetched: no index is known; write packageManager.indexUrl", pipVersion)
-	}
-	var failed error
-	for _, base := range bases {
-		x, err := newIndex(src.settings, src.logins, secret.Host(base))
-		if err != nil {
-			return nil, err
-		}
-		data, err := x.fetch(ctx, base, "pip", pipWheel, pipSHA256)
-		if err == nil {
-			return data, nil
-		}
-		failed = cmp.Or(failed, err)
-	}
-	return nil, failed
-}
-
 // once makes the folder dir by fill, if no other process or goroutine did. A
 // folder of that name is whole: it appears by a rename.
 func (t *pipTools) once(ctx context.Context, dir string, fill func(tmp string) error) error {
@@ -191,50 +163,6 @@ func syncTree(dir string) error {
 	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }
 
-// unzip unpacks a wheel.
-func unzip(data []byte, dir string) error {
-	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		return err
-	}
-	left := int64(8 * mostWheel)
-	for _, f := range r.File {
-		if f.Mode().IsDir() {
-			continue
-		}
-		path, err := fsx.SafeJoin(dir, f.Name)
-		if err != nil {
-			return err
-		}
-		if f.UncompressedSize64 > mostWheel || !f.Mode().IsRegular() {
-			return fmt.Errorf("%s is no file of a plain wheel", f.Name)
-		}
-		if left -= int64(f.UncompressedSize64); left < 0 { //nolint:gosec // small, see above
-			return errors.New("the wheel is too large")
-		}
-		if err := unzipFile(f, path); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func unzipFile(f *zip.File, path string) error {
-	from, err := f.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = from.Close() }()
-	data, err := io.ReadAll(io.LimitReader(from, mostWheel))
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, data, 0o644)
-}
-
 var wheelVersion = regexp.MustCompile(`^pip-([0-9][0-9A-Za-z.]*)-`)
 
 // carried unpacks the pip that the interpreter brings: the wheel of ensurepip,
@@ -264,29 +192,6 @@ func (t *pipTools) carried(ctx context.Context, py Interpreter) (pipTool, error)
 	return pipTool{dir: dir, version: string(m[1])}, t.once(ctx, dir, func(tmp string) error {
 		return tree.Copy(ctx, filepath.Dir(init), filepath.Join(tmp, "pip"), -1, -1, nil)
 	})
-}
-
-var indexInPip = regexp.MustCompile(`(?m)^PyPI = PackageIndex\(\s*"(https://[^"]+)"`)
-
-// defaultIndex is the index that pip uses when it is told none, as the
-// interpreter's own pip knows it; "" if that can't be read.
-func defaultIndex(py Interpreter) string {
-	const file = "pip/_internal/models/index.py"
-	text := ""
-	if r, err := zip.OpenReader(py.PipWheel); err == nil {
-		defer func() { _ = r.Close() }()
-		if f, err := r.Open(file); err == nil {
-			data, _ := io.ReadAll(io.LimitReader(f, mostPage))
-			text = string(data)
-		}
-	} else if data, err := os.ReadFile(filepath.Join(py.PipFolder, file)); err == nil {
-		text = string(data)
-	}
-	m := indexInPip.FindStringSubmatch(text)
-	if m == nil {
-		return ""
-	}
-	return strings.TrimRight(m[1], "/") + "/simple"
 }
 
 // compile makes the tool's bytecode for one interpreter, once. Without it each

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"agentctl/envcache"
-	"agentctl/envcache/internal/secret"
 	"agentctl/envcache/internal/shelf"
 	"agentctl/envcache/internal/tree"
 )
@@ -111,53 +110,6 @@ func (s *Store) open(dir string, opts Options) error {
 	return err
 }
 
-// Credentials are a user and a password, or a token as either of them, for the
-// host of a source's http(s) URL.
-type Credentials struct{ Username, Password string }
-
-// Source names a state of a repository. Its strings may come from a task and
-// are taken as hostile.
-type Source struct {
-	URL string // credentials in it are taken out and used
-	// Commit, Tag, Branch: the first that is not empty counts; none: the
-	// remote's HEAD.
-	Commit, Tag, Branch string
-	// Diff are uncommitted changes, as IsPatch accepts them; else empty.
-	Diff string
-	// Credentials for URL; those in the URL count more.
-	Credentials Credentials
-	// UID and GID own the checkout; envcache.SameUser: this process.
-	UID, GID int
-}
-
-// Checkout is a leased working tree. It is a base that many tasks share: they
-// must get it through an overlay, or as a Copy.
-type Checkout struct {
-	Path     string
-	URL      string // without credentials
-	Branch   string // as asked for
-	Commit   string // in full
-	Key      string
-	Hit      bool
-	Warnings []string // for the task's console
-	Took     time.Duration
-	held     *shelf.Lease[checkoutRecord]
-}
-
-// File holds the lease. A child that inherits it holds the lease as well.
-func (c *Checkout) File() *os.File { return c.held.File() }
-
-// Close gives this process's hold on the lease back.
-func (c *Checkout) Close() error { return c.held.Close() }
-
-// request is a checked Source.
-type request struct {
-	addr     address
-	src      Source
-	uid, gid int
-	say      func(step, text string)
-}
-
 // Acquire leases the checkout of src, making it if need be. progress may be
 // nil. With a full commit id, a hit starts no program and needs no network.
 func (s *Store) Acquire(ctx context.Context, src Source, progress func(envcache.Progress)) (*Checkout, error) {
@@ -188,45 +140,6 @@ func (s *Store) Acquire(ctx context.Context, src Source, progress func(envcache.
 		Path: held.Path, URL: r.addr.url, Branch: src.Branch, Commit: commit, Key: key, Hit: held.Hit,
 		Warnings: held.Entry.Warnings, Took: took, held: held,
 	}, nil
-}
-
-func (s *Store) check(src Source, progress func(envcache.Progress)) (*request, error) {
-	addr, err := parseAddress(src.URL)
-	if err != nil {
-		return nil, err
-	}
-	if addr.login.Empty() {
-		addr.login = secret.Login{User: src.Credentials.Username, Password: src.Credentials.Password}
-	}
-	if src.Commit != "" && !commitShape.MatchString(src.Commit) {
-		return nil, fmt.Errorf("%q is no commit id", src.Commit)
-	}
-	err = errors.Join(checkOptionalRef("tag", src.Tag), checkOptionalRef("branch", src.Branch))
-	if err != nil {
-		return nil, err
-	}
-	if src.Diff != "" && !IsPatch(src.Diff) {
-		return nil, errors.New("the uncommitted changes are no patch")
-	}
-	redact := &secret.Redactor{}
-	redact.Add(addr.login)
-	r := &request{addr: addr, src: src, uid: -1, gid: -1}
-	if os.Geteuid() == 0 && src.UID > 0 {
-		r.uid, r.gid = src.UID, max(src.GID, 0)
-	}
-	r.say = func(step, text string) {
-		if progress != nil {
-			progress(envcache.Progress{Time: s.now(), Step: step, Text: redact.Redact(text)})
-		}
-	}
-	return r, nil
-}
-
-func checkOptionalRef(what, name string) error {
-	if name == "" {
-		return nil
-	}
-	return checkRef(what, name)
 }
 
 // schema is the version of what make does.

@@ -1,0 +1,41 @@
+package envcache
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"agentctl/envcache/internal/secret"
+)
+
+var nothingFound = regexp.MustCompile(`No matching distribution found for ([A-Za-z0-9._-]*[A-Za-z0-9])`)
+
+// diagnose asks the indexes why pip found nothing of a package: pip says the
+// same whether the index has no such package, wants other credentials or can't
+// be reached.
+func diagnose(ctx context.Context, failed *BuildError, p *pipPlan) string {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	m := nothingFound.FindStringSubmatch(strings.Join(failed.Lines, "\n"))
+	for _, base := range append([]string{p.settings.index}, p.settings.extra...) {
+		if m == nil || base == "" {
+			continue
+		}
+		x, err := newIndex(p.settings, p.machines, secret.Host(base))
+		if err != nil {
+			continue
+		}
+		var status *statusError
+		_, _, err = x.get(ctx, trimSlash(base)+"/"+normalName(m[1])+"/", mostPage)
+		switch isStatus := errors.As(err, &status); {
+		case isStatus && (status.code == http.StatusUnauthorized || status.code == http.StatusForbidden):
+			return causeRefused
+		case err != nil && !isStatus:
+			return causeUnreachable + ": " + err.Error()
+		}
+	}
+	return ""
+}

@@ -1,0 +1,86 @@
+package envcache
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// env is the environment of pip: HOME is private, so that neither pip nor git
+// nor a package's build finds settings or keys there.
+func (b *pipBuilder) env(s *site, p *pipPlan, home string) []string {
+	more := []string{
+		"HOME=" + home, "TMPDIR=" + filepath.Join(s.work, "tmp"), "NETRC=" + filepath.Join(home, ".netrc"),
+		"PIP_CONFIG_FILE=" + os.DevNull, "PYTHONNOUSERSITE=1", "VIRTUAL_ENV=" + s.path, "PYTHONUTF8=1",
+	}
+	if len(p.settings.trusted) > 0 {
+		more = append(more, "PIP_TRUSTED_HOST="+strings.Join(p.settings.trusted, " "))
+	}
+	if p.settings.cert != "" {
+		more = append(more, "PIP_CERT="+p.settings.cert)
+	}
+	env := CleanEnv(b.getenv, append(more, gitEnv(home)...)...)
+	// What a package's build calls by name is this environment's.
+	for i, kv := range env {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			env[i] = "PATH=" + filepath.Join(s.path, "bin") + ":" + path
+		}
+	}
+	return env
+}
+
+// gitEnv hardens the git that pip runs for VCS requirements: no settings of the
+// host, no questions, no hooks, no transport that runs a program.
+func gitEnv(home string) []string {
+	config := [][2]string{
+		{"core.hooksPath", os.DevNull}, {"core.fsmonitor", "false"}, {"core.attributesFile", os.DevNull},
+		{"protocol.allow", "never"}, {"protocol.https.allow", "always"}, {"protocol.http.allow", "always"},
+		{"protocol.ssh.allow", "always"}, {"protocol.git.allow", "always"}, {"protocol.file.allow", "user"},
+		{"transfer.fsckObjects", "true"}, {"transfer.bundleURI", "false"},
+		{"credential.helper", ""}, {"credential.helper", "store --file=" + filepath.Join(home, "git-credentials")},
+		{"credential.useHttpPath", "true"},
+	}
+	env := []string{
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true",
+		"GIT_SSH_COMMAND=ssh -oBatchMode=yes", "GIT_CONFIG_COUNT=" + strconv.Itoa(len(config)),
+	}
+	for i, kv := range config {
+		n := strconv.Itoa(i)
+		env = append(env, "GIT_CONFIG_KEY_"+n+"="+kv[0], "GIT_CONFIG_VALUE_"+n+"="+kv[1])
+	}
+	return env
+}
+
+// cacheDir is the folder of downloads and wheels that this user's builds share,
+// and nobody else's: what is in it gets installed.
+func (b *pipBuilder) cacheDir(s *site) (string, error) {
+	parent := filepath.Join(b.state, "cache")
+	dir := filepath.Join(parent, "pip-"+strconv.Itoa(s.uid))
+	if err := os.MkdirAll(parent, 0o711); err != nil {
+		return "", err
+	}
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return dir, nil
+	}
+	if err == nil && switches(s.uid) {
+		err = os.Chown(dir, s.uid, s.gid)
+	}
+	return dir, err
+}
+
+// private writes a file for the builder's eyes only.
+func (s *site) private(dir, name, text string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.WriteFile(name, []byte(text), 0o600); err != nil || !switches(s.uid) {
+		return err
+	}
+	return root.Lchown(name, s.uid, s.gid)
+}
