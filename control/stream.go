@@ -82,16 +82,21 @@ func (s *Server) copyConsole(ctx context.Context, c *copier, first Console, task
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		s.untilLeft(left, task)
-		first.Finish()
+		if s.untilLeft(left, task) {
+			first.Finish()
+		}
 	}()
 	err := c.all(ctx, first)
 	if err != nil {
 		cancel()
-		<-gone
-		return err
 	}
 	<-gone
+	if err == nil && ctx.Err() != nil { // the agent ends, not the task
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
 	rest, err := s.cfg.Consoles.Open(task, c.at)
 	if err != nil {
 		return err
@@ -100,15 +105,17 @@ func (s *Server) copyConsole(ctx context.Context, c *copier, first Console, task
 	return c.all(ctx, rest)
 }
 
-// untilLeft waits until no worker has the task, or ctx ends.
-func (s *Server) untilLeft(ctx context.Context, task string) {
-	ctx, cancel := context.WithCancel(ctx)
+// untilLeft waits until no worker has the task; false if ctx ended before. An agent
+// that ends lets go of its tasks, so ctx counts more than the snapshot.
+func (s *Server) untilLeft(ctx context.Context, task string) bool {
+	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for snap := range s.cfg.State.Watch(ctx) {
+	for snap := range s.cfg.State.Watch(watching) {
 		if !active(snap, task) {
-			return
+			return ctx.Err() == nil
 		}
 	}
+	return false
 }
 
 // copier sends frames and keeps where it is.
