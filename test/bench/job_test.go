@@ -38,7 +38,7 @@ func (j *job) firstLine(queue string) time.Duration {
 	ctx, client := context.Background(), j.n.Client()
 	task := j.n.Create(harness.Script{Name: "bench " + queue, Change: func(todo *clearml.NewTask) {
 		todo.Script = clearml.Script{
-			Repository: j.repo.Bare, Branch: "main", EntryPoint: "job.py", WorkingDir: ".", Binary: "python3",
+			Repository: j.repo.Bare, Branch: "main", VersionNum: j.repo.Head(), EntryPoint: "job.py", WorkingDir: ".", Binary: "python3",
 			Requirements: clearml.Requirements{Pip: []string{"clearml==" + harness.SDKVersion}},
 		}
 	}})

@@ -17,12 +17,12 @@ func TestByHand(t *testing.T) {
 	s.noRefusalsBut()
 }
 
-// The same with the SDK's own settings, background process and all.
+// The same with the SDK's background process.
 func TestDefaultSettings(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	env := append(s.env(), "CLEARML_CONFIG_FILE=/nonexistent/clearml.conf")
-	s.run(env, "defaults.py")
+	s.configure(detectFirst)
+	s.run(s.env(), "defaults.py")
 	s.noRefusalsBut()
 }
 

@@ -84,7 +84,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.client.Close)
-	s.configure()
+	s.configure(quick)
 	return s
 }
 
@@ -108,13 +108,18 @@ func (s *site) record() {
 	s.api = front.URL
 }
 
-// configure writes the SDK's configuration: its background process is switched
-// off, which makes each program some ten seconds faster and changes no call.
-func (s *site) configure() {
-	text := "sdk { development { report_use_subprocess: false, worker { report_period_sec: 0.3 } } }\n"
-	if err := os.WriteFile(filepath.Join(s.home, "clearml.conf"), []byte(text), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+// Settings of the SDK. The repository is looked at before Task.init goes on: by
+// default a thread starts git while the SDK forks its background process, and
+// when the two meet the program hangs for five minutes (seen with 2.1.12: the
+// fork holds git's error pipe open). With quick the background process is off as
+// well, which makes a program some ten seconds faster and changes no call.
+const (
+	detectFirst = "vcs_repo_detect_async: false"
+	quick       = detectFirst + ", report_use_subprocess: false, worker { report_period_sec: 0.3 }"
+)
+
+func (s *site) configure(development string) {
+	write(s.t, filepath.Join(s.home, "clearml.conf"), "sdk { development { "+development+" } }\n")
 }
 
 // env is what `agentctl server credentials` tells a user to set.

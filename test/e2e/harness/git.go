@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // Repository is a small git repository: a bare one that tasks clone, and a working
@@ -56,4 +57,14 @@ func (n *Node) git(dir string, args ...string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		n.T.Fatalf("git %v: %v\n%s", args, err, out)
 	}
+}
+
+// Head is the id of the repository's commit.
+func (r *Repository) Head() string {
+	r.n.T.Helper()
+	out, err := exec.Command("git", "-C", r.Bare, "rev-parse", "main").Output()
+	if err != nil {
+		r.n.T.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
 }

@@ -1,4 +1,4 @@
-"""A task with the SDK's own settings."""
+"""A task whose reports go through the SDK's background process."""
 import strict
 import logging
 from clearml import Task
