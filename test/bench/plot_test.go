@@ -41,7 +41,7 @@ func (r results) plot() string {
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="%d" y="24" font-size="15">enqueue → first line of user code (logarithmic)</text>`+"\n", labels)
 	for _, tick := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second, 10 * time.Second, 100 * time.Second, 1000 * time.Second} {
 		fmt.Fprintf(&b, `<line x1="%[1]g" x2="%[1]g" y1="%[2]d" y2="%[3]d" stroke="#dddddd"/><text x="%[1]g" y="%[4]d" text-anchor="middle" fill="#555555">%[5]s</text>`+"\n",
-			place(tick), top-8, height-34, height-16, tick)
+			place(tick), top-8, height-34, height-16, short(tick))
 	}
 	for i, one := range bars {
 		one.draw(&b, top+lineHigh*i)
@@ -55,5 +55,16 @@ func (one bar) draw(b *strings.Builder, y int) {
 	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, labels-10, y+20, one.label)
 	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%g" height="26" fill="%s"/>`, labels, y+2, place(median)-labels, one.colour)
 	fmt.Fprintf(b, `<line x1="%g" x2="%g" y1="%d" y2="%d" stroke="#222222" stroke-width="2"/>`, place(low), place(high), y+15, y+15)
-	fmt.Fprintf(b, `<text x="%g" y="%d">%s</text>`+"\n", place(high)+8, y+20, median.Round(100*time.Microsecond))
+	fmt.Fprintf(b, `<text x="%g" y="%d">%s</text>`+"\n", place(high)+8, y+20, short(median))
+}
+
+// short is a time as people write it: 128 ms, 26.9 s.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 100*time.Second && d%time.Second != 0:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return fmt.Sprintf("%.0f s", d.Seconds())
 }
