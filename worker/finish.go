@@ -1,0 +1,141 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/runtime"
+)
+
+// failure is the end of a task whose preparation failed or was stopped.
+func (r *run) failure(err error) Final {
+	r.mu.Lock()
+	final := r.final
+	r.mu.Unlock()
+	if final != nil {
+		return *final
+	}
+	r.say("ERROR: %v", err)
+	r.log.Warn("task could not be started", "error", err)
+	return Final{Status: clearml.StatusFailed, Reason: "cannot start the task", Message: clip(err.Error(), 1000)}
+}
+
+// finish reports the task's end until the server has accepted or refused it, and
+// frees the worker.
+func (r *run) finish(ctx context.Context, final Final) {
+	r.note(func(rec *Record) {
+		rec.Final = &final
+		if rec.Ended.IsZero() {
+			rec.Ended = time.Now()
+		}
+	})
+	if err := r.enter(PhaseEnded, true); err != nil {
+		r.log.Error("task's end not recorded", "error", err)
+	}
+	r.report(ctx, final)
+}
+
+// report is finish from PhaseEnded on, which recovery enters directly.
+func (r *run) report(ctx context.Context, final Final) {
+	// The rest of the console: what preparation said, or the closing line.
+	last := r.sender()
+	last.last = true
+	if err := last.deliver(ctx); err != nil && ctx.Err() == nil {
+		r.log.Error("console not delivered whole", "error", err)
+	}
+	err := r.insist(ctx, func() error { return r.sendFinal(ctx, final) })
+	if ctx.Err() != nil {
+		r.leave()
+		return
+	}
+	if err != nil {
+		// The server's word wins: the task was reset, deleted or moved meanwhile.
+		r.log.Warn("server refused the task's final status", "status", final.Status, "error", err)
+	}
+	if err := r.enter(PhaseReported, false); err != nil {
+		r.log.Error("task's report not recorded", "error", err)
+	}
+	r.checkBase(ctx)
+	r.log.Info("task ended", "status", final.Status, "reason", final.Reason)
+	r.done()
+}
+
+func (r *run) sendFinal(ctx context.Context, f Final) error {
+	c, id := r.conn.Client, r.rec.Task
+	switch f.Status {
+	case clearml.StatusCompleted:
+		return c.Completed(ctx, id, f.Reason, f.Message)
+	case clearml.StatusFailed:
+		return c.Failed(ctx, id, f.Reason, f.Message)
+	case clearml.StatusStopped:
+		return c.Stopped(ctx, id, f.Reason, f.Message)
+	}
+	return nil
+}
+
+// done cleans up after a reported task.
+func (r *run) done() {
+	r.dropLeases()
+	if err := r.dirs.removePrivate(); err != nil {
+		r.log.Warn("task's folders not removed", "error", err)
+	}
+	r.journal.close()
+	r.pool.freed(r, 0)
+	r.pool.forgetOld()
+}
+
+// leave ends the goroutine and nothing else: the agent goes, the task stays.
+func (r *run) leave() {
+	if r.proc != nil {
+		r.proc.Detach()
+	}
+	if r.journal != nil {
+		r.journal.close()
+	}
+	r.dropLeases()
+}
+
+func (r *run) dropLeases() {
+	for _, release := range r.release {
+		release()
+	}
+	r.release = nil
+}
+
+// giveUp drops a task that was not leased.
+func (r *run) giveUp(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		r.leave()
+		return
+	}
+	r.pool.stale.Store(true)
+	wait := time.Duration(0)
+	if !errors.Is(err, errNotOurs) {
+		r.log.Warn("task not leased", "error", err)
+		wait = 5 * time.Second
+	}
+	r.drop(wait)
+}
+
+// refused handles a task that was popped but that the server doesn't let start.
+func (r *run) refused(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		r.leave()
+		return
+	}
+	r.log.Warn("server does not let the task start", "error", err)
+	r.drop(0)
+}
+
+func (r *run) drop(wait time.Duration) {
+	if r.journal != nil {
+		if err := r.enter(PhaseDropped, false); err != nil {
+			r.log.Error("dropped task not recorded", "error", err)
+		}
+		r.journal.close()
+		_ = runtime.RemoveAll(r.dirs.root)
+	}
+	r.pool.freed(r, wait)
+}

@@ -1,0 +1,120 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/spec"
+)
+
+// longPoll is how long a server that can wait holds a look at the queues.
+const longPoll = 25 * time.Second
+
+// missingEvery is how often to look for queues when none of them exists.
+const missingEvery = 5 * time.Second
+
+// backlog is what the node last saw of its queues. It is the dispatch loop's own.
+type backlog struct {
+	server   spec.Server
+	ids      map[string]string   // queue name → id
+	missing  map[string]bool     // queue names that the server does not know
+	entries  map[string][]string // queue id → tasks, head first
+	looked   []string            // ids of the last look
+	revision int64               // of a server that can wait; 0: look at once
+	next     time.Time           // when to look again at a server that can't wait
+}
+
+func newBacklog(server spec.Server) *backlog {
+	return &backlog{server: server, ids: map[string]string{}, missing: map[string]bool{}, entries: map[string][]string{}}
+}
+
+// look brings the backlog up to date. With a server that can wait it returns
+// when something changed; a worker that becomes free meanwhile, or a change of
+// the spec, ends the wait.
+func (p *Pool) look(ctx context.Context, b *backlog, server spec.Server, names []string) error {
+	conn, err := p.conn.get(ctx, server)
+	if err != nil {
+		return err
+	}
+	ids, err := p.resolve(ctx, b, conn, names)
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 { // all are missing: they may be created
+		b.next = time.Now().Add(missingEvery)
+		return nil
+	}
+	if !slices.Equal(ids, b.looked) {
+		// The revision speaks of other queues: what waits in these is unknown.
+		b.revision, b.looked = 0, ids
+		clear(b.entries)
+	}
+	queues, revision, woken, err := p.await(ctx, conn, ids, b.revision)
+	if woken {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.noteServer(serverName(server), nil)
+	b.revision = revision
+	if revision == 0 {
+		b.next = time.Now().Add(time.Duration(server.PollInterval))
+	}
+	for _, q := range queues {
+		b.entries[q.ID] = q.Tasks()
+	}
+	return nil
+}
+
+// await is one look; woken tells that a hint cut it short.
+func (p *Pool) await(ctx context.Context, conn Conn, ids []string, since int64) (qs []clearml.Queue, revision int64, woken bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	kicked := make(chan bool, 1)
+	go func() { // ends with this call, which waits for its word
+		select {
+		case <-p.kick:
+			cancel()
+			kicked <- true
+		case <-ctx.Done():
+			kicked <- false
+		}
+	}()
+	qs, revision, err = conn.Client.Queues(ctx, ids, since, longPoll)
+	cancel()
+	return qs, revision, <-kicked && err != nil, err
+}
+
+// resolve gives the ids of the queues. A queue that is missing is created on the
+// embedded server; on another one it keeps its workers waiting, with a message.
+func (p *Pool) resolve(ctx context.Context, b *backlog, conn Conn, names []string) ([]string, error) {
+	var ids []string
+	for _, name := range names {
+		if b.ids[name] == "" {
+			id, err := conn.Client.ResolveQueue(ctx, name, conn.Embedded)
+			b.missing[name] = clearml.IsNotFound(err)
+			if b.missing[name] {
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("cannot find the queue %s: %w", name, err)
+			}
+			b.ids[name] = id
+		}
+		ids = append(ids, b.ids[name])
+	}
+	return ids, nil
+}
+
+// lacks names a queue that the server does not have, or "".
+func (b *backlog) lacks(queues []string) string {
+	for _, name := range queues {
+		if b.missing[name] {
+			return fmt.Sprintf("the server has no queue %q; create it there or take it out of the worker's queues", name)
+		}
+	}
+	return ""
+}
