@@ -138,7 +138,13 @@ var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)`)
 // process is killed, nobody builds the same environment until the program is
 // gone as well.
 func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step string, cmd Cmd) error {
-	clean := func(line string) string { return listed.ReplaceAllString(p.secrets.Redact(line), "") }
+	m := meter{say: func(text string) { s.say(step, text) }, now: c.now, last: c.now()}
+	clean := func(line string) string {
+		if m.take(line) {
+			return ""
+		}
+		return listed.ReplaceAllString(p.secrets.Redact(line), "")
+	}
 	lines := talk.NewLines(clean, func(line string) { s.say(step, line) })
 	ctx, stop := talk.Watch(ctx, c.opts.Silent, lines.Last)
 	defer stop()

@@ -141,7 +141,7 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 	}
 	args := []string{
 		filepath.Join(s.path, "bin", "python"), "-I", p.tool.program(), "install", "--no-input", "--no-color",
-		"--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", "off", "--compile",
+		"--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", p.tool.progress(), "--compile",
 		"--cache-dir", cache, "-r", filepath.Join(home, "requirements.txt"),
 	}
 	files := map[string]string{"requirements.txt": strings.Join(append(lines, p.list.lines...), "\n") + "\n"}

@@ -40,6 +40,15 @@ type pipTool struct {
 // program is what an interpreter is given to run this very pip.
 func (t pipTool) program() string { return filepath.Join(t.dir, "pip") }
 
+// progress is how pip is to tell of a download. Without a word about it a large
+// one would count as a hung build.
+func (t pipTool) progress() string {
+	if t.version == pipVersion {
+		return "raw"
+	}
+	return "off" // older ones know only bars
+}
+
 // identity stands in keys: a release, or a copy of what an interpreter carries.
 func (t pipTool) identity() string { return filepath.Base(t.dir) }
 

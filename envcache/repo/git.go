@@ -71,7 +71,7 @@ func newGit(dir string, opts Options) (*git, error) {
 	}
 	more := []string{
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + file, "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=",
-		"GIT_SSH_COMMAND=ssh -oBatchMode=yes", "GIT_NO_LAZY_FETCH=1", "GIT_NO_REPLACE_OBJECTS=1", "GIT_LFS_SKIP_SMUDGE=1", "LC_ALL=C.UTF-8",
+		"GIT_SSH_COMMAND=ssh -oBatchMode=yes", "GIT_NO_LAZY_FETCH=1", "GIT_NO_REPLACE_OBJECTS=1", "GIT_LFS_SKIP_SMUDGE=1", "GIT_LFS_FORCE_PROGRESS=1", "LC_ALL=C.UTF-8",
 	}
 	for _, name := range []string{"HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"} {
 		if v := opts.Getenv(name); v != "" {
@@ -118,6 +118,9 @@ func (e *GitError) Error() string {
 		how = e.Err.Error()
 	}
 	s := "git " + e.What + " failed: " + how
+	if diskFull.MatchString(strings.Join(e.Lines, "\n")) {
+		s += ": the disk is full"
+	}
 	for _, l := range e.Lines {
 		s += "\n    " + l
 	}
@@ -175,6 +178,8 @@ func (g *git) run(ctx context.Context, c call) (string, error) {
 	}
 	return strings.TrimSpace(out.String()), nil
 }
+
+var diskFull = regexp.MustCompile(`(?i)no space left on device|out of diskspace|disk quota exceeded`)
 
 var percent = regexp.MustCompile(`:\s+\d+% `)
 

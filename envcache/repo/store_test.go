@@ -1,11 +1,13 @@
 package repo
 
 import (
+	"crypto/rand"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -386,5 +388,73 @@ func TestOldRepositories(t *testing.T) {
 	c := acquire(t, newStore(t, Options{}), u.source())
 	if got := in(t, c.Path, "log", "-1", "--format=%s"); got != "old" {
 		t.Fatalf("got %q", got)
+	}
+}
+
+// The disk fills up while a repository is fetched or checked out: nothing of it
+// stays, and with more room the same works.
+func TestDiskFull(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount a small disk")
+	}
+	u := newUpstream(t, map[string]string{"a.py": "one\n"})
+	big := make([]byte, 5<<20)
+	if _, err := rand.Read(big); err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string]string{"fetch": "3m", "checkout": "8m"} {
+		t.Run(name, func(t *testing.T) {
+			state := newState(t)
+			if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size="+size+",mode=755"); err != nil {
+				t.Skipf("a small disk can't be mounted here: %v", err)
+			}
+			t.Cleanup(func() { _ = syscall.Unmount(state, syscall.MNT_DETACH) })
+			s, err := Open(state, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.write(map[string]string{"big": string(big)})
+			src := u.source()
+			src.Commit = u.commit("big")
+			if _, err = s.Acquire(t.Context(), src, nil); err == nil || !strings.Contains(err.Error(), "the disk is full") {
+				t.Fatalf("err = %v", err)
+			}
+			if left := litter(t, s); left != nil {
+				t.Fatalf("left over: %v", left)
+			}
+			if err := syscall.Mount("tmpfs", state, "tmpfs", syscall.MS_REMOUNT, "size=100m"); err != nil {
+				t.Fatal(err)
+			}
+			if c := acquire(t, s, src); read(t, c, "big") != string(big) || in(t, c.Path, "fsck") != "" {
+				t.Fatal("not the files")
+			}
+		})
+	}
+}
+
+// BenchmarkHit is the whole way of a task that finds its checkout.
+func BenchmarkHit(b *testing.B) {
+	state, err := os.MkdirTemp("", "ac")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = os.RemoveAll(state) })
+	up := filepath.Join(state, "up")
+	script := "git init -q -b main " + up + " && cd " + up + " && for i in $(seq 500); do echo $i > $i; done && git add . && git -c user.name=n -c user.email=e@x commit -q -m one && git rev-parse HEAD"
+	out, err := exec.Command("sh", "-ec", script).Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := Open(filepath.Join(state, "s"), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	src := Source{URL: up, Commit: strings.TrimSpace(string(out)), UID: envcache.SameUser, GID: envcache.SameUser}
+	for b.Loop() {
+		c, err := s.Acquire(b.Context(), src, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = c.Close()
 	}
 }
