@@ -159,7 +159,7 @@ func TestFailedBuilds(t *testing.T) {
 	x.add(sdist("broken", "1.0", map[string]string{"fail.txt": ""}))
 	x.add(sdist("stuck", "1.0", map[string]string{"hang.txt": ""}))
 	private := newIndexServer(t, "user", "hunter22")
-	c := newCache(t, Options{Silent: 4 * time.Second, Getenv: environ(map[string]string{"PIP_RETRIES": "0"})})
+	c := newCache(t, Options{Silent: 30 * time.Second, Getenv: environ(map[string]string{"PIP_RETRIES": "0"})})
 	py := hostPython(t, SameUser)
 	t.Cleanup(func() { // after all of them
 		if bad := litter(t, c.state); bad != nil {
@@ -181,7 +181,7 @@ func TestFailedBuilds(t *testing.T) {
 		"wrong hash":      {[]string{"other==1.0 --hash=sha256:" + sum}, x.url(), "not the one whose hash", "Expected sha256 " + sum},
 		"not all hashed":  {[]string{"here==1.0", "other==1.0 --hash=sha256:" + sum}, x.url(), "with hashes", "require-hashes"},
 		"build fails":     {[]string{"broken"}, x.url(), "could not be built from its source", "the compiler of broken is not happy"},
-		"build hangs":     {[]string{"stuck"}, x.url(), "", "no sign of life for 4s"},
+		"build hangs":     {[]string{"stuck"}, x.url(), "", "no sign of life for 30s"},
 		"index is down":   {[]string{"here"}, "http://127.0.0.1:1/simple", "index can't be reached", ""},
 		"no credentials":  {[]string{"here"}, private.url(), "refuses the credentials", ""},
 		"not a line":      {[]string{"here=="}, x.url(), "line of the requirements is not valid", "here=="},
