@@ -272,7 +272,7 @@ func notifySystemd(ctx context.Context, loop snapshots) error {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every == 0 {
 		<-ctx.Done()
-		return nil //nolint:nilerr // a watchdog that can't be read is none
+		return nil
 	}
 	t := time.NewTicker(every / 2)
 	defer t.Stop()

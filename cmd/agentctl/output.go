@@ -43,15 +43,7 @@ func (o *output) flag(cmd *cobra.Command) {
 		}
 		return run(c, args)
 	}
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(completions(o.allowed), cobra.ShellCompDirectiveNoFileComp)) // fails for a flag that is not there
-}
-
-func completions(words []string) []cobra.Completion {
-	out := make([]cobra.Completion, 0, len(words))
-	for _, w := range words {
-		out = append(out, w)
-	}
-	return out
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(o.allowed, cobra.ShellCompDirectiveNoFileComp)) // fails for a flag that is not there
 }
 
 // structured tells whether the output is for programs.
