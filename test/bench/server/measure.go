@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"agentctl/clearml"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// bench is the measurements over one server.
+type bench struct {
+	client *clearml.Client
+	proc   *process
+	n      int
+}
+
+func (b *bench) all(ctx context.Context) error {
+	fmt.Printf("%-44s %10s %9s %9s %9s\n", "", "per second", "p50 ms", "p99 ms", "CPU s")
+	for _, clients := range []int{1, 32} {
+		if err := b.queue(ctx, clients); err != nil {
+			return err
+		}
+	}
+	if err := b.dispatch(ctx); err != nil {
+		return err
+	}
+	if err := b.console(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("%-44s %10.1f MB\n", "resident memory of the server", b.proc.memory())
+	return nil
+}
+
+// times is how long each of the calls took, and all together.
+type times struct {
+	each []time.Duration
+	all  time.Duration
+	cpu  float64
+}
+
+func (t times) print(what string) {
+	slices.Sort(t.each)
+	at := func(p float64) float64 {
+		return float64(t.each[int(p*float64(len(t.each)-1))]) / float64(time.Millisecond)
+	}
+	fmt.Printf("%-44s %10.0f %9.2f %9.2f %9.2f\n", what, float64(len(t.each))/t.all.Seconds(), at(0.5), at(0.99), t.cpu)
+}
+
+// repeat runs call for 0 … n-1 from a number of clients at once.
+func (b *bench) repeat(ctx context.Context, clients, n int, call func(ctx context.Context, i int) error) (times, error) {
+	t := times{each: make([]time.Duration, n)}
+	began, cpu := time.Now(), b.proc.cpu()
+	group, ctx := errgroup.WithContext(ctx)
+	for c := range clients {
+		group.Go(func() error {
+			for i := c; i < n; i += clients {
+				start := time.Now()
+				if err := call(ctx, i); err != nil {
+					return err
+				}
+				t.each[i] = time.Since(start)
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	t.all, t.cpu = time.Since(began), b.proc.cpu()-cpu
+	return t, err
+}
+
+// queue measures create, enqueue, and pop with and without something there.
+func (b *bench) queue(ctx context.Context, clients int) error {
+	queue, err := b.client.ResolveQueue(ctx, fmt.Sprintf("bench of %d", clients), true)
+	if err != nil {
+		return err
+	}
+	ids := make([]string, b.n)
+	for _, step := range []struct {
+		name string
+		call func(ctx context.Context, i int) error
+	}{
+		{"tasks.create", func(ctx context.Context, i int) (err error) {
+			ids[i], err = b.client.CreateTask(ctx, clearml.NewTask{Name: "bench", Type: "training"})
+			return err
+		}},
+		{"tasks.enqueue", func(ctx context.Context, i int) error { return b.client.Enqueue(ctx, ids[i], queue, "", false) }},
+		{"queues.get_next_task", func(ctx context.Context, _ int) error { _, err := b.client.PopTask(ctx, queue); return err }},
+		{"queues.get_next_task, empty", func(ctx context.Context, _ int) error { _, err := b.client.PopTask(ctx, queue); return err }},
+		{"tasks.started", func(ctx context.Context, i int) error { return b.client.Started(ctx, ids[i], "", "", false) }},
+		{"tasks.get_by_id", func(ctx context.Context, i int) error { _, err := b.client.Task(ctx, ids[i]); return err }},
+	} {
+		t, err := b.repeat(ctx, clients, b.n, step.call)
+		if err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+		t.print(fmt.Sprintf("%s, %d clients", step.name, clients))
+	}
+	return nil
+}
+
+// dispatch measures the way of a task: an agent waits for the queue by a long
+// poll and pops the head by name; the time is from just before the enqueue to
+// the answer of the pop.
+func (b *bench) dispatch(ctx context.Context) error {
+	queue, err := b.client.ResolveQueue(ctx, "bench of dispatch", true)
+	if err != nil {
+		return err
+	}
+	_, revision, err := b.client.Queues(ctx, []string{queue}, 0, 0)
+	if err != nil {
+		return err
+	}
+	t, err := b.repeat(ctx, 1, min(b.n, 500), func(ctx context.Context, _ int) error {
+		id, err := b.client.CreateTask(ctx, clearml.NewTask{Name: "bench", Type: "training"})
+		if err != nil {
+			return err
+		}
+		revision, err = b.deliver(ctx, queue, id, revision)
+		return err
+	})
+	if err == nil {
+		t.print("create, enqueue → popped by a waiting agent")
+	}
+	return err
+}
+
+func (b *bench) deliver(ctx context.Context, queue, id string, revision int64) (int64, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for {
+			queues, next, err := b.client.Queues(ctx, []string{queue}, revision, 10*time.Second)
+			if err != nil {
+				return err
+			}
+			revision = next
+			if tasks := queues[0].Tasks(); len(tasks) > 0 {
+				_, err := b.client.NextTask(ctx, queue, tasks[0])
+				return err
+			}
+		}
+	})
+	group.Go(func() error { return b.client.Enqueue(ctx, id, queue, "", false) })
+	return revision, group.Wait()
+}
+
+// console measures 100-byte lines in events of 64 KiB.
+func (b *bench) console(ctx context.Context) error {
+	id, err := b.client.CreateTask(ctx, clearml.NewTask{Name: "bench", Type: "training"})
+	if err != nil {
+		return err
+	}
+	const perEvent, perBatch, batches = 655, 8, 40
+	text := strings.Repeat(strings.Repeat("x", 99)+"\n", perEvent)
+	var at int64
+	t, err := b.repeat(ctx, 1, batches, func(ctx context.Context, _ int) error {
+		events := make([]clearml.LogEvent, perBatch)
+		for i := range events {
+			at++
+			events[i] = clearml.LogEvent{Task: id, Worker: "bench", Level: "DEBUG", Msg: text, Timestamp: at}
+		}
+		return b.client.AddEvents(ctx, events)
+	})
+	if err != nil {
+		return err
+	}
+	t.print("events.add_batch, 512 KiB")
+	fmt.Printf("%-44s %10.0f\n", "  console lines of 100 bytes", perEvent*perBatch*batches/t.all.Seconds())
+	return nil
+}
+
+// cpu is the processor time of the server so far, in seconds.
+func (p *process) cpu() float64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	// proc(5): utime and stime are fields 14 and 15, in ticks of 10 ms; the name
+	// in parentheses may hold spaces.
+	cols := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	user, _ := strconv.ParseFloat(cols[11], 64)
+	system, _ := strconv.ParseFloat(cols[12], 64)
+	return (user + system) / 100
+}
+
+// memory is the resident memory of the server in MB.
+func (p *process) memory() float64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(data)) {
+		if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, _ := strconv.ParseFloat(strings.Fields(kb)[0], 64)
+			return n / 1024
+		}
+	}
+	return 0
+}
