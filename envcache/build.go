@@ -132,7 +132,7 @@ func enterable(path string, uid, gid int) error {
 }
 
 // listed is how pip says which line of the scratch file asked for a package.
-var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)`)
+var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)|->-[rc] \S*/\.work-\S* \(line \d+\)`)
 
 // run runs one program of a build. The exclusive lock goes with it: if this
 // process is killed, nobody builds the same environment until the program is
