@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"agentctl/control"
@@ -23,7 +21,6 @@ import (
 	"agentctl/spec"
 	"agentctl/worker"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
@@ -95,10 +92,11 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		return err
 	}
 	defer ag.close()
+	// What Recover starts must end with the group, or the group would wait for it.
+	group, ctx := errgroup.WithContext(ctx)
 	if err := ag.pool.Recover(ctx); err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return ag.pool.Run(ctx) })
 	group.Go(func() error { return ag.loop.Run(ctx) })
 	group.Go(func() error { return ag.sources.Run(ctx) })
@@ -190,100 +188,8 @@ func (ag *agent) nodeName() (string, error) {
 	return spec.NodeName(host), nil
 }
 
-// openSources opens what is recorded of the spec, and names the file of the flags
-// if nothing is.
-func (ag *agent) openSources() (err error) {
-	if ag.sources, err = source.Open(filepath.Join(ag.state, "spec"), source.Options{NodeName: ag.name, Log: ag.log}); err != nil {
-		return err
-	}
-	if ag.flags.watch == "" {
-		return nil
-	}
-	path, err := filepath.Abs(ag.flags.watch)
-	if err != nil {
-		return fmt.Errorf("cannot watch %s: %w", ag.flags.watch, err)
-	}
-	taken, err := ag.sources.UseFlags(path)
-	if present := ag.sources.Current(); err == nil && !taken && present.Path != path {
-		ag.log.Warn("the recorded source stays; apply --take-over replaces it", "source", present.String(), "flag", path)
-	}
-	return err
-}
-
-func lastGood(m *source.Manager) *reconcile.LastGood {
-	r, text, ok := m.LastGood()
-	if !ok {
-		return nil
-	}
-	return &reconcile.LastGood{Text: text, Revision: reconcile.Revision{
-		Number: r.Number, Digest: r.Digest, Time: r.Time, Origin: reconcile.Origin{Kind: r.Kind, Path: r.Path},
-	}}
-}
-
-// feed hands what the source says to the loop. SIGHUP has a file read at once.
-func (ag *agent) feed(ctx context.Context) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case u := <-ag.sources.Updates():
-			if _, err := ag.submitSpec(ctx, u); err != nil && ctx.Err() == nil {
-				return err
-			}
-		case <-hangup:
-			if _, err := ag.Reload(ctx); err != nil && ctx.Err() == nil {
-				ag.log.Warn("cannot read the source again", "error", err)
-			}
-		}
-	}
-}
-
-// submitSpec hands one update over and counts what became of it.
-func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Result, error) {
-	res, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
-		Text: u.Text, Err: u.Err, Seq: u.Seq, Origin: reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path},
-	})
-	if err == nil {
-		ag.metrics.Reconciled(res)
-	}
-	return res, err
-}
-
 // countAPI counts requests to ClearML servers. The metrics are made after what
 // sends them.
 func (ag *agent) countAPI(next http.RoundTripper) http.RoundTripper {
 	return ag.metrics.Transport(next)
-}
-
-// stale is how old the loop's snapshot may be before the agent counts as hung: it
-// is made anew twice a minute at least.
-const stale = 90 * time.Second
-
-type snapshots interface{ Snapshot() *reconcile.Snapshot }
-
-// notifySystemd says that the agent is ready, keeps its watchdog quiet while the
-// loop turns, and says that it stops. Outside systemd it does nothing.
-func notifySystemd(ctx context.Context, loop snapshots) error {
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	defer func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) }()
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
-		<-ctx.Done()
-		return nil
-	}
-	t := time.NewTicker(every / 2)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			if time.Since(loop.Snapshot().Time) < stale {
-				_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
-			}
-		}
-	}
 }

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"agentctl/reconcile"
+	"agentctl/source"
+)
+
+// openSources opens what is recorded of the spec, and names the file of the flags
+// if nothing is.
+func (ag *agent) openSources() (err error) {
+	if ag.sources, err = source.Open(filepath.Join(ag.state, "spec"), source.Options{NodeName: ag.name, Log: ag.log}); err != nil {
+		return err
+	}
+	if ag.flags.watch == "" {
+		return nil
+	}
+	path, err := filepath.Abs(ag.flags.watch)
+	if err != nil {
+		return fmt.Errorf("cannot watch %s: %w", ag.flags.watch, err)
+	}
+	taken, err := ag.sources.UseFlags(path)
+	if present := ag.sources.Current(); err == nil && !taken && present.Path != path {
+		ag.log.Warn("the recorded source stays; apply --take-over replaces it", "source", present.String(), "flag", path)
+	}
+	return err
+}
+
+func lastGood(m *source.Manager) *reconcile.LastGood {
+	r, text, ok := m.LastGood()
+	if !ok {
+		return nil
+	}
+	return &reconcile.LastGood{Text: text, Revision: reconcile.Revision{
+		Number: r.Number, Digest: r.Digest, Time: r.Time, Origin: reconcile.Origin{Kind: r.Kind, Path: r.Path},
+	}}
+}
+
+// feed hands what the source says to the loop. SIGHUP has a file read at once.
+func (ag *agent) feed(ctx context.Context) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case u := <-ag.sources.Updates():
+			if _, err := ag.submitSpec(ctx, u); err != nil && ctx.Err() == nil {
+				return err
+			}
+		case <-hangup:
+			if _, err := ag.Reload(ctx); err != nil && ctx.Err() == nil {
+				ag.log.Warn("cannot read the source again", "error", err)
+			}
+		}
+	}
+}
+
+// submitSpec hands one update over and counts what became of it.
+func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Result, error) {
+	res, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
+		Text: u.Text, Err: u.Err, Seq: u.Seq, Origin: reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path},
+	})
+	if err == nil {
+		ag.metrics.Reconciled(res)
+	}
+	return res, err
+}
