@@ -44,6 +44,7 @@ func (p *Pool) look(ctx context.Context, b *backlog, server spec.Server, names [
 		return err
 	}
 	if len(ids) == 0 { // all are missing: they may be created
+		p.noteServer(serverName(server), nil)
 		b.next = time.Now().Add(missingEvery)
 		return nil
 	}
