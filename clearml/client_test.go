@@ -197,13 +197,13 @@ func TestRequestForm(t *testing.T) {
 		t.Errorf("%v %d %v", qs, rev, err)
 	}
 	call := f.of("queues.get_all")[0]
-	if call.Method != "GET" || call.Body != `{"id":["q"],"only_fields":["id","name","entries","tags"],"search_hidden":true,"max_task_entries":256,"agentctl_since":5,"agentctl_wait_ms":2000}` {
+	if call.Method != http.MethodGet || call.Body != `{"id":["q"],"only_fields":["id","name","entries","tags"],"search_hidden":true,"max_task_entries":256,"agentctl_since":5,"agentctl_wait_ms":2000}` {
 		t.Errorf("%+v", call)
 	}
 	if err := c.Started(t.Context(), "t", "r", "m", true); err != nil {
 		t.Error(err)
 	}
-	if call := f.of("tasks.started")[0]; call.Method != "POST" || call.Body != `{"task":"t","status_reason":"r","status_message":"m","force":true}` {
+	if call := f.of("tasks.started")[0]; call.Method != http.MethodPost || call.Body != `{"task":"t","status_reason":"r","status_message":"m","force":true}` {
 		t.Errorf("%+v", call)
 	}
 }

@@ -63,9 +63,7 @@ var timeForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "200
 func (t *Time) UnmarshalJSON(data []byte) error {
 	var s string
 	t.Time = time.Time{}
-	if json.Unmarshal(data, &s) != nil {
-		return nil
-	}
+	_ = json.Unmarshal(data, &s) // then s stays empty, which is no time either
 	for _, form := range timeForms {
 		if at, err := time.Parse(form, s); err == nil {
 			t.Time = at

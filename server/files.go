@@ -198,10 +198,14 @@ func (f *fileStore) remove(name string) error {
 	if err := f.root.Remove(p); err != nil {
 		return f.fault(err)
 	}
-	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
-		if f.root.Remove(dir) != nil { // not empty, or somebody stores there again
-			break
-		}
-	}
+	f.removeEmpty(path.Dir(p))
 	return nil
+}
+
+// removeEmpty removes folders upwards until one is not empty, or somebody stores
+// there again.
+func (f *fileStore) removeEmpty(dir string) {
+	for dir != "." && f.root.Remove(dir) == nil {
+		dir = path.Dir(dir)
+	}
 }

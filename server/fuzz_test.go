@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func hostileBodies(id, q string) []string {
 // attack sends a body to an endpoint: no panic, no 500, always an envelope.
 func (s *testServer) attack(t *testing.T, name, body, query string) {
 	t.Helper()
-	r := httptest.NewRequest("POST", "/"+name, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, "/"+name, strings.NewReader(body))
 	r.URL.RawQuery = query
 	r.Header.Set("Authorization", "Bearer "+s.token)
 	w := httptest.NewRecorder()

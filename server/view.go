@@ -61,7 +61,7 @@ func (v *view) close() {
 
 // exec runs a statement and tells how many rows it changed.
 func (v *view) exec(text string, args ...any) (int64, error) {
-	s, release, err := v.stmt(text)
+	s, release, err := v.stmt(text) //nolint:sqlclosecheck // release closes it unless the cache keeps it
 	if err != nil {
 		return 0, err
 	}
@@ -75,7 +75,7 @@ func (v *view) exec(text string, args ...any) (int64, error) {
 
 // insert runs an INSERT and gives the new row's number.
 func (v *view) insert(text string, args ...any) (int64, error) {
-	s, release, err := v.stmt(text)
+	s, release, err := v.stmt(text) //nolint:sqlclosecheck // release closes it unless the cache keeps it
 	if err != nil {
 		return 0, err
 	}
@@ -89,7 +89,7 @@ func (v *view) insert(text string, args ...any) (int64, error) {
 
 // one reads one row into dest and tells whether there was one.
 func (v *view) one(text string, args []any, dest ...any) (bool, error) {
-	s, release, err := v.stmt(text)
+	s, release, err := v.stmt(text) //nolint:sqlclosecheck // release closes it unless the cache keeps it
 	if err != nil {
 		return false, err
 	}
@@ -103,7 +103,7 @@ func (v *view) one(text string, args []any, dest ...any) (bool, error) {
 
 // each calls row for every row of the result.
 func (v *view) each(text string, args []any, row func(scan func(...any) error) error) error {
-	s, release, err := v.stmt(text)
+	s, release, err := v.stmt(text) //nolint:sqlclosecheck // release closes it unless the cache keeps it
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,115 @@
+package server
+
+import (
+	"slices"
+)
+
+func getModelByID(c *call, req *modelID) (any, error) {
+	m, err := needModel(c.read(), req.Model)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"model": m.doc(nil)}, nil
+}
+
+func modelByTask(c *call, req *byTask) (any, error) {
+	m, err := findModel(c.read(), `m.task = ?`, req.Task)
+	if err == nil && m == nil {
+		err = refuse(400, 201, "Invalid model id (no model for this task): task=%s", req.Task)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"model": m.doc(nil)}, nil
+}
+
+type modelQuery struct {
+	ID          texts   `json:"id"`
+	Name        string  `json:"name"`
+	Project     texts   `json:"project"`
+	Task        texts   `json:"task"`
+	URI         texts   `json:"uri"`
+	Ready       *bool   `json:"ready"`
+	User        texts   `json:"user"`
+	Tags        texts   `json:"tags"`
+	SystemTags  texts   `json:"system_tags"`
+	SearchText  string  `json:"search_text"`
+	Subprojects bool    `json:"include_subprojects"`
+	Any         *anyAll `json:"_any_"`
+	All         *anyAll `json:"_all_"`
+	OnlyFields  texts   `json:"only_fields"`
+	OrderBy     texts   `json:"order_by"`
+	paging
+}
+
+func (q *modelQuery) filter(f *filter) error {
+	if q.ID != nil {
+		f.exact("m.id", q.ID)
+	}
+	if len(q.Project) > 0 {
+		f.inProjects("m.project", q.Project, q.Subprojects)
+	}
+	for column, values := range map[string][]string{"m.task": q.Task, "m.user": q.User} {
+		if len(values) > 0 {
+			f.in(column, values)
+		}
+	}
+	if len(q.URI) > 0 {
+		f.exact("m.uri", q.URI)
+	}
+	if q.Ready != nil {
+		f.add(`m.ready = ?`, *q.Ready)
+	}
+	f.tags("m.tags", q.Tags)
+	f.tags("m.system_tags", q.SystemTags)
+	if q.SearchText != "" {
+		f.add(`(instr(lower(m.name), lower(?)) OR m.id = ?)`, q.SearchText, q.SearchText)
+	}
+	if err := f.regex("m.name", q.Name); err != nil {
+		return err
+	}
+	if err := f.match(q.Any, false, modelColumn); err != nil {
+		return err
+	}
+	return f.match(q.All, true, modelColumn)
+}
+
+func modelColumn(name string) string {
+	switch {
+	case slices.Contains(restNames, name) || oneOf(name, "metadata", "stats", "company"):
+		return "m.n"
+	case slices.Contains(modelNames, name):
+		return "m." + name
+	}
+	return ""
+}
+
+func getModels(c *call, req *modelQuery) (any, error) {
+	f, err := parseFields(req.OnlyFields, func(n string) bool { return slices.Contains(modelNames, n) })
+	if err != nil {
+		return nil, err
+	}
+	var where filter
+	if err := req.filter(&where); err != nil {
+		return nil, err
+	}
+	sorted, err := order(req.OrderBy, modelColumn, "m.n")
+	if err != nil {
+		return nil, err
+	}
+	limit, bounds, err := req.limit()
+	if err != nil {
+		return nil, err
+	}
+	docs := []any{}
+	err = c.read().each(`SELECT `+modelColumns+` FROM model m`+where.text()+sorted+limit, slices.Concat(where.args, bounds),
+		func(scan func(...any) error) error {
+			var m model
+			if err := m.scan(scan); err != nil {
+				return err
+			}
+			docs = append(docs, m.doc(f))
+			return nil
+		})
+	return map[string]any{"models": docs}, err
+}

@@ -1,0 +1,186 @@
+package server
+
+import (
+	"encoding/json"
+
+	"github.com/samber/lo"
+)
+
+func createModel(c *call, req *modelFields) (any, error) {
+	if req.Name == nil || *req.Name == "" {
+		return nil, missing("name")
+	}
+	if req.URI == nil {
+		return nil, missing("uri")
+	}
+	m := &model{ID: newID()}
+	err := c.update(func(t *tx) error {
+		if err := c.checkModel(t, req); err != nil {
+			return err
+		}
+		if err := m.set(req); err != nil {
+			return err
+		}
+		if m.task == "" {
+			m.task = c.caller.task
+		}
+		return t.saveModel(m)
+	})
+	return map[string]any{"id": m.ID, "created": true}, err
+}
+
+func (c *call) checkModel(t *tx, f *modelFields) error {
+	if p := lo.FromPtr(f.Project); p != "" {
+		if _, err := findProject(t.view, p); err != nil {
+			return err
+		}
+	}
+	if id := lo.FromPtr(f.Task); id != "" {
+		if _, err := c.ownTask(t, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type modelID struct {
+	Model string `json:"model" need:"1"`
+}
+
+// change edits one model in the writer.
+func (c *call) changeModel(id string, edit func(*tx, *model) error) error {
+	return c.update(func(t *tx) error {
+		m, err := c.ownModel(t, id)
+		if err != nil {
+			return err
+		}
+		if err := edit(t, m); err != nil {
+			return err
+		}
+		return t.saveModel(m)
+	})
+}
+
+func editModel(c *call, req *struct {
+	modelID
+	modelFields
+}) (any, error) {
+	err := c.changeModel(req.Model, func(t *tx, m *model) error {
+		if err := c.checkModel(t, &req.modelFields); err != nil {
+			return err
+		}
+		return m.set(&req.modelFields)
+	})
+	return updated(map[string]any{"last_update": stamp(c.srv.now().UnixMicro())}), err
+}
+
+func setReady(c *call, req *modelID) (any, error) {
+	err := c.changeModel(req.Model, func(_ *tx, m *model) error { m.ready = true; return nil })
+	return map[string]any{"updated": 1}, err
+}
+
+func setModelMetadata(c *call, req *struct {
+	modelID
+	Metadata metadata `json:"metadata" need:"1"`
+	Replace  bool     `json:"replace_metadata"`
+}) (any, error) {
+	err := c.changeModel(req.Model, func(_ *tx, m *model) error {
+		have := metadata{}
+		if raw := m.rest["metadata"]; raw != nil && !req.Replace {
+			if err := json.Unmarshal(raw, &have); err != nil {
+				return err
+			}
+		}
+		return m.set(&modelFields{Metadata: lo.Assign(have, req.Metadata)})
+	})
+	return map[string]any{"updated": 1}, err
+}
+
+func deleteModelMetadata(c *call, req *struct {
+	modelID
+	Keys texts `json:"keys" need:"1"`
+}) (any, error) {
+	err := c.changeModel(req.Model, func(_ *tx, m *model) error {
+		have := metadata{}
+		if raw := m.rest["metadata"]; raw != nil {
+			if err := json.Unmarshal(raw, &have); err != nil {
+				return err
+			}
+		}
+		return m.set(&modelFields{Metadata: lo.OmitByKeys(have, req.Keys)})
+	})
+	return map[string]any{"updated": 1}, err
+}
+
+func deleteModel(c *call, req *struct {
+	modelID
+	Force bool `json:"force"`
+}) (any, error) {
+	reply := map[string]any{"deleted": true}
+	err := c.update(func(t *tx) error {
+		m, err := c.ownModel(t, req.Model)
+		if err != nil {
+			return err
+		}
+		if m.ready && !req.Force {
+			return refuse(400, 202, "Model is published (use force=true): model=%s", m.ID)
+		}
+		reply["url"] = m.uri
+		_, err = t.exec(`DELETE FROM model WHERE n = ?`, m.n)
+		return err
+	})
+	return reply, err
+}
+
+// deleteModelsOf removes the unpublished models that a task has put out and
+// returns where they lie.
+func (t *tx) deleteModelsOf(task string) ([]string, error) {
+	uris := []string{}
+	err := t.each(`DELETE FROM model WHERE task = ? AND ready = 0 RETURNING uri`, args(task), func(scan func(...any) error) error {
+		var uri string
+		defer func() { uris = append(uris, uri) }()
+		return scan(&uri)
+	})
+	return uris, err
+}
+
+// modelForTask makes or changes the model that a task puts out.
+func modelForTask(c *call, req *struct {
+	Task     string `json:"task" need:"1"` // hides the field's of the same name
+	Override string `json:"override_model_id"`
+	modelFields
+}) (any, error) {
+	id := req.Override
+	created := false
+	err := c.update(func(t *tx) error {
+		row, err := c.ownTask(t, req.Task)
+		if err != nil {
+			return err
+		}
+		where, key := `m.task = ?`, row.ID
+		if id != "" {
+			where, key = `m.id = ?`, id
+		}
+		m, err := findModel(t.view, where, key)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			if id != "" {
+				return noModel(id)
+			}
+			created = true
+			m = &model{ID: newID(), Name: row.Name, project: row.project}
+		}
+		req.modelFields.Task = &row.ID
+		if err := m.set(&req.modelFields); err != nil {
+			return err
+		}
+		id = m.ID
+		if err := t.saveModel(m); err != nil {
+			return err
+		}
+		return t.editModels(row, func(tm *taskModels) { tm.set("output", taskModel{Name: m.Name, Model: m.ID}) })
+	})
+	return map[string]any{"id": id, "created": created, "updated": 1, "fields": none{}}, err
+}
