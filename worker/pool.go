@@ -37,6 +37,9 @@ type Config struct {
 	Finder   *envcache.Finder
 	Repos    *repo.Store
 	Log      *slog.Logger
+	// Hide are folders besides State that no task is to see, where a mount
+	// namespace can be had; they exist.
+	Hide []string
 	// Environ looks up the agent's own variables, as os.LookupEnv.
 	Environ func(string) (string, bool)
 }

@@ -110,7 +110,7 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 }
 
 func (r *run) overlay(cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string) {
-	cfg.Hide = []string{r.pool.cfg.State}
+	cfg.Hide = append([]string{r.pool.cfg.State}, r.pool.cfg.Hide...)
 	cfg.Keep = []string{r.dirs.home(), r.dirs.tmp(), r.dirs.code()}
 	if p.env != nil {
 		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: p.env.Path, Lower: p.env.Path, Upper: filepath.Join(r.dirs.upper(), "env")})

@@ -156,16 +156,30 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if ag.socket, err = control.Listen(ag.app.socket); err != nil {
+		return err
+	}
 	ag.servers = &servers{app: ag.app, listen: ag.flags.serverListen, log: log, count: ag.countAPI}
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
-		Envs: ag.envs, Finder: finder, Repos: repos,
+		Envs: ag.envs, Finder: finder, Repos: repos, Hide: ag.socketFolder(),
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: ag.sources, LastGood: lastGood(ag.sources), Log: log})
 	ag.metrics = control.NewMetrics(version, ag.loop)
-	ag.socket, err = control.Listen(ag.app.socket)
-	return err
+	return nil
+}
+
+// socketFolder is the folder of the control socket, to be hidden from tasks that
+// run as the agent's own user and could open it. A folder that is not the socket's
+// alone (--socket /tmp/x.sock) is left: tasks may need the rest of it.
+func (ag *agent) socketFolder() []string {
+	dir := filepath.Dir(ag.app.socket)
+	rel, err := filepath.Rel(ag.state, dir)
+	if filepath.Base(dir) != "agentctl" || err == nil && filepath.IsLocal(rel) {
+		return nil // the latter is hidden with the state folder
+	}
+	return []string{dir}
 }
 
 func (ag *agent) close() {
