@@ -3,6 +3,9 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -255,6 +258,28 @@ func TestEveryFieldOfATaskIsKnown(t *testing.T) {
 	for name := range s.task(s.inState("published")) {
 		if !taskField(name) {
 			t.Errorf("the document has %q, only_fields refuses it", name)
+		}
+	}
+}
+
+// docs/server.md names every endpoint.
+func TestEndpointsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "docs", "server.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if cols := strings.Split(line, "|"); len(cols) == 4 {
+			for service := range strings.SplitSeq(cols[1], ",") {
+				rows[strings.TrimSpace(service)] = cols[2]
+			}
+		}
+	}
+	for _, name := range endpointNames(newServer(t)) {
+		service, action, _ := strings.Cut(name, ".")
+		if !regexp.MustCompile(`\b` + action + `\b`).MatchString(rows[service]) {
+			t.Errorf("docs/server.md does not name %s", name)
 		}
 	}
 }
