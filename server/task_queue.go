@@ -55,20 +55,28 @@ func enqueueOne(t *tx, c *call, req *manyRequest, id string) (map[string]any, er
 }
 
 // notInQueue refuses a task that waits in that queue already, and takes it off
-// any other and out of a lease.
+// any other and out of a lease. It looks for all three at once: an enqueue is the
+// call that is sent most.
 func (t *tx) notInQueue(row *task, queue string) error {
-	if row.Status != clearml.StatusQueued {
-		_, err := t.endLease(row.ID)
-		return err
-	}
 	var in string
-	if found, err := t.one(`SELECT queue FROM entry WHERE task = ?`, args(row.ID), &in); err != nil {
+	var leased, exists bool
+	if _, err := t.one(`SELECT coalesce((SELECT queue FROM entry WHERE task = ?1), ''),
+		EXISTS (SELECT 1 FROM lease WHERE task = ?1), EXISTS (SELECT 1 FROM queue WHERE id = ?2)`,
+		args(row.ID, queue), &in, &leased, &exists); err != nil {
 		return err
-	} else if found && in == queue {
-		return refuse(400, 706, "Task already queued: task=%s", row.ID)
 	}
-	if err := t.leaveQueue(row.ID); err != nil {
-		return err
+	switch {
+	case !exists:
+		return noQueue(queue)
+	case in == queue:
+		return refuse(400, 706, "Task already queued: task=%s", row.ID)
+	case in != "":
+		if err := t.leaveQueue(row.ID); err != nil {
+			return err
+		}
+	}
+	if !leased {
+		return nil
 	}
 	_, err := t.endLease(row.ID)
 	return err

@@ -58,7 +58,7 @@ func run(ctx context.Context, n int, dir, serve string) error {
 		return err
 	}
 	defer client.Close()
-	b := &bench{client: client, n: n, proc: p}
+	b := &bench{client: client, n: n, proc: p, dir: dir}
 	return b.all(ctx)
 }
 

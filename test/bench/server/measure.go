@@ -18,6 +18,7 @@ import (
 type bench struct {
 	client *clearml.Client
 	proc   *process
+	dir    string
 	n      int
 }
 
@@ -35,7 +36,62 @@ func (b *bench) all(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("%-44s %10.1f MB\n", "resident memory of the server", b.proc.memory())
-	return nil
+	return b.idle(ctx)
+}
+
+// Idle agents: each with a connection of its own, as each is a machine.
+const (
+	idleAgents = 1000
+	idleTime   = 10 * time.Second
+)
+
+// idle measures what agents cost that wait for a queue in which nothing happens.
+func (b *bench) idle(ctx context.Context) error {
+	queue, err := b.client.ResolveQueue(ctx, "bench of idling", true)
+	if err != nil {
+		return err
+	}
+	_, revision, err := b.client.Queues(ctx, []string{queue}, 0, 0)
+	if err != nil {
+		return err
+	}
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	var agents errgroup.Group
+	before := b.proc.memory()
+	for range idleAgents {
+		c, err := connect(b.dir)
+		if err != nil {
+			return err
+		}
+		agents.Go(func() error {
+			defer c.Close()
+			if _, _, err := c.Queues(waiting, []string{queue}, revision, time.Minute); err != nil && waiting.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
+	if err := pause(ctx, 5*time.Second); err != nil { // until all have logged in
+		return err
+	}
+	cpu := b.proc.cpu()
+	if err := pause(ctx, idleTime); err != nil {
+		return err
+	}
+	fmt.Printf("%-44s %10.2f %% of a core, %.1f MB more\n", fmt.Sprintf("%d agents that wait", idleAgents),
+		100*(b.proc.cpu()-cpu)/idleTime.Seconds(), b.proc.memory()-before)
+	stop()
+	return agents.Wait()
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 // times is how long each of the calls took, and all together.
