@@ -125,10 +125,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	if err = os.MkdirAll(ag.state, 0o711); err != nil {
 		return fmt.Errorf("cannot create the state folder: %w", err)
 	}
-	if ag.lock, err = fsx.TryLock(filepath.Join(ag.state, "agent.lock")); err != nil {
-		if errors.Is(err, fsx.ErrLocked) {
-			return fmt.Errorf("an agent is already running with the state folder %s", ag.state)
-		}
+	if err = ag.takeLock(ctx); err != nil {
 		return err
 	}
 	if err = ag.openSources(); err != nil {
@@ -168,6 +165,30 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: ag.sources, LastGood: lastGood(ag.sources), Log: log})
 	ag.metrics = control.NewMetrics(version, ag.loop)
 	return nil
+}
+
+// lastOneOut is how long an agent that is ending may still hold the lock.
+const lastOneOut = 15 * time.Second
+
+// takeLock makes this the one agent of the state folder. One that no longer
+// answers is on its way out, and is waited for.
+func (ag *agent) takeLock(ctx context.Context) (err error) {
+	path := filepath.Join(ag.state, "agent.lock")
+	c := ag.client()
+	defer c.Close()
+	for deadline := time.Now().Add(lastOneOut); ; {
+		if ag.lock, err = fsx.TryLock(path); !errors.Is(err, fsx.ErrLocked) {
+			return err
+		}
+		if _, serr := c.Agent(ctx); serr == nil || time.Now().After(deadline) {
+			return fmt.Errorf("an agent is already running with the state folder %s", ag.state)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // socketFolder is the folder of the control socket, to be hidden from tasks that
