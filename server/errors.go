@@ -57,6 +57,7 @@ func forbidden(what string) error {
 // faults stay in our log: they may name paths.
 func asRefusal(err error) (*refusal, bool) {
 	var r *refusal
+	err = storageError(err)
 	switch {
 	case errors.As(err, &r):
 		return r, true

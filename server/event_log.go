@@ -172,17 +172,25 @@ func taskLogScroll(c *call, req *logRequest) (any, error) {
 	return map[string]any{"events": nonNil(events), "returned": len(events), "total": t.logEvents, "scroll_id": place.String()}, nil
 }
 
+// clearTaskLog deletes a console, a bit at a time: others write in between.
 func clearTaskLog(c *call, req *byTask) (any, error) {
-	deleted := int64(0)
-	err := c.update(func(t *tx) error {
-		row, err := c.ownTask(t, req.Task)
+	deleted, more := int64(0), true
+	for more {
+		err := c.update(func(t *tx) error {
+			row, err := c.ownTask(t, req.Task)
+			if err != nil {
+				return err
+			}
+			n, err := t.exec(`DELETE FROM log WHERE n IN (SELECT n FROM log WHERE stream = ? LIMIT ?)`, row.stream, purgeRows)
+			if err != nil {
+				return err
+			}
+			deleted, more = deleted+n, n == purgeRows
+			return t.setTask(row.n, map[string]any{"log_events": max(row.logEvents-n, 0)})
+		})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if deleted, err = t.exec(`DELETE FROM log WHERE stream = ?`, row.stream); err != nil {
-			return err
-		}
-		return t.setTask(row.n, map[string]any{"log_events": 0})
-	})
-	return map[string]any{"deleted": deleted}, err
+	}
+	return map[string]any{"deleted": deleted}, nil
 }

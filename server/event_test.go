@@ -228,3 +228,21 @@ func TestSamples(t *testing.T) {
 		t.Errorf("images %v", images)
 	}
 }
+
+func TestClearTaskLog(t *testing.T) {
+	s := newServer(t)
+	id, other := s.newTask("cleared"), s.newTask("kept")
+	var events []m
+	for range purgeRows + 5 {
+		events = append(events, m{"type": "log", "task": id, "msg": "x"})
+	}
+	s.do("events.add_batch", batchOf(append(events, m{"type": "log", "task": other, "msg": "y"})...))
+	if got := s.call("events.clear_task_log", m{"task": id}); got["deleted"] != float64(purgeRows+5) {
+		t.Error(got)
+	}
+	for task, want := range map[string]float64{id: 0, other: 1} {
+		if got := s.call("events.get_task_log", m{"task": task}); got["total"] != want || got["returned"] != want {
+			t.Errorf("%v events left, want %v", got["total"], want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -201,4 +202,32 @@ func TestWriterSurvives(t *testing.T) {
 		t.Error(err)
 	}
 	s.newTask("after")
+}
+
+// A disk that is full refuses with 503, which clients wait for, and leaves
+// nothing half done; with room again the server goes on.
+func TestFullDisk(t *testing.T) {
+	s := newServer(t)
+	limit := func(pages int) {
+		err := s.store.update(t.Context(), func(t *tx) error {
+			var now int
+			_, err := t.one(fmt.Sprintf(`PRAGMA max_page_count = %d`, pages), nil, &now)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := s.newTask("before")
+	limit(1) // SQLite takes the present size for less
+	large := m{"name": "large", "type": "training", "script": m{"diff": strings.Repeat("x", 1<<20)}}
+	for range 3 {
+		s.refused(503, 0, "tasks.create", large)
+	}
+	if got := len(s.call("tasks.get_all", m{})["tasks"].([]any)); got != 1 {
+		t.Errorf("%d tasks, want 1", got)
+	}
+	limit(1 << 30)
+	s.call("tasks.create", large)
+	s.call("tasks.enqueue", m{"task": id})
 }

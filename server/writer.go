@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"agentctl/internal/crash"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // tx is one request's part of a transaction. It is used by the writer goroutine
@@ -145,11 +148,26 @@ func (s *store) runOne(j *job) (broken bool) {
 		}
 		return false
 	}
+	j.err = storageError(j.err)
 	if _, err := s.write.exec("ROLLBACK TO job"); err != nil {
 		return true
 	}
 	_, err := s.write.exec("RELEASE job")
 	return err != nil
+}
+
+// storageError marks errors that come from the disk and not from the request:
+// the client is told to try again, and nothing was done.
+func storageError(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff { // the low byte is the primary code
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY:
+		return fmt.Errorf("%w: %w", errStorage, err)
+	}
+	return err
 }
 
 // guarded turns a panic of one request's code into that request's error: the
