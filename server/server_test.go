@@ -49,7 +49,7 @@ func TestServe(t *testing.T) {
 	s, stop := serve(t, dir)
 	for _, url := range []string{s.Endpoints().API, s.Endpoints().Files, s.Endpoints().Web} {
 		resp, err := http.Get(url + "/healthz")
-		if err != nil || resp.StatusCode != 200 {
+		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatal(resp, err)
 		}
 		_ = resp.Body.Close()
