@@ -84,8 +84,10 @@ func (t *Task) signal(sig unix.Signal) error {
 		return err
 	}
 	var serr error
-	err = raw.Control(func(fd uintptr) { serr = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
-	return errors.Join(err, serr)
+	if raw.Control(func(fd uintptr) { serr = unix.PidfdSendSignal(int(fd), sig, nil, 0) }) != nil {
+		return os.ErrClosed // the only way it fails, in words that errors.Is does not know
+	}
+	return serr
 }
 
 // settle tells how a run ended whose shim is gone. If the shim could not record

@@ -3,7 +3,7 @@
 //
 // Packages run with the race detector and in shuffled order; those below test/
 // start the real programs or the real SDK, so they run once without it, after the
-// others and one at a time. The closing line of each package is go test's own.
+// others. The closing line of each package is go test's own.
 //
 //	go run ./test/gotest [-tags T] [-run R] [-count N] [packages…]
 package main
@@ -67,7 +67,7 @@ func run(ctx context.Context, o options) (bool, error) {
 	}
 	if len(whole) > 0 {
 		// -trimpath as in the build of the programs: their packages are compiled once.
-		if err := goTest(ctx, o, total, whole, "-p=1", "-trimpath"); err != nil {
+		if err := goTest(ctx, o, total, whole, "-p=2", "-trimpath"); err != nil {
 			return false, err
 		}
 	}
