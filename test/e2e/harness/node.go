@@ -84,7 +84,7 @@ func (n *Node) StartAgent(flags ...string) {
 // SpawnAgent starts an agent and does not wait for it.
 func (n *Node) SpawnAgent(flags ...string) {
 	n.T.Helper()
-	if n.agent != nil {
+	if n.agent != nil && !n.agentEnded() { // one that died unseen is no obstacle
 		n.T.Fatal("an agent runs already")
 	}
 	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
