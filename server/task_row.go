@@ -71,14 +71,12 @@ type list []string
 
 // Scan reads a column.
 func (l *list) Scan(v any) error {
-	switch v := v.(type) {
-	case string:
-		return json.Unmarshal([]byte(v), l)
-	case []byte:
-		return json.Unmarshal(v, l)
+	text, _ := v.(string)
+	if text == "[]" || text == "" { // most are, and this runs for every row
+		*l = list{}
+		return nil
 	}
-	*l = nil
-	return nil
+	return json.Unmarshal([]byte(text), l)
 }
 
 func (l list) json() string {
