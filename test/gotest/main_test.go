@@ -48,6 +48,13 @@ func TestSkipNeedsAReason(t *testing.T) {
 	}
 }
 
+func TestAnEntryCoversItsSubtests(t *testing.T) {
+	text := strings.ReplaceAll(events, "TestOS", "TestOS/linux")
+	if out, ok := summary(t, text, map[string]string{"m/a TestOS": "no root in CI"}); !ok {
+		t.Errorf("the skip of a subtest failed the run:\n%s", out)
+	}
+}
+
 func TestClosingLinesAreGoTestsOwn(t *testing.T) {
 	out, ok := summary(t, events+failure, map[string]string{"m/a TestOS": "no root in CI"})
 	if ok {
