@@ -16,6 +16,7 @@ import (
 //	home/ tmp/    the task's own, gone after its end
 //	code/         the code of a task without a repository
 //	upper/        what the task wrote into its environment and checkout
+//	env/ checkout/  its own, where they can't be mounted
 type folders struct{ root string }
 
 func (f folders) home() string  { return filepath.Join(f.root, "home") }
@@ -23,6 +24,8 @@ func (f folders) tmp() string   { return filepath.Join(f.root, "tmp") }
 func (f folders) code() string  { return filepath.Join(f.root, "code") }
 func (f folders) upper() string { return filepath.Join(f.root, "upper") }
 func (f folders) child() string { return filepath.Join(f.root, "env") }
+
+func (f folders) checkout() string { return filepath.Join(f.root, "checkout") }
 
 // create makes a fresh folder for a run of the task; what an earlier run of the
 // same task left is removed, since that run has been reported.
@@ -52,7 +55,7 @@ func (f folders) createPrivate(owner identity) error {
 
 // removePrivate drops what only the running task needed; record and console stay.
 func (f folders) removePrivate() error {
-	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child()} {
+	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child(), f.checkout()} {
 		if err := runtime.RemoveAll(dir); err != nil {
 			return fmt.Errorf("cannot remove the task's folder: %w", err)
 		}

@@ -51,7 +51,7 @@ type Pool struct {
 	cfg   Config
 	tasks string // State/tasks
 
-	mu      sync.Mutex // guards all below; never held over a call that can block
+	mu      sync.Mutex // guards all below; never held while a server is asked
 	node    *spec.Node
 	workers map[string]*slot
 	ended   []reconcile.TaskStatus // newest first, bounded

@@ -106,9 +106,7 @@ func (r *run) reattach(ctx context.Context, proc *runtime.Task) {
 		r.leave()
 		return
 	}
-	if err := r.attached(proc); err != nil {
-		r.log.Error("re-attached task not recorded", "error", err)
-	}
+	r.attached(proc)
 	r.supervise(ctx)
 }
 
@@ -119,11 +117,8 @@ func (r *run) reconnect(ctx context.Context) error {
 		conn, err := r.pool.conn.get(ctx, r.rec.Server)
 		if err == nil {
 			r.conn = conn
-			err = r.insist(ctx, func() (err error) { r.task, err = conn.Client.Task(ctx, r.rec.Task); return err })
-			if ctx.Err() != nil {
-				return err
-			}
-			return nil // a task that is gone is found by the watch
+			_ = r.insist(ctx, func() (err error) { r.task, err = r.conn.Client.Task(ctx, r.rec.Task); return err })
+			return context.Cause(ctx) // a task that is gone is found by the watch
 		}
 		if err := pause(ctx, attempt); err != nil {
 			return err

@@ -43,23 +43,27 @@ func (r *run) prepareAndStart(ctx context.Context) error {
 		return err
 	}
 	r.span("start", began)
-	return r.attached(proc)
+	r.attached(proc)
+	return nil
 }
 
 // attached records that the task runs. A stop that came before is carried out.
-func (r *run) attached(proc *runtime.Task) error {
+// No failure in it ends the run: the task's process is there, and is followed.
+func (r *run) attached(proc *runtime.Task) {
 	r.mu.Lock()
 	r.proc = proc
 	r.rec.Containment, r.rec.MountNS = proc.Containment(), proc.MountNS()
 	final, grace := r.final, time.Duration(r.rec.Worker.StopGrace)
 	r.mu.Unlock()
 	if err := r.enter(PhaseRunning, false); err != nil {
-		return err
+		r.log.Error("running task not recorded", "error", err)
 	}
-	if final != nil {
-		return proc.Stop(grace, final.Reason)
+	if final == nil {
+		return
 	}
-	return nil
+	if err := proc.Stop(grace, final.Reason); err != nil {
+		r.log.Error("cannot stop task", "error", err)
+	}
 }
 
 func (p *prepared) leases() []*os.File {
@@ -137,7 +141,7 @@ func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string)
 		python, env.bin, env.venv = child.Python, child.PathDirs, r.dirs.child()
 	}
 	if p.checkout != nil {
-		root = filepath.Join(r.dirs.root, "checkout")
+		root = r.dirs.checkout()
 		if err := r.pool.cfg.Repos.Copy(ctx, p.checkout, root); err != nil {
 			return "", "", err
 		}
