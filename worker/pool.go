@@ -62,6 +62,7 @@ type Pool struct {
 	changed chan struct{} // a hint that Observe has something new
 	kick    chan struct{} // a hint that a worker may be free
 	stale   atomic.Bool   // the backlog was wrong: look again from scratch
+	begun   chan struct{} // a hint that there is a task to watch
 	grown   chan struct{} // a hint that an environment or a checkout was made
 	runs    sync.WaitGroup
 }
@@ -91,6 +92,7 @@ func NewPool(cfg Config) *Pool {
 		workers: map[string]*slot{},
 		changed: make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
+		begun:   make(chan struct{}, 1),
 		grown:   make(chan struct{}, 1),
 	}
 	p.conn = newConnection(cfg.Connect, p.noteServer)

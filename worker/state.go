@@ -16,6 +16,7 @@ func (p *Pool) enterState(r *run, state reconcile.WorkerState) {
 	if s := p.workers[r.worker]; s != nil && s.run == r {
 		p.setState(s, state)
 	}
+	hint(p.begun)
 	// The lease of this queue's head is settled: its next task can be leased.
 	hint(p.kick)
 }

@@ -24,7 +24,10 @@ func (p *Pool) watchTasks(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
 		server, interval, runs := p.watched()
 		if len(runs) == 0 {
-			p.nap(ctx, 200*time.Millisecond)
+			select { // idle: nothing wakes before a task begins
+			case <-ctx.Done():
+			case <-p.begun:
+			}
 			continue
 		}
 		ids := make([]string, 0, len(runs))
