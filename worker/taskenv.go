@@ -15,6 +15,9 @@ type Endpoints struct {
 	Files string `json:"files"`
 }
 
+// tokenVar is the variable by which the SDK logs in without keys.
+const tokenVar = "CLEARML_AUTH_TOKEN"
+
 // taskEnv collects the variables of one task.
 type taskEnv struct {
 	task, worker string
@@ -55,7 +58,7 @@ func (e taskEnv) build(lookup func(string) (string, bool)) []string {
 		"CLEARML_API_HOST=" + e.endpoints.API,
 		"CLEARML_WEB_HOST=" + e.endpoints.Web,
 		"CLEARML_FILES_HOST=" + e.endpoints.Files,
-		"CLEARML_AUTH_TOKEN=" + e.token,
+		tokenVar + "=" + e.token,
 		// Without its own file the SDK would read one from the host.
 		"CLEARML_CONFIG_FILE=" + e.config,
 		"TRAINS_CONFIG_FILE=" + e.config,
