@@ -85,30 +85,18 @@ func modelColumn(name string) string {
 }
 
 func getModels(c *call, req *modelQuery) (any, error) {
-	f, err := parseFields(req.OnlyFields, func(n string) bool { return slices.Contains(modelNames, n) })
-	if err != nil {
-		return nil, err
-	}
-	var where filter
-	if err := req.filter(&where); err != nil {
-		return nil, err
-	}
-	sorted, err := order(req.OrderBy, modelColumn, "m.n")
-	if err != nil {
-		return nil, err
-	}
-	limit, bounds, err := req.limit()
+	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(modelNames, n) }, modelColumn, "m.n", req.filter)
 	if err != nil {
 		return nil, err
 	}
 	docs := []any{}
-	err = c.read().each(`SELECT `+modelColumns+` FROM model m`+where.text()+sorted+limit, slices.Concat(where.args, bounds),
+	err = c.read().each(`SELECT `+modelColumns+` FROM model m`+l.tail, l.args,
 		func(scan func(...any) error) error {
 			var m model
 			if err := m.scan(scan); err != nil {
 				return err
 			}
-			docs = append(docs, m.doc(f))
+			docs = append(docs, m.doc(l.fields))
 			return nil
 		})
 	return map[string]any{"models": docs}, err

@@ -112,30 +112,18 @@ func projectColumn(name string) string {
 }
 
 func getProjects(c *call, req *projectQuery) (any, error) {
-	f, err := parseFields(req.OnlyFields, func(n string) bool { return slices.Contains(projectNames, n) })
-	if err != nil {
-		return nil, err
-	}
-	var where filter
-	if err := req.filter(&where); err != nil {
-		return nil, err
-	}
-	sorted, err := order(req.OrderBy, projectColumn, "p.n")
-	if err != nil {
-		return nil, err
-	}
-	limit, bounds, err := req.limit()
+	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(projectNames, n) }, projectColumn, "p.n", req.filter)
 	if err != nil {
 		return nil, err
 	}
 	docs := []any{}
-	err = c.read().each(`SELECT `+projectColumns+` FROM project p`+where.text()+sorted+limit, slices.Concat(where.args, bounds),
+	err = c.read().each(`SELECT `+projectColumns+` FROM project p`+l.tail, l.args,
 		func(scan func(...any) error) error {
 			var p project
 			if err := scan(p.scanInto()...); err != nil {
 				return err
 			}
-			docs = append(docs, p.doc(f))
+			docs = append(docs, p.doc(l.fields))
 			return nil
 		})
 	return map[string]any{"projects": docs}, err

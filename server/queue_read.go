@@ -79,26 +79,14 @@ type queueQuery struct {
 }
 
 func getQueues(c *call, req *queueQuery) (any, error) {
-	f, err := parseFields(req.OnlyFields, func(n string) bool { return slices.Contains(queueNames, n) })
-	if err != nil {
-		return nil, err
-	}
-	var where filter
-	if err := req.filter(&where); err != nil {
-		return nil, err
-	}
-	sorted, err := order(req.OrderBy, queueColumn, "q.n")
-	if err != nil {
-		return nil, err
-	}
-	limit, bounds, err := req.limit()
+	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(queueNames, n) }, queueColumn, "q.n", req.filter)
 	if err != nil {
 		return nil, err
 	}
 	revision := c.srv.hold(c.ctx, req.poll, req.topics())
 	var rows []*queue
-	text := `SELECT ` + queueColumns + ` FROM queue q` + where.text() + sorted + limit
-	err = c.read().each(text, slices.Concat(where.args, bounds), func(scan func(...any) error) error {
+	text := `SELECT ` + queueColumns + ` FROM queue q` + l.tail
+	err = c.read().each(text, l.args, func(scan func(...any) error) error {
 		var q queue
 		rows = append(rows, &q)
 		return scan(q.dest()...)
@@ -109,12 +97,12 @@ func getQueues(c *call, req *queueQuery) (any, error) {
 	docs := make([]any, 0, len(rows))
 	for _, q := range rows {
 		var entries []entry
-		if f.want("entries") {
+		if l.fields.want("entries") {
 			if entries, err = entriesOf(c.read(), q.ID, req.MaxEntries); err != nil {
 				return nil, err
 			}
 		}
-		docs = append(docs, q.doc(f, entries))
+		docs = append(docs, q.doc(l.fields, entries))
 	}
 	return map[string]any{"queues": docs, "agentctl_revision": revision}, nil
 }

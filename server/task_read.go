@@ -79,26 +79,14 @@ type taskQuery struct {
 }
 
 func getTasks(c *call, req *taskQuery) (any, error) {
-	f, err := parseFields(req.OnlyFields, taskField)
-	if err != nil {
-		return nil, err
-	}
-	var where filter
-	if err := req.filter(&where); err != nil {
-		return nil, err
-	}
-	sorted, err := order(req.OrderBy, taskColumn, "t.n")
-	if err != nil {
-		return nil, err
-	}
-	limit, bounds, err := req.limit()
+	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, taskField, taskColumn, "t.n", req.filter)
 	if err != nil {
 		return nil, err
 	}
 	revision := c.srv.hold(c.ctx, req.poll, req.topics())
 	var rows []*task
-	text := `SELECT ` + taskColumns + ` FROM task t` + where.text() + sorted + limit
-	err = c.read().each(text, slices.Concat(where.args, bounds), func(scan func(...any) error) error {
+	text := `SELECT ` + taskColumns + ` FROM task t` + l.tail
+	err = c.read().each(text, l.args, func(scan func(...any) error) error {
 		var t task
 		rows = append(rows, &t)
 		return scan(t.dest()...)
@@ -106,7 +94,7 @@ func getTasks(c *call, req *taskQuery) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs, err := taskDocs(c.read(), rows, f)
+	docs, err := taskDocs(c.read(), rows, l.fields)
 	if err != nil {
 		return nil, err
 	}
