@@ -17,13 +17,13 @@ import (
 )
 
 // build leases the environment key, building it if no other process does.
-func (c *Cache) build(ctx context.Context, key, base string, parts []Part, req Request, p plan, say func(Progress)) (*shelf.Lease[record], error) {
-	waiting := func() {
-		say(Progress{Time: c.now(), Step: "environment", Text: "waiting for another task's build of the same environment"})
-	}
-	held, err := c.shelf.Get(ctx, key, waiting, func(ctx context.Context, m shelf.Making) (record, int64, error) {
-		rec := record{Manager: req.Manager, Python: req.Python.Version, Parts: parts, Base: base, Reads: p.reads}
-		bytes, err := c.fill(ctx, m, req, p, &rec, say)
+func (a *acquisition) build(ctx context.Context, key, base string, parts []Part) (*shelf.Lease[record], error) {
+	waiting := func() { a.tell("waiting for another task's build of the same environment") }
+	settling := &settling{cache: a.cache, parts: a.parts, plan: a.plan}
+	defer settling.close() // after the environment is published
+	held, err := a.cache.shelf.Get(ctx, key, waiting, func(ctx context.Context, m shelf.Making) (record, int64, error) {
+		rec := record{Manager: a.req.Manager, Python: a.req.Python.Version, Parts: parts, Base: base, Reads: a.plan.reads}
+		bytes, err := a.fill(ctx, m, settling, &rec)
 		return rec, bytes, err
 	})
 	if err != nil {
@@ -34,8 +34,9 @@ func (c *Cache) build(ctx context.Context, key, base string, parts []Part, req R
 
 func failed(err error) error {
 	var b *BuildError
+	var other *elsewhere
 	switch {
-	case errors.Is(err, shelf.ErrDirty), errors.As(err, &b):
+	case errors.Is(err, shelf.ErrDirty), errors.As(err, &b), errors.As(err, &other):
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("cannot build the environment: the disk is full: %w", err)
@@ -44,22 +45,27 @@ func failed(err error) error {
 }
 
 // fill makes the files of one environment and surveys them.
-func (c *Cache) fill(ctx context.Context, m shelf.Making, req Request, p plan, rec *record, say func(Progress)) (int64, error) {
-	s, err := c.openSite(m, req, p, say)
+func (a *acquisition) fill(ctx context.Context, m shelf.Making, settling *settling, rec *record) (int64, error) {
+	if a.req.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, a.req.Timeout, fmt.Errorf("the build took longer than %s", a.req.Timeout))
+		defer cancel()
+	}
+	s, err := a.openSite(m, settling)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = s.root.Close() }()
-	if err := s.venv(ctx); err != nil {
-		return 0, err
-	}
-	crash.Point("env.venv")
-	if err := p.build(ctx, s); err != nil {
+	if err := a.plan.build(ctx, s); err != nil {
 		return 0, err
 	}
 	crash.Point("env.packages")
 	if rec.Frozen, err = freeze(s.root, s.path); err != nil {
 		return 0, err
+	}
+	rec.Lock, rec.Variables = settling.lock, s.variables
+	if rec.Lock != nil {
+		rec.Python = rec.Lock.Python
 	}
 	crash.Point("env.frozen")
 	all, err := survey(ctx, s.path)
@@ -73,17 +79,17 @@ func (c *Cache) fill(ctx context.Context, m shelf.Making, req Request, p plan, r
 		return 0, err
 	}
 	crash.Point("env.manifest")
-	return all.bytes(), nil
+	return all.bytes(), settling.publish(filepath.Base(s.path))
 }
 
 // openSite makes the empty folders of a build and gives them to its owner.
-func (c *Cache) openSite(m shelf.Making, req Request, p plan, say func(Progress)) (*site, error) {
-	uid, gid := owner(req.UID, req.GID)
+func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error) {
+	uid, gid := owner(a.req.UID, a.req.GID)
 	for _, dir := range []string{m.Path, m.Work, filepath.Join(m.Work, "home"), filepath.Join(m.Work, "tmp")} {
 		if err := os.Mkdir(dir, 0o700); err != nil && (dir != m.Work || !errors.Is(err, fs.ErrExist)) {
 			return nil, err
 		}
-		if switches(req.UID) {
+		if switches(a.req.UID) {
 			if err := os.Chown(dir, uid, gid); err != nil {
 				return nil, err
 			}
@@ -99,9 +105,13 @@ func (c *Cache) openSite(m shelf.Making, req Request, p plan, say func(Progress)
 	if err != nil {
 		return nil, err
 	}
-	s := &site{path: m.Path, work: m.Work, root: root, req: req, uid: uid, gid: gid}
-	s.say = func(step, text string) { say(Progress{Time: c.now(), Step: step, Text: p.secrets.Redact(text)}) }
-	s.run = func(ctx context.Context, step string, cmd Cmd) error { return c.run(ctx, s, m.Lock, p, step, cmd) }
+	s := &site{path: m.Path, work: m.Work, root: root, req: a.req, uid: uid, gid: gid, locked: settling.locked}
+	s.say = func(step, text string) {
+		a.say(Progress{Time: a.cache.now(), Step: step, Text: a.plan.secrets.Redact(text)})
+	}
+	s.run = func(ctx context.Context, step string, cmd Cmd) error {
+		return a.cache.run(ctx, s, m.Lock, a.plan, step, cmd)
+	}
 	return s, nil
 }
 
@@ -148,7 +158,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	lines := talk.NewLines(clean, func(line string) { s.say(step, line) })
 	ctx, stop := talk.Watch(ctx, c.opts.Silent, lines.Last)
 	defer stop()
-	cmd.UID, cmd.GID, cmd.Files = s.uid, s.gid, []*os.File{lock}
+	cmd.UID, cmd.GID, cmd.Files, cmd.Nice = s.uid, s.gid, []*os.File{lock}, s.req.Background
 	cmd.Stdout, cmd.Stderr = lines, lines
 	start := c.now()
 	exit, err := c.opts.Exec.Run(ctx, cmd)
@@ -166,8 +176,10 @@ func (s *site) venv(ctx context.Context) error {
 	if s.req.SystemSite {
 		args = append(args, "--system-site-packages")
 	}
-	return s.run(ctx, "venv", Cmd{
+	err := s.run(ctx, "venv", Cmd{
 		Args: append(args, s.path), Dir: s.work,
 		Env: []string{"PATH=" + defaultPath, "LANG=C.UTF-8", "HOME=" + filepath.Join(s.work, "home")},
 	})
+	crash.Point("env.venv")
+	return err
 }

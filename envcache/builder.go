@@ -18,6 +18,12 @@ type builder interface {
 type plan struct {
 	// parts are what decides the content, beyond what all managers share.
 	parts []Part
+	// wishes name those parts that a lock answers: two requests whose parts differ
+	// in wishes only, and that are resolved to one lock, get one environment.
+	wishes []string
+	// brings tells that the interpreter comes with the packages: the request's own
+	// does not decide the content.
+	brings bool
 	// unpinned: the same plan may give other files next month.
 	unpinned bool
 	// reads are folders of the state folder, outside the environment, that it
@@ -27,7 +33,8 @@ type plan struct {
 	notes []string
 	// secrets removes from what a person reads what the plan knows as secret.
 	secrets *secret.Redactor
-	// build fills the environment.
+	// build fills the environment. It makes the interpreter (site.venv), and calls
+	// site.locked as soon as it knows what the request is resolved to.
 	build func(ctx context.Context, s *site) error
 }
 
@@ -41,4 +48,9 @@ type site struct {
 	// run runs a program as the owner of the environment, passing its lines on
 	// and failing with a *BuildError.
 	run func(ctx context.Context, step string, c Cmd) error
+	// locked tells what the request was resolved to, at most once per build. An
+	// error of it is to be returned as it is: another environment fits.
+	locked func(ctx context.Context, l Lock) error
+	// variables of the environment that a task starts with, as KEY=VALUE.
+	variables []string
 }

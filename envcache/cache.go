@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,17 +24,20 @@ type Cache struct {
 	opts     Options
 	shelf    *shelf.Shelf[record]
 	builders map[string]builder
+	tools    *toolbox
 	now      func() time.Time
 }
 
 // record is what is known of an environment besides its files.
 type record struct {
-	Manager string   `json:"manager"`
-	Python  string   `json:"python"`
-	Parts   []Part   `json:"parts"`
-	Base    string   `json:"base"` // key of the parts without the age
-	Frozen  []string `json:"frozen"`
-	Reads   []string `json:"reads"`
+	Manager   string   `json:"manager"`
+	Python    string   `json:"python"`
+	Parts     []Part   `json:"parts"`
+	Base      string   `json:"base"` // key of the parts without the age
+	Frozen    []string `json:"frozen"`
+	Reads     []string `json:"reads"`
+	Lock      *Lock    `json:"lock,omitempty"`
+	Variables []string `json:"variables,omitempty"`
 }
 
 // Open opens the cache in the state folder dir, and removes what dead builders
@@ -53,7 +55,14 @@ func Open(dir string, opts Options) (*Cache, error) {
 	}
 	c := &Cache{state: state, opts: opts, shelf: s, now: time.Now}
 	tools := &pipTools{dir: filepath.Join(state, "tools"), exec: opts.Exec, env: CleanEnv(opts.Getenv), now: time.Now}
-	c.builders = map[string]builder{ManagerPip: &pipBuilder{state: state, tools: tools, getenv: opts.Getenv}}
+	finder, err := NewFinder(state, opts)
+	if err != nil {
+		return nil, err
+	}
+	c.tools = &toolbox{pipTools: tools, finder: finder}
+	c.builders = map[string]builder{
+		ManagerPip: &pipBuilder{state: state, tools: tools, getenv: opts.Getenv},
+	}
 	return c, nil
 }
 
@@ -87,77 +96,32 @@ func openState(dir string) (string, error) {
 // be nil; it is called from the calling goroutine and from one that ends before
 // Acquire does. A hit starts no program and looks at no file of the environment.
 func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress)) (*Lease, error) {
-	start := c.now()
-	say := progress
-	if say == nil {
-		say = func(Progress) {}
+	a := acquisition{cache: c, start: c.now(), say: progress}
+	if a.say == nil {
+		a.say = func(Progress) {}
 	}
 	if req.Manager == "" {
 		req.Manager = ManagerPip
 	}
+	a.req = req
 	b, ok := c.builders[req.Manager]
 	if !ok {
 		return nil, fmt.Errorf("cannot build environments with %q", shorten(req.Manager))
 	}
-	if req.Python.Path == "" || req.Python.Version == "" {
-		return nil, errors.New("cannot build an environment: no interpreter is given")
-	}
-	p, err := b.plan(ctx, req, say)
-	if err != nil {
+	var err error
+	if a.plan, err = b.plan(ctx, req, a.say); err != nil {
 		return nil, fmt.Errorf("cannot build an environment: %w", err)
 	}
-	p.parts = append(commonParts(req, c.shelf.Dir()), p.parts...)
+	if !a.plan.brings && (req.Python.Path == "" || req.Python.Version == "") {
+		return nil, errors.New("cannot build an environment: no interpreter is given")
+	}
+	a.parts = append(commonParts(req, c.shelf.Dir(), a.plan.brings), a.plan.parts...)
 	for {
-		l, err := c.lease(ctx, req, p, start, say)
+		l, err := a.lease(ctx)
 		if !errors.Is(err, shelf.ErrDirty) {
 			return l, err
 		}
 	}
-}
-
-// lease leases the environment of a plan in its present generation.
-func (c *Cache) lease(ctx context.Context, req Request, p plan, start time.Time, say func(Progress)) (*Lease, error) {
-	base := keyOf(p.parts)
-	gen, aged, err := c.generation(ctx, base, p.unpinned)
-	if err != nil {
-		return nil, err
-	}
-	parts := p.parts
-	if gen != "" {
-		parts = append(slices.Clone(parts), Part{Name: agePart, Value: gen})
-	}
-	key := keyOf(parts)
-	held, err := c.shelf.Peek(key)
-	why := ""
-	if err != nil && gen == "" {
-		if other, ok := c.peekAlias(base); ok {
-			held, key, err = other, other.Key, nil
-		}
-	}
-	if err != nil {
-		why = c.explainMiss(parts, aged)
-		say(Progress{Time: c.now(), Step: "environment", Text: "building: " + why})
-		for _, n := range p.notes {
-			say(Progress{Time: c.now(), Step: "environment", Text: n})
-		}
-		held, err = c.build(ctx, key, base, parts, req, p, say)
-		if err == nil {
-			if aerr := c.nameInstalled(ctx, req, held.Entry.Frozen, key); aerr != nil {
-				c.opts.Log.Warn("environment not filed under its installed packages", "env", key, "error", aerr)
-			}
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if held.Hit {
-		why = fmt.Sprintf("the same parts as the environment built %s", held.Created.Local().Format("2006-01-02 15:04:05"))
-	}
-	l := &Lease{
-		Path: held.Path, Python: filepath.Join(held.Path, "bin", "python"), Reads: held.Entry.Reads,
-		Hit: held.Hit, Why: why, Key: key, Frozen: held.Entry.Frozen, Bytes: held.Bytes, Took: c.now().Sub(start), held: held,
-	}
-	return l, nil
 }
 
 // Lease keeps an environment from being collected, until Close and the end of
@@ -170,9 +134,13 @@ type Lease struct {
 	Why    string   // reason of the hit or miss
 	Key    string
 	Frozen []string // packages as installed, in the words of pip freeze
-	Took   time.Duration
-	Bytes  int64
-	held   *shelf.Lease[record]
+	Lock   *Lock    // what the request was resolved to; nil if it can't be told
+	// Variables that a task in the environment starts with, as KEY=VALUE.
+	Variables []string
+	Version   string // of Python, as "3.11.7"
+	Took      time.Duration
+	Bytes     int64
+	held      *shelf.Lease[record]
 }
 
 // File holds the lease. A child that inherits it holds the lease as well.

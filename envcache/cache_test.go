@@ -32,7 +32,11 @@ func (r Request) with(lines ...string) Request {
 
 func TestAnUnpinnedListAges(t *testing.T) {
 	t.Parallel()
-	c, req := indexed(t, "free", "fixed")
+	x := newIndexServer(t, "", "")
+	x.add(wheel("free", "1.0"))
+	x.add(wheel("fixed", "1.0"))
+	c := newCache(t, Options{})
+	req := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}
 	now := time.Now()
 	c.now = func() time.Time { return now }
 	first, fixed := acquire(t, c, req.with("free")), acquire(t, c, req.with("fixed==1.0"))
@@ -41,9 +45,17 @@ func TestAnUnpinnedListAges(t *testing.T) {
 		t.Fatalf("after 6 days: %s", l.Why)
 	}
 	now = now.Add(2 * 24 * time.Hour)
+	if l := acquire(t, c, req.with("free")); l.Key != first.Key || !l.Hit || !strings.Contains(l.Why, "resolved to the same packages") {
+		t.Fatalf("after 8 days, nothing new in the index: hit %v, %s", l.Hit, l.Why)
+	}
+	x.add(wheel("free", "2.0"))
+	if l := acquire(t, c, req.with("free")); l.Key != first.Key {
+		t.Fatalf("resolved anew before its time: %s", l.Why)
+	}
+	now = now.Add(8 * 24 * time.Hour)
 	l := acquire(t, c, req.with("free"))
 	if l.Key == first.Key || l.Hit || !strings.Contains(l.Why, "older than 7 days") {
-		t.Fatalf("after 8 days: hit %v, %s", l.Hit, l.Why)
+		t.Fatalf("after 16 days: hit %v, %s", l.Hit, l.Why)
 	}
 	if again := acquire(t, c, req.with("free")); again.Key != l.Key || !again.Hit {
 		t.Fatalf("then: %s", again.Why)

@@ -101,3 +101,19 @@ func (c *Cache) verify(ctx context.Context, l *Lease, full bool) error {
 	}
 	return m.compare(ctx, l.Path, full)
 }
+
+// Audit verifies the environment of a key and throws it away if it was changed,
+// which the *Changed error then says. One that is not there any more is no error.
+func (c *Cache) Audit(ctx context.Context, key string) error {
+	held, err := c.shelf.Peek(key)
+	if err != nil {
+		return nil //nolint:nilerr // gone, or thrown away by somebody else
+	}
+	err = c.Verify(ctx, &Lease{Path: held.Path, Key: key, held: held})
+	_ = held.Close()
+	var changed *Changed
+	if errors.As(err, &changed) {
+		return errors.Join(err, c.Discard(ctx, key))
+	}
+	return err
+}

@@ -9,11 +9,18 @@
 // # Life of an environment
 //
 // A Request becomes a list of Parts, the parts become a key of 32 hex digits,
-// and the environment's one and only path is STATE/envs/KEY. It is built there
-// in the order of Go's module cache: exclusive lock of the key, look again,
-// sweep what a dead builder left, marker KEY.partial, build, manifest, entry
-// record, syncfs, marker away. So an environment is whole if its record is
-// there and its marker is not, and that is all that a hit looks at.
+// and the environment's one and only path is STATE/envs/KEY. What the request is
+// resolved to, its Lock, makes a second key. The build of a request ends as soon
+// as its lock is known if another environment has the same lock: KEY.alias leads
+// there from then on. Else the environment is built in the order of Go's module
+// cache: exclusive lock of the key, look again, sweep what a dead builder left,
+// marker KEY.partial, build, manifest, entry record, syncfs, marker away. So an
+// environment is whole if its record is there and its marker is not, and that is
+// all that a hit looks at.
+//
+// Only a lock of wheels is such a second key: a package that is built from source
+// runs its author's code, which could have written anything into the environment
+// and into the report of what it is.
 //
 // # Locks
 //
@@ -31,7 +38,8 @@
 //	STATE/envs/KEY.lock        the lock; its time of change is the last use
 //	STATE/envs/KEY.partial     a build or a removal is under way
 //	STATE/envs/KEY.age         since when an unpinned list counts as resolved
-//	STATE/envs/KEY.alias       another key whose environment fits as well
+//	STATE/envs/KEY.alias       from what was asked for, or from a lock, to its environment
+//	STATE/envs/.settle-KEY     held while what a lock says is being built
 //	STATE/envs/.work-KEY-…/    home and scratch of one build
 //	STATE/envs/.trash-…/       on its way out
 //	STATE/tools/pip-VERSION/   the private pip

@@ -12,7 +12,7 @@ import (
 
 // schema is the version of what a build does. A change in it that changes the
 // files of an environment needs a new number, so that old ones are not hit.
-const schema = "1"
+const schema = "2"
 
 // Part is one named thing that decides the content of an environment. No part
 // may hold a secret: parts are stored and shown.
@@ -32,21 +32,31 @@ func keyOf(parts []Part) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// commonParts are those of every manager.
-func commonParts(req Request, location string) []Part {
+const (
+	requirementsPart = "requirements" // the packages asked for
+	lockPart         = "lock"         // what they were resolved to
+)
+
+// commonParts are those of every manager; brings: its interpreter is a package.
+func commonParts(req Request, location string, brings bool) []Part {
 	py := req.Python
 	uid, gid := owner(req.UID, req.GID)
-	return []Part{
+	parts := []Part{
 		{Name: "schema", Value: schema},
 		{Name: "location", Value: location},
 		{Name: "owner", Value: strconv.Itoa(uid) + ":" + strconv.Itoa(gid)},
+	}
+	if brings {
+		return append(parts, Part{Name: "python version", Value: req.PythonWanted})
+	}
+	return append(parts, []Part{
 		{Name: "python version", Value: py.Implementation + " " + py.Version},
 		{Name: "python ABI", Value: py.ABI},
 		{Name: "platform", Value: py.Platform + " " + py.Libc},
 		{Name: "interpreter", Value: py.Path},
 		{Name: "interpreter prefix", Value: py.Prefix + " over " + py.BasePrefix},
 		{Name: "interpreter build", Value: py.Build},
-	}
+	}...)
 }
 
 // difference tells by which parts two keys differ, in words.

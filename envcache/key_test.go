@@ -34,7 +34,7 @@ func (k keyer) parts(t interface{ Fatal(...any) }, req Request) []Part {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(commonParts(req, "/state/envs"), p.parts...)
+	return append(commonParts(req, "/state/envs", false), p.parts...)
 }
 
 func (k keyer) key(t interface{ Fatal(...any) }, req Request) string { return keyOf(k.parts(t, req)) }
@@ -115,7 +115,7 @@ func TestEveryInputChangesTheKey(t *testing.T) {
 		seen[key] = name
 	}
 	// What the request does not say: the place, the manager, the host's settings.
-	if keyOf(append(commonParts(someRequest(), "/other/envs"), k.parts(t, someRequest())[len(commonParts(someRequest(), "")):]...)) == k.key(t, someRequest()) {
+	if keyOf(append(commonParts(someRequest(), "/other/envs", false), k.parts(t, someRequest())[len(commonParts(someRequest(), "", false)):]...)) == k.key(t, someRequest()) {
 		t.Error("the place is not in the key")
 	}
 	req := someRequest()

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/samber/lo"
 
-	"agentctl/envcache/internal/secret"
 	"agentctl/envcache/internal/tree"
 )
 
@@ -23,33 +24,32 @@ type pipBuilder struct {
 	getenv func(string) string
 }
 
-// pipPlan is one installation by pip, credentials apart.
+// pipPlan is one installation by pip.
 type pipPlan struct {
-	list     reqList
-	settings pipSettings // where packages come from, as it will be told to pip
-	netrc    string      // the operator's file and what stood in URLs
-	stored   string      // git's credentials, in the format of git-credential-store
-	machines []secret.Machine
-	tool     pipTool
+	*access
+	list reqList
+	tool pipTool
 }
 
 func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) (plan, error) {
-	list, err := resolveRequirements(req.Requirements, req.Constraints, req.BaseDir, b.state)
+	list, err := resolveRequirements(asked(req), req.Constraints, req.BaseDir, b.state)
 	if err != nil {
 		return plan{}, err
 	}
 	p := &pipPlan{list: list}
-	secrets := &secret.Redactor{}
-	if p.machines, err = p.credentials(req, b.indexes(req, p), secrets); err != nil {
+	if p.access, err = newAccess(b.getenv, req, list.logins); err != nil {
 		return plan{}, err
 	}
 	if p.tool, err = b.tools.get(ctx, req.Python, pipSource{p.settings, p.machines}, say); err != nil {
 		return plan{}, err
 	}
 	out := plan{
-		parts: p.parts(req), unpinned: list.unpinned, notes: list.notes, secrets: secrets,
-		reads: []string{p.tool.dir},
+		parts: p.parts(req), wishes: []string{requirementsPart, "options", "constraints"},
+		unpinned: list.unpinned, notes: list.notes, secrets: p.secrets, reads: []string{p.tool.dir},
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
+	}
+	if req.Lock != nil {
+		out.parts, out.unpinned = lockParts(out.parts, out.wishes, *req.Lock), false
 	}
 	if p.tool.note != "" {
 		out.notes = append(out.notes, p.tool.note)
@@ -57,17 +57,23 @@ func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) 
 	return out, nil
 }
 
+// asked are the lines that pip is given: the request's, or those of its lock.
+func asked(req Request) []string {
+	if req.Lock != nil {
+		return slices.Concat(req.Lock.Indexes, req.Lock.Packages)
+	}
+	return req.Requirements
+}
+
 // parts are what decides the content of the environment, beyond the interpreter.
 func (p *pipPlan) parts(req Request) []Part {
-	parts := []Part{
+	parts := append([]Part{
 		{Name: "manager", Value: p.tool.identity()},
-		{Name: "requirements", Lines: p.list.canon},
+		{Name: requirementsPart, Lines: p.list.canon},
 		{Name: "options", Lines: p.list.options},
 		{Name: "constraints", Lines: p.list.constrCanon},
-		{Name: "index", Value: trimSlash(p.settings.index)},
-		{Name: "extra indexes", Lines: lo.Map(p.settings.extra, func(s string, _ int) string { return trimSlash(s) })},
-		{Name: "system packages", Value: strconv.FormatBool(req.SystemSite)},
-	}
+	}, p.access.parts()...)
+	parts = append(parts, Part{Name: "system packages", Value: strconv.FormatBool(req.SystemSite)})
 	if req.SystemSite {
 		parts = append(parts, Part{Name: "system packages changed", Lines: lo.Map(req.Python.Sites, stamp)})
 	}
@@ -77,8 +83,6 @@ func (p *pipPlan) parts(req Request) []Part {
 	}
 	return parts
 }
-
-func trimSlash(s string) string { return strings.TrimRight(s, "/") }
 
 // stamp tells when packages were last added to or removed from a folder.
 func stamp(dir string, _ int) string {
@@ -95,11 +99,14 @@ func (b *pipBuilder) build(ctx context.Context, s *site, p *pipPlan) error {
 	if err := b.tools.compile(ctx, p.tool, s.req.Python); err != nil {
 		return err
 	}
-	if err := installTool(s, p); err != nil {
+	if err := s.venv(ctx); err != nil {
+		return err
+	}
+	if err := installTool(s, p.tool, p.settings); err != nil {
 		return fmt.Errorf("cannot put pip into the environment: %w", err)
 	}
 	if len(p.list.canon) == 0 {
-		return nil
+		return s.locked(ctx, Lock{Manager: ManagerPip, Python: s.req.Python.Version})
 	}
 	dir := s.work
 	if p.list.local {
@@ -125,40 +132,52 @@ func (b *pipBuilder) build(ctx context.Context, s *site, p *pipPlan) error {
 	return nil
 }
 
-// install runs pip. Whatever may be secret or long goes to it by files.
+// indexOption are the options of a list that say where packages come from.
+var indexOption = regexp.MustCompile(`^--(index-url|extra-index-url|find-links|trusted-host) `)
+
+// install runs pip. Whatever may be secret or long goes to it by files. What pip
+// resolved the list to is in its report, which it writes before it installs: if
+// another environment turns out to have the same packages, pip is ended there.
 func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir string) error {
 	home := filepath.Join(s.work, "home")
-	cache, err := b.cacheDir(s)
+	cache, err := s.downloads(ManagerPip)
 	if err != nil {
 		return err
 	}
-	var lines []string
-	if p.settings.index != "" {
-		lines = append(lines, "--index-url "+p.settings.index)
-	}
-	for _, x := range p.settings.extra {
-		lines = append(lines, "--extra-index-url "+x)
+	if err := s.unlock(p.access); err != nil {
+		return err
 	}
 	args := []string{
 		filepath.Join(s.path, "bin", "python"), "-I", p.tool.program(), "install", "--no-input", "--no-color",
-		"--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", p.tool.progress(), "--compile",
+		"--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", p.tool.progress(), "--no-compile",
 		"--cache-dir", cache, "-r", filepath.Join(home, "requirements.txt"),
 	}
-	files := map[string]string{"requirements.txt": strings.Join(append(lines, p.list.lines...), "\n") + "\n"}
-	if len(p.list.constraints) > 0 {
-		files["constraints.txt"] = strings.Join(p.list.constraints, "\n") + "\n"
-		args = append(args, "-c", filepath.Join(home, "constraints.txt"))
+	if s.req.Lock != nil {
+		args = append(args, "--no-deps")
 	}
-	files[".netrc"], files["git-credentials"] = p.netrc, p.stored
-	for name, text := range files {
-		if err := s.private(home, name, text); err != nil {
+	lines := append(p.settings.lines(), p.list.lines...)
+	if err := s.private(home, "requirements.txt", strings.Join(lines, "\n")+"\n"); err != nil {
+		return err
+	}
+	if len(p.list.constraints) > 0 {
+		if err := s.private(home, "constraints.txt", strings.Join(p.list.constraints, "\n")+"\n"); err != nil {
 			return err
 		}
+		args = append(args, "-c", filepath.Join(home, "constraints.txt"))
 	}
-	err = s.run(ctx, "pip", Cmd{Args: args, Dir: dir, Env: b.env(s, p, home)})
+	if p.tool.reports() {
+		args = append(args, "--report", filepath.Join(s.work, "home", pipReport))
+	}
+	indexes := lo.Filter(p.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
+	err = s.reported(ctx, p.tool.reports(), indexes, func(ctx context.Context) error {
+		return s.run(ctx, "pip", Cmd{Args: args, Dir: dir, Env: s.env(b.getenv, p.access)})
+	})
 	var failed *BuildError
 	if errors.As(err, &failed) {
 		failed.Cause = cmp.Or(diagnose(ctx, failed, p), failed.Cause)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.compile(ctx)
 }

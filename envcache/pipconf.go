@@ -93,3 +93,15 @@ func readPipConfig(text string, values map[string]string) {
 		}
 	}
 }
+
+// lines tell the indexes in a requirements file.
+func (p pipSettings) lines() []string {
+	var lines []string
+	if p.index != "" {
+		lines = append(lines, "--index-url "+p.index)
+	}
+	for _, x := range p.extra {
+		lines = append(lines, "--extra-index-url "+x)
+	}
+	return lines
+}

@@ -15,15 +15,15 @@ const pthName = "agentctl_pip.pth"
 // installing it there: a path file names the private pip's folder, and a few
 // lines stand in for the program. What a task installs with it goes to the
 // task's own layer. An environment that installs a pip of its own uses that.
-func installTool(s *site, p *pipPlan) error {
+func installTool(s *site, tool pipTool, settings pipSettings) error {
 	sites, err := sitePackages(s.root)
 	if err != nil {
 		return err
 	}
-	if err := s.write(path.Join(sites, pthName), p.tool.dir+"\n", 0o644); err != nil {
+	if err := s.write(path.Join(sites, pthName), tool.dir+"\n", 0o644); err != nil {
 		return err
 	}
-	if err := s.write("pip.conf", pipConfig(p.settings), 0o644); err != nil {
+	if err := s.write("pip.conf", pipConfig(settings), 0o644); err != nil {
 		return err
 	}
 	script := pipScript(filepath.Join(s.path, "bin", "python"))

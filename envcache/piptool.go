@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,6 +48,12 @@ func (t pipTool) progress() string {
 		return "raw"
 	}
 	return "off" // older ones know only bars
+}
+
+// reports tells whether pip writes down what it resolved (since 22.2).
+func (t pipTool) reports() bool {
+	n := numbers(t.version)
+	return slices.Compare(n[:2], []int{22, 2}) >= 0
 }
 
 // identity stands in keys: a release, or a copy of what an interpreter carries.

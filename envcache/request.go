@@ -5,23 +5,49 @@ import (
 	"time"
 )
 
-// ManagerPip is the package manager pip.
-const ManagerPip = "pip"
+// Package managers.
+const (
+	ManagerPip    = "pip"
+	ManagerUV     = "uv"
+	ManagerConda  = "conda"
+	ManagerPoetry = "poetry"
+)
 
 // Request says what an environment must hold. Its strings may come from a task
 // and are taken as hostile.
 type Request struct {
 	Manager string // "" is pip
-	Python  Interpreter
+	// Versions of the managers, by name, where another than the tested one is wanted.
+	Versions map[string]string
+	// Python makes the environment. With conda it may be empty: there the
+	// interpreter comes from the channels, and PythonWanted chooses it.
+	Python Interpreter
+	// PythonWanted is the version that was asked for, as "3.11"; "" when any will do.
+	PythonWanted string
+	// Project is what in BaseDir the packages come from; its zero value: Requirements.
+	Project Project
 	// Requirements as ClearML gives them: lines or whole texts, in pip's syntax.
 	Requirements []string
+	// CondaRequirements are lines in conda's own syntax, for conda only.
+	CondaRequirements []string
 	// Constraints as lines or texts, in the syntax of pip's -c files.
 	Constraints []string
+	// Lock is what an earlier request was resolved to: it is installed as it is,
+	// in place of what the other fields ask for.
+	Lock *Lock
+	// Priority and Post name packages that are installed before and after all others.
+	Priority, Post []string
+	// Groups and Extras of a project, besides its main dependencies; "*" is all.
+	Groups, Extras []string
+	// CondaChannels in order of priority; empty: what conda on this host would use.
+	CondaChannels []string
 	// IndexURL and ExtraIndexURLs of packages; empty: what pip on this host would use.
 	IndexURL       string
 	ExtraIndexURLs []string
 	// CredentialsFile is a netrc file for indexes and repositories, read when used.
 	CredentialsFile string
+	// CredentialsCommand gives credentials by git's credential protocol, asked when used.
+	CredentialsCommand []string
 	// SystemSite shows the interpreter's own packages in the environment.
 	SystemSite bool
 	// BaseDir is what relative paths in Requirements start from: a checkout whose
@@ -29,6 +55,26 @@ type Request struct {
 	BaseDir string
 	// UID and GID own the environment and run what builds it; SameUser: this process.
 	UID, GID int
+	// Background builds at low CPU and I/O priority. A request for the same
+	// environment without it lifts the priority.
+	Background bool
+	// Timeout of one build; 0: none.
+	Timeout time.Duration
+}
+
+// Kinds of a Project.
+const (
+	ProjectPoetry = "poetry.lock"
+	ProjectUV     = "uv.lock"
+	ProjectConda  = "environment.yml"
+	ProjectPylock = "pylock.toml" // PEP 751
+	ProjectScript = "script"      // PEP 723: a header in the script itself
+)
+
+// Project names a file of the repository that says which packages are needed.
+type Project struct {
+	Kind string
+	File string // relative to the repository
 }
 
 // Progress is one step of a preparation, told to a person.

@@ -9,20 +9,22 @@ import (
 	"strings"
 )
 
-// env is the environment of pip: HOME is private, so that neither pip nor git
-// nor a package's build finds settings or keys there.
-func (b *pipBuilder) env(s *site, p *pipPlan, home string) []string {
-	more := []string{
+// env is the environment of a package manager: HOME is private, so that neither
+// it nor git nor a package's build finds settings or keys there. What it needs to
+// log in is in files of HOME, which unlock writes.
+func (s *site) env(getenv func(string) string, p *access, more ...string) []string {
+	home := filepath.Join(s.work, "home")
+	more = append([]string{
 		"HOME=" + home, "TMPDIR=" + filepath.Join(s.work, "tmp"), "NETRC=" + filepath.Join(home, ".netrc"),
 		"PIP_CONFIG_FILE=" + os.DevNull, "PYTHONNOUSERSITE=1", "VIRTUAL_ENV=" + s.path, "PYTHONUTF8=1",
-	}
+	}, more...)
 	if len(p.settings.trusted) > 0 {
 		more = append(more, "PIP_TRUSTED_HOST="+strings.Join(p.settings.trusted, " "))
 	}
 	if p.settings.cert != "" {
 		more = append(more, "PIP_CERT="+p.settings.cert)
 	}
-	env := CleanEnv(b.getenv, append(more, gitEnv(home)...)...)
+	env := CleanEnv(getenv, append(more, gitEnv(home)...)...)
 	// What a package's build calls by name is this environment's.
 	for i, kv := range env {
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
@@ -30,6 +32,12 @@ func (b *pipBuilder) env(s *site, p *pipPlan, home string) []string {
 		}
 	}
 	return env
+}
+
+// unlock writes the logins where the programs of a build look for them.
+func (s *site) unlock(p *access) error {
+	home := filepath.Join(s.work, "home")
+	return errors.Join(s.private(home, ".netrc", p.netrc), s.private(home, "git-credentials", p.stored))
 }
 
 // gitEnv hardens the git that pip runs for VCS requirements: no settings of the
@@ -54,11 +62,11 @@ func gitEnv(home string) []string {
 	return env
 }
 
-// cacheDir is the folder of downloads and wheels that this user's builds share,
-// and nobody else's: what is in it gets installed.
-func (b *pipBuilder) cacheDir(s *site) (string, error) {
-	parent := filepath.Join(b.state, "cache")
-	dir := filepath.Join(parent, "pip-"+strconv.Itoa(s.uid))
+// downloads is the folder of downloads and wheels of one manager that this user's
+// builds share, and nobody else's: what is in it gets installed.
+func (s *site) downloads(manager string) (string, error) {
+	parent := filepath.Join(filepath.Dir(filepath.Dir(s.path)), "cache")
+	dir := filepath.Join(parent, manager+"-"+strconv.Itoa(s.uid))
 	if err := os.MkdirAll(parent, 0o711); err != nil {
 		return "", err
 	}

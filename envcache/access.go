@@ -13,10 +13,20 @@ import (
 	"agentctl/envcache/internal/secret"
 )
 
-// indexes decides where packages come from: what the request says, or else what
-// pip would use on this host. It gives the logins that stood in the URLs.
-func (b *pipBuilder) indexes(req Request, p *pipPlan) []urlLogin {
-	p.settings = hostPipSettings(b.getenv)
+// access is where packages come from and who asks for them. The managers get the
+// logins in private files of their build.
+type access struct {
+	settings pipSettings // without credentials
+	machines []secret.Machine
+	netrc    string // the operator's file and what stood in URLs
+	stored   string // git's credentials, in the format of git-credential-store
+	secrets  *secret.Redactor
+}
+
+// newAccess decides where packages come from: what the request says, or else
+// what pip would use on this host. more are logins that stood in requirements.
+func newAccess(getenv func(string) string, req Request, more []urlLogin) (*access, error) {
+	p := &access{settings: hostPipSettings(getenv), secrets: &secret.Redactor{}}
 	if req.IndexURL != "" {
 		p.settings.index, p.settings.extra = req.IndexURL, nil
 	}
@@ -31,16 +41,26 @@ func (b *pipBuilder) indexes(req Request, p *pipPlan) []urlLogin {
 	}
 	p.settings.index = clean(p.settings.index, 0)
 	p.settings.extra = lo.Map(p.settings.extra, clean)
-	return append(logins, p.list.logins...)
+	return p, p.credentials(req, append(logins, more...))
 }
+
+// parts are the indexes, for a key: without credentials.
+func (p *access) parts() []Part {
+	return []Part{
+		{Name: "index", Value: trimSlash(p.settings.index)},
+		{Name: "extra indexes", Lines: lo.Map(p.settings.extra, func(s string, _ int) string { return trimSlash(s) })},
+	}
+}
+
+func trimSlash(s string) string { return strings.TrimRight(s, "/") }
 
 // credentials puts all logins where programs find them by themselves: in a
 // netrc file, and for git in a file of its own credential helper, which can
 // hold several logins per host.
-func (p *pipPlan) credentials(req Request, inURLs []urlLogin, secrets *secret.Redactor) ([]secret.Machine, error) {
+func (p *access) credentials(req Request, inURLs []urlLogin) error {
 	var machines []secret.Machine
 	for _, l := range inURLs {
-		secrets.Add(l.Login)
+		p.secrets.Add(l.Login)
 		switch {
 		case l.Password != "":
 		case l.vcs: // a token alone: git hosts take any user with it
@@ -51,7 +71,7 @@ func (p *pipPlan) credentials(req Request, inURLs []urlLogin, secrets *secret.Re
 		if l.vcs {
 			u, err := url.Parse(strings.TrimPrefix(l.url, "git+"))
 			if err != nil {
-				return nil, errors.New("a URL with credentials is not valid")
+				return errors.New("a URL with credentials is not valid")
 			}
 			u.User, u.Fragment = url.UserPassword(l.User, l.Password), ""
 			u.Path, _, _ = strings.Cut(u.Path, "@")
@@ -60,30 +80,31 @@ func (p *pipPlan) credentials(req Request, inURLs []urlLogin, secrets *secret.Re
 		}
 		m := secret.Machine{Host: secret.Host(l.url), Login: l.Login}
 		if known, ok := secret.Lookup(machines, m.Host); ok && known != m.Login {
-			return nil, fmt.Errorf("the URLs hold two different credentials for %s", m.Host)
+			return fmt.Errorf("the URLs hold two different credentials for %s", m.Host)
 		}
 		machines = append(machines, m)
 	}
 	machines = lo.Uniq(machines)
 	own, err := secret.Netrc(machines)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p.netrc = own
+	p.netrc, p.machines = own, machines
 	if req.CredentialsFile == "" {
-		return machines, nil
+		return nil
 	}
 	data, err := os.ReadFile(req.CredentialsFile)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the index credentials: %w", err)
+		return fmt.Errorf("cannot read the index credentials: %w", err)
 	}
 	more, err := secret.ParseNetrc(string(data))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the index credentials in %s: %w", req.CredentialsFile, err)
+		return fmt.Errorf("cannot read the index credentials in %s: %w", req.CredentialsFile, err)
 	}
 	for _, m := range more {
-		secrets.Add(m.Login)
+		p.secrets.Add(m.Login)
 	}
 	p.netrc += string(data)
-	return append(machines, more...), nil
+	p.machines = append(machines, more...)
+	return nil
 }

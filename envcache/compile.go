@@ -1,0 +1,26 @@
+package envcache
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+)
+
+// compile makes the bytecode of all packages, once and on all cores: each task
+// would do it anew in its own layer, at three times the cost of an import.
+// What does not compile, as templates and Python 2 code, stays as it is.
+func (s *site) compile(ctx context.Context) error {
+	sites, err := sitePackages(s.root)
+	if err != nil {
+		return err
+	}
+	err = s.run(ctx, "compile", Cmd{
+		Args: []string{filepath.Join(s.path, "bin", "python"), "-I", "-m", "compileall", "-qq", "-j", "0", filepath.Join(s.path, sites)},
+		Dir:  s.work, Env: []string{"PATH=" + defaultPath, "LANG=C.UTF-8", "HOME=" + filepath.Join(s.work, "home"), "TMPDIR=" + filepath.Join(s.work, "tmp")},
+	})
+	var failed *BuildError
+	if errors.As(err, &failed) && failed.Err == nil && failed.Exit.Code == 1 {
+		return nil
+	}
+	return err
+}

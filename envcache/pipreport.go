@@ -1,0 +1,143 @@
+package envcache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"agentctl/envcache/internal/secret"
+)
+
+const (
+	pipReport  = "report.json"
+	mostReport = 64 << 20
+	// reportPause is how often a running pip's report is looked for: much shorter
+	// than any installation, much longer than the look.
+	reportPause = 20 * time.Millisecond
+)
+
+// report is the part of pip's installation report that a lock is made of.
+// https://pip.pypa.io/en/stable/reference/installation-report/
+type report struct {
+	Version string `json:"version"`
+	Install []struct {
+		IsDirect     bool `json:"is_direct"`
+		DownloadInfo struct {
+			URL     string `json:"url"`
+			Subdir  string `json:"subdirectory"`
+			VCSInfo *struct {
+				VCS    string `json:"vcs"`
+				Commit string `json:"commit_id"`
+			} `json:"vcs_info"`
+			Archive *struct {
+				Hashes map[string]string `json:"hashes"`
+			} `json:"archive_info"`
+		} `json:"download_info"`
+		Metadata struct {
+			Name    string `json:"name"`
+			Version string `json:"version"`
+		} `json:"metadata"`
+	} `json:"install"`
+}
+
+// lock turns the report into a lock. It fails where a package has neither a
+// digest nor a commit, as one from a folder: what it was can't be told again.
+func (r report) lock(manager, python string) (Lock, error) {
+	l := Lock{Manager: manager, Python: python}
+	for _, it := range r.Install {
+		name, version, info := normalName(it.Metadata.Name), it.Metadata.Version, it.DownloadInfo
+		if !plain(name) || strings.ContainsAny(version, " \n\t;#") || name == "" {
+			return Lock{}, fmt.Errorf("the report names a package %q", shorten(name+" "+version))
+		}
+		link, _ := secret.SplitURL(info.URL)
+		sha := ""
+		if info.Archive != nil {
+			sha = info.Archive.Hashes["sha256"]
+		}
+		fragment := ""
+		if info.Subdir != "" {
+			fragment = "#subdirectory=" + info.Subdir
+		}
+		switch {
+		case info.VCSInfo != nil:
+			l.Packages = append(l.Packages, name+" @ "+info.VCSInfo.VCS+"+"+link+"@"+info.VCSInfo.Commit+fragment)
+			l.Built = true
+		case sha == "":
+			return Lock{}, fmt.Errorf("%s has no digest", name)
+		case it.IsDirect:
+			l.Packages = append(l.Packages, name+" @ "+link+fragment+" --hash=sha256:"+sha)
+		default:
+			l.Packages = append(l.Packages, name+"=="+version+" --hash=sha256:"+sha)
+		}
+		l.Built = l.Built || !strings.HasSuffix(link, ".whl")
+	}
+	slices.Sort(l.Packages)
+	return l, nil
+}
+
+// reported runs pip and settles the lock as soon as its report is there.
+func (s *site) reported(ctx context.Context, reports bool, indexes []string, pip func(context.Context) error) error {
+	if !reports {
+		return pip(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended, settled := make(chan struct{}), make(chan error, 1)
+	go func() { settled <- s.settleReport(ctx, ended, indexes, cancel) }()
+	err := pip(ctx)
+	close(ended)
+	return errors.Join(<-settled, err)
+}
+
+// settleReport waits for the report, or for pip's end, and tells what was resolved.
+func (s *site) settleReport(ctx context.Context, ended <-chan struct{}, indexes []string, cancel context.CancelCauseFunc) error {
+	tick := time.NewTicker(reportPause)
+	defer tick.Stop()
+	for last := false; ; {
+		if r, ok := s.readReport(); ok {
+			lock, err := r.lock(s.req.Manager, s.req.Python.Version)
+			if err != nil {
+				s.say("pip", "the packages can't be locked: "+err.Error())
+				return nil
+			}
+			lock.Indexes = indexes
+			if err := s.locked(ctx, lock); err != nil {
+				cancel(err)
+				return err
+			}
+			return nil
+		}
+		if last {
+			return nil
+		}
+		select {
+		case <-ended:
+			last = true // it may have come since the last look
+		case <-tick.C:
+		}
+	}
+}
+
+// readReport reads the report if it is whole. A package's build may have put
+// anything in its place, so links are not followed.
+func (s *site) readReport() (r report, ok bool) {
+	f, err := os.OpenFile(filepath.Join(s.work, "home", pipReport), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return r, false
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return r, false
+	}
+	data, err := io.ReadAll(io.LimitReader(f, mostReport))
+	return r, err == nil && json.Unmarshal(data, &r) == nil && r.Version == "1"
+}
