@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -10,12 +11,15 @@ import (
 )
 
 const (
-	nodeFix   = "write lower-case letters, digits, - and ., as gpu-07, with a letter or digit at both ends"
-	nameFix   = "write lower-case letters, digits and -, as train-2, with a letter or digit at both ends"
-	labelFix  = "write up to 63 letters, digits, -, _ and ., with a letter or digit at both ends"
-	pathFix   = "write the whole path, as /etc/agentctl/file"
-	deviceFix = "write the index of a GPU, as 0, or a UUID, as GPU-… or MIG-…"
-	imageFix  = "write an image reference, as docker.io/library/python:3.12-slim, or host"
+	nodeFix    = "write lower-case letters, digits, - and ., as gpu-07, with a letter or digit at both ends"
+	nameFix    = "write lower-case letters, digits and -, as train-2, with a letter or digit at both ends"
+	labelFix   = "write up to 63 letters, digits, -, _ and ., with a letter or digit at both ends"
+	pathFix    = "write the whole path, as /etc/agentctl/file"
+	deviceFix  = "write the index of a GPU, as 0, or a UUID, as GPU-… or MIG-…"
+	hostFix    = "write the name of a host in lower case, as pypi.example.com, or its address, without a port"
+	packageFix = "write the name of a package alone, as numpy; its version belongs to the requirements"
+	groupFix   = "write a name, as train, or \"*\" for all"
+	imageFix   = "write an image reference, as docker.io/library/python:3.12-slim, or host"
 )
 
 var (
@@ -26,6 +30,12 @@ var (
 	userForm     = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9._-]{0,31}|0|[1-9][0-9]{0,9})$`)
 	pythonForm   = regexp.MustCompile(`^3\.(0|[1-9][0-9]?)(\.(0|[1-9][0-9]?))?$`)
 	versionForm  = regexp.MustCompile(`^[0-9]+(\.[0-9]+){0,4}([a-z0-9.+-]{0,20})$`)
+	hostForm     = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
+	packageForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$`)
+	groupForm    = regexp.MustCompile(`^(\*|[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?)$`)
+	channelForm  = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
+	urlLogin     = regexp.MustCompile(`://[^/?#\s]*@`)
+	condaToken   = regexp.MustCompile(`(^|/)t/[^/]+(/|$)`)
 	imageForm    = regexp.MustCompile(`^(host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:){0,254})$`)
 )
 
@@ -97,15 +107,56 @@ func aboveZero(v any) string {
 	return ""
 }
 
+// programPath is the path of a program to run, as it is, without a shell.
+func programPath(v any) string {
+	if fault := argument(v); fault != "" {
+		return fault
+	}
+	return filePath(v)
+}
+
+// argument never repeats what it refuses: it may be a secret.
+func argument(v any) string {
+	s := v.(string)
+	switch {
+	case len(s) > 4096:
+		return "is longer than 4096 bytes"
+	case printable(s) != "":
+		return "has characters that can't be printed"
+	case urlLogin.MatchString(s):
+		return "has a URL with a user or a password in it; take them out, the program has to know them by itself"
+	}
+	return ""
+}
+
+// hostName wants the one spelling of a host, so that comparing texts is enough.
+func hostName(v any) string {
+	s := v.(string)
+	if addr, err := netip.ParseAddr(s); err == nil && addr.String() == s && addr.Zone() == "" {
+		return ""
+	}
+	if len(s) > 253 || !hostForm.MatchString(s) {
+		return "is not the name of a host"
+	}
+	return ""
+}
+
+// channel never repeats a URL, nor what may be a piece of one.
 func channel(v any) string {
 	s := v.(string)
 	if strings.Contains(s, "://") {
-		return indexURL(v)
+		if fault := indexURL(v); fault != "" {
+			return fault
+		}
+		if u, _ := url.Parse(s); condaToken.MatchString(u.Path) {
+			return "has a token (/t/…) in it; take it out and leave it to indexCredentialsFile, indexCredentialsCommand or conda's own authentication file"
+		}
+		return ""
 	}
-	if strings.ContainsAny(s, " @\\") {
+	if len(s) > 256 || !channelForm.MatchString(s) {
 		return "is not the name of a channel"
 	}
-	return printable(s)
+	return ""
 }
 
 // splitFix parts a fault from the fix that belongs to it.
@@ -133,6 +184,17 @@ func indexURL(v any) string {
 	}
 	if u, _ := url.Parse(v.(string)); u.User != nil {
 		return "has a user or a password in it; take them out and name a netrc file in indexCredentialsFile"
+	}
+	return ""
+}
+
+// mirrorURL never repeats the URL: a password may be in it.
+func mirrorURL(v any) string {
+	if fault := webURL(v.(string)); fault != "" {
+		return fault
+	}
+	if u, _ := url.Parse(v.(string)); u.User != nil {
+		return "has a user or a password in it; take them out"
 	}
 	return ""
 }

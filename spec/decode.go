@@ -130,7 +130,7 @@ func (d *decoder) sequence(n *yaml.Node, v reflect.Value, at place) {
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, item := range n.Content {
-		d.value(item, list.Index(i), place{path: fmt.Sprintf("%s[%d]", at.path, i), rule: at.rule.element()})
+		d.value(item, list.Index(i), place{path: fmt.Sprintf("%s[%d]", at.path, i), rule: at.rule.element(i)})
 	}
 	if plain := v.Type() == reflect.TypeFor[[]string](); plain && list.Len() == 0 {
 		return // an empty list is the same as none, so that both are encoded alike
@@ -147,7 +147,7 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, at place) {
 	out := reflect.MakeMap(v.Type())
 	for _, p := range pairs {
 		item := reflect.New(v.Type().Elem()).Elem()
-		d.value(p.value, item, place{path: keyPath(at.path, p.key.Value), key: p.key.Value, rule: at.rule.element()})
+		d.value(p.value, item, place{path: keyPath(at.path, p.key.Value), key: p.key.Value, rule: at.rule.element(-1)})
 		out.SetMapIndex(reflect.ValueOf(p.key.Value), item)
 	}
 	if out.Len() > 0 {

@@ -16,6 +16,7 @@ const (
 	DefaultStopGrace    = Duration(30 * time.Second)
 	DefaultMaxEntries   = 20
 	DefaultMinFree      = Size(1 << 30)
+	DefaultResolveAge   = Duration(7 * day)
 )
 
 // Default is a copy of n in which everything that was left out and has a default
@@ -40,8 +41,10 @@ func (n *Node) Default(env Env) *Node {
 	}
 	set(&s.PackageManager.Type, ManagerPip)
 	set(&s.PackageManager.Python.OnMissing, OnMissingFail)
+	setPointer(&s.PackageManager.SystemSitePackages, false)
 	setPointer(&s.Cache.MaxEntries, DefaultMaxEntries)
 	set(&s.Cache.MinFree, DefaultMinFree)
+	set(&s.Cache.ResolveAge, DefaultResolveAge)
 	setPointer(&s.Cache.Prebuild, true)
 	return out
 }
@@ -104,6 +107,7 @@ func (n *Node) clone() *Node {
 		s.Workers[i] = s.Workers[i].clone()
 	}
 	s.PackageManager = s.PackageManager.clone()
+	s.Git.CredentialsCommand = slices.Clone(s.Git.CredentialsCommand)
 	s.Cache.MaxEntries = clonePointer(s.Cache.MaxEntries)
 	s.Cache.Prebuild = clonePointer(s.Cache.Prebuild)
 	s.Sandbox.Allow.Mounts = slices.Clone(s.Sandbox.Allow.Mounts)
@@ -120,8 +124,10 @@ func (w WorkerSpec) clone() WorkerSpec {
 
 func (p PackageManager) clone() PackageManager {
 	p.Versions = maps.Clone(p.Versions)
-	p.CondaChannels = slices.Clone(p.CondaChannels)
-	p.ExtraIndexURLs = slices.Clone(p.ExtraIndexURLs)
+	p.SystemSitePackages = clonePointer(p.SystemSitePackages)
+	for _, l := range p.lists() {
+		*l = slices.Clone(*l)
+	}
 	return p
 }
 

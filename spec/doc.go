@@ -10,9 +10,9 @@
 //	Diff      what changes between two Nodes, and what each change waits for
 //	Encode    Node → text that Decode reads back to the same Node
 //
-// What a field means stands in its comment in types.go; what it may hold and
-// when a change of it takes effect stands in the table in rules.go. The JSON
-// schema and docs/node-yaml.md are generated from both.
+// What a field means stands in its comment in types.go or typesenv.go; what it
+// may hold and when a change of it takes effect stands in the table in rules.go.
+// The JSON schema and docs/node-yaml.md are generated from both.
 //
 // The package is pure: it reads no file, no clock and no environment, and it
 // imports nothing of agentctl. It must not know who watches a file, who runs a

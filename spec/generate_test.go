@@ -21,10 +21,13 @@ var valid = rapid.Custom(func(t *rapid.T) *Node {
 		GPUs:           GPUs{Slots: slots.Draw(t, "slots")},
 		Workers:        rapid.SliceOfNDistinct(groups, 0, 4, func(g WorkerSpec) string { return g.Name }).Draw(t, "workers"),
 		PackageManager: managers.Draw(t, "manager"),
+		Git:            Git{CredentialsFile: optional(t, "netrc", paths), CredentialsCommand: commands.Draw(t, "command")},
 		Cache: Cache{
 			MaxEntries: pointer(t, "maxEntries", rapid.IntRange(0, 100)),
 			MaxSize:    optional(t, "maxSize", sizes),
 			MinFree:    optional(t, "minFree", sizes),
+			MaxAge:     optional(t, "maxAge", durations(time.Minute, 100*day)),
+			ResolveAge: optional(t, "resolveAge", durations(time.Minute, 100*day)),
 			Prebuild:   pointer(t, "prebuild", rapid.Bool()),
 		},
 		Sandbox: Sandbox{
@@ -64,21 +67,37 @@ var managers = rapid.Custom(func(t *rapid.T) PackageManager {
 		return rapid.OneOf(rapid.Just(List(nil)), rapid.Just(List{}), rapid.Map(rapid.SliceOfNDistinct(g, 1, 3, rapid.ID[string]), func(l []string) List { return l })).Draw(t, label)
 	}
 	return PackageManager{
-		Type:                 optional(t, "type", rapid.Just(ManagerPip)),
-		Versions:             optionalMap(t, "versions", rapid.SampledFrom([]string{ManagerPip, ManagerUV}), rapid.StringMatching(`[0-9]{1,2}(\.[0-9]{1,2}){0,2}(rc1)?`)),
-		Python:               Python{Default: optional(t, "python", rapid.SampledFrom([]string{"3.9", "3.10", "3.12.1"})), OnMissing: optional(t, "onMissing", rapid.Just(OnMissingNearest))},
-		CondaChannels:        lists("channels", rapid.SampledFrom([]string{"conda-forge", "pytorch", "https://conda.example.com/x"})),
-		IndexURL:             optional(t, "index", urls),
-		ExtraIndexURLs:       lists("extra", urls),
-		IndexCredentialsFile: optional(t, "netrc", paths),
+		Type:     optional(t, "type", rapid.SampledFrom([]string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto})),
+		Versions: optionalMap(t, "versions", rapid.SampledFrom([]string{ManagerPip, ManagerConda}), rapid.StringMatching(`[0-9]{1,2}(\.[0-9]{1,2}){0,2}(rc1)?`)),
+		Python: Python{
+			Default:       optional(t, "python", rapid.SampledFrom([]string{"3.9", "3.10", "3.12.1"})),
+			OnMissing:     optional(t, "onMissing", rapid.SampledFrom([]string{OnMissingNearest, OnMissingInstall})),
+			InstallMirror: optional(t, "mirror", urls),
+		},
+		CondaChannels:           lists("channels", rapid.SampledFrom([]string{"conda-forge", "pytorch", "a/label/b", "https://conda.example.com/x", "file:///srv/channel"})),
+		IndexURL:                optional(t, "index", urls),
+		ExtraIndexURLs:          lists("extra", urls),
+		IndexCredentialsFile:    optional(t, "netrc", paths),
+		IndexCredentialsCommand: commands.Draw(t, "command"),
+		TaskCredentials:         lists("hosts", rapid.SampledFrom([]string{"localhost", "a.example.com", "my_index", "10.0.0.1", "::1"})),
+		SystemSitePackages:      pointer(t, "site", rapid.Bool()),
+		PriorityPackages:        lists("priority", packages),
+		PostPackages:            lists("post", packages),
+		Groups:                  lists("groups", rapid.OneOf(packages, rapid.Just(All))),
+		Extras:                  lists("extras", rapid.OneOf(packages, rapid.Just(All))),
+		BuildTimeout:            optional(t, "build", durations(time.Second, 30*day)),
 	}
 })
 
 var (
-	urls   = rapid.StringMatching(`https?://[a-z0-9]{1,5}(\.[a-z]{1,3})?(:[1-9][0-9]{0,3})?(/[a-z0-9.~-]{1,4}){0,2}/?`)
-	paths  = rapid.StringMatching(`/[a-z0-9 ._:#'"-]{1,10}(/[a-zäß ]{1,4}){0,2}`).Filter(func(s string) bool { return filePath(s) == "" })
-	images = rapid.SampledFrom([]string{"host", "docker.io/library/python:3.12-slim", "python@sha256:0123456789abcdef"})
-	sizes  = rapid.Map(rapid.Int64Range(1, 1<<62), func(n int64) Size { return Size(n) })
+	commands = rapid.OneOf(rapid.Just(List(nil)), rapid.Just(List{}), rapid.Custom(func(t *rapid.T) List {
+		return append(List{paths.Draw(t, "program")}, rapid.SliceOfN(queues, 0, 3).Draw(t, "arguments")...)
+	}))
+	packages = rapid.StringMatching(`[A-Za-z0-9]([A-Za-z0-9._-]{0,5}[A-Za-z0-9])?`)
+	urls     = rapid.StringMatching(`https?://[a-z0-9]{1,5}(\.[a-z]{1,3})?(:[1-9][0-9]{0,3})?(/[a-z0-9.~-]{1,4}){0,2}/?`)
+	paths    = rapid.StringMatching(`/[a-z0-9 ._:#'"-]{1,10}(/[a-zäß ]{1,4}){0,2}`).Filter(func(s string) bool { return filePath(s) == "" })
+	images   = rapid.SampledFrom([]string{"host", "docker.io/library/python:3.12-slim", "python@sha256:0123456789abcdef"})
+	sizes    = rapid.Map(rapid.Int64Range(1, 1<<62), func(n int64) Size { return Size(n) })
 	// Names of queues are free text: what YAML has a meaning for must come back as it was.
 	queues = rapid.OneOf(
 		rapid.StringOfN(rapid.RuneFrom(nil, unicode.Letter, unicode.Digit, unicode.Punct, unicode.Symbol), 1, 12, -1),

@@ -63,6 +63,8 @@ func unknownKey(t reflect.Type, key string) (fault, fix, meant string) {
 		return fault, "secrets are never written here; name a file in credentialsFile", ""
 	case slices.Contains(secretKeys, plain(key)) && t == reflect.TypeFor[PackageManager]():
 		return fault, "secrets are never written here; name a netrc file in indexCredentialsFile", ""
+	case slices.Contains(secretKeys, plain(key)) && t == reflect.TypeFor[Git]():
+		return fault, "secrets are never written here; name a netrc file in credentialsFile", ""
 	case near != "" && plain(near) == plain(key):
 		return fault, "write " + near, near
 	}

@@ -109,8 +109,12 @@ func (p Problems) sorted() Problems {
 // shown is the longest text of a document that a message repeats.
 const shown = 60
 
-// quote renders text of a document for a message: printable, quoted, short.
+// quote renders text of a document for a message: printable, quoted, short. A URL
+// with a password may stand where nobody looks for one, and is never repeated.
 func quote(s string) string {
+	if urlLogin.MatchString(s) {
+		return "a text with a password in a URL"
+	}
 	r := []rune(s)
 	if len(r) > shown {
 		return strconv.Quote(string(r[:shown])) + "…"

@@ -30,6 +30,8 @@ const (
 	maxWorkers  = 1000 // of a node, counts added up
 	maxGPUs     = 128
 	maxName     = 63
+	maxNames    = 200 // in one list
+	maxCommand  = 20  // a program and its arguments
 )
 
 // rule is what a field may hold beyond its type, and when a change takes effect.
@@ -43,6 +45,8 @@ type rule struct {
 	fix        string             // for form and check
 	min, max   float64            // of a number, where max > 0
 	each       *rule              // of the elements of a list or a map
+	first      *rule              // of the first element of a list, where it is another
+	most       int                // elements of a list, where > 0
 	keys       *rule              // of the keys of a map
 	unique     bool               // elements
 	example    string             // as it is written in a document
@@ -53,8 +57,12 @@ type rule struct {
 	mayBeEmpty bool
 }
 
-func (r rule) element() rule {
-	if r.each == nil {
+// element is the rule of the element at an index of a list, or of any value of a map.
+func (r rule) element(index int) rule {
+	switch {
+	case index == 0 && r.first != nil:
+		return *r.first
+	case r.each == nil:
 		return rule{}
 	}
 	return *r.each
@@ -85,6 +93,7 @@ func ruleOf(t reflect.Type, key string) rule { return rules[t.Name()+"."+key] }
 const (
 	pathSketch   = `^/`
 	serverSketch = `^https?://[^/@?#\s]+(/[^?#\s]*)?$`
+	hostSketch   = `^[a-z0-9_:]([a-z0-9_.:-]*[a-z0-9_:])?$`
 	indexSketch  = `^(https?://[^/@?#\s]+(/[^?#\s]*)?|file:///[^?#\s]*)$`
 )
 
@@ -92,6 +101,13 @@ const (
 	gpusLater    = "GPU slots come with a later release: tasks see all GPUs of the machine"
 	sandboxLater = "the sandbox comes with a later release"
 )
+
+// commandRule is that of a program with its arguments.
+var commandRule = rule{
+	first: &rule{check: programPath, sketch: pathSketch, fix: "write the whole path of a program, as /usr/local/bin/credentials"},
+	each:  &rule{check: argument, fix: "write one argument, without a secret in it"},
+	most:  maxCommand, example: "[/usr/local/bin/credentials, --vault, ml]",
+}
 
 // rules hold for the fields named TYPE.KEY; a test keeps the list complete.
 var rules = map[string]rule{
@@ -111,6 +127,7 @@ var rules = map[string]rule{
 	"NodeSpec.gpus":           {example: "{slots: auto}"},
 	"NodeSpec.workers":        {required: "write `workers: []` to run none", example: "[{name: train, queues: [default]}]", each: &rule{example: "{name: train, queues: [default]}"}},
 	"NodeSpec.packageManager": {example: "{type: pip}"},
+	"NodeSpec.git":            {example: "{credentialsFile: /etc/agentctl/git.netrc}"},
 	"NodeSpec.cache":          {example: "{maxEntries: 20}"},
 	"NodeSpec.sandbox":        {example: "{network: host}", pending: sandboxLater},
 
@@ -156,28 +173,42 @@ var rules = map[string]rule{
 	},
 	"Drain.deadline": {example: "1h", pending: "deadlines come with a later release: a running task is waited for", unless: "0s"},
 
-	"PackageManager.type": {enum: []string{ManagerPip}, later: []string{ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto}, example: ManagerPip},
+	"PackageManager.type": {enum: []string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto}, example: ManagerPip},
 	"PackageManager.versions": {
-		example: `{pip: "25.3"}`, pending: "the versions that this release was tested with are used",
-		keys: &rule{enum: []string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry}},
-		each: &rule{form: versionForm, fix: `write a version in quotes, as "25.3"`},
+		example: `{pip: "25.3"}`,
+		keys:    &rule{enum: []string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry}},
+		each:    &rule{form: versionForm, fix: `write a version in quotes, as "25.3"`},
 	},
 	"PackageManager.python": {example: `{default: "3.12"}`},
 	"PackageManager.condaChannels": {
-		example: "[conda-forge]", unique: true, pending: "conda comes with a later release",
-		each: &rule{check: channel, fix: "write the name or the URL of a channel"},
+		example: "[conda-forge]", unique: true,
+		each: &rule{check: channel, fix: "write the name or the URL of a channel, as conda-forge or file:///srv/channel"},
 	},
-	"PackageManager.indexUrl":             {check: indexURL, sketch: indexSketch, example: "https://pypi.example.com/simple"},
-	"PackageManager.extraIndexUrls":       {each: &rule{check: indexURL, sketch: indexSketch}, unique: true, example: "[https://pypi.example.com/simple]"},
-	"PackageManager.indexCredentialsFile": {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/netrc"},
+	"PackageManager.indexUrl":                {check: indexURL, sketch: indexSketch, example: "https://pypi.example.com/simple"},
+	"PackageManager.extraIndexUrls":          {each: &rule{check: indexURL, sketch: indexSketch}, unique: true, example: "[https://pypi.example.com/simple]"},
+	"PackageManager.indexCredentialsFile":    {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/netrc"},
+	"PackageManager.indexCredentialsCommand": commandRule,
+	"PackageManager.taskCredentials":         {each: &rule{check: hostName, sketch: hostSketch, fix: hostFix}, unique: true, most: maxNames, example: "[pypi.example.com]"},
+	"PackageManager.systemSitePackages":      {example: "true"},
+	"PackageManager.priorityPackages":        {each: &rule{form: packageForm, fix: packageFix}, unique: true, most: maxNames, example: "[cython, numpy]"},
+	"PackageManager.postPackages":            {each: &rule{form: packageForm, fix: packageFix}, unique: true, most: maxNames, example: "[horovod]"},
+	"PackageManager.groups":                  {each: &rule{form: groupForm, fix: groupFix}, unique: true, most: maxNames, example: "[train]"},
+	"PackageManager.extras":                  {each: &rule{form: groupForm, fix: groupFix}, unique: true, most: maxNames, example: "[gpu]"},
+	"PackageManager.buildTimeout":            {check: atLeast(time.Second, 30*day), fix: "write 1s to 30d, or delete the line for no limit", example: "1h"},
 
-	"Python.default":   {form: pythonForm, fix: `write a version, as "3.12"`, example: `"3.12"`},
-	"Python.onMissing": {enum: []string{OnMissingFail, OnMissingNearest}, example: OnMissingFail},
+	"Python.default":       {form: pythonForm, fix: `write a version, as "3.12"`, example: `"3.12"`},
+	"Python.onMissing":     {enum: []string{OnMissingFail, OnMissingNearest, OnMissingInstall}, example: OnMissingFail},
+	"Python.installMirror": {check: mirrorURL, sketch: indexSketch, example: "file:///srv/python"},
+
+	"Git.credentialsFile":    {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/git.netrc"},
+	"Git.credentialsCommand": commandRule,
 
 	"Cache.maxEntries": {min: 0, max: 1000000, example: "20"},
 	"Cache.maxSize":    {example: "100Gi"},
 	"Cache.minFree":    {check: aboveZero, fix: "write a size above 0; 1Mi is next to none", example: "5Gi"},
-	"Cache.prebuild":   {example: "false", pending: "environments are built when a task needs them; building ahead comes with a later release", unless: "false"},
+	"Cache.maxAge":     {check: atLeast(time.Minute, 3650*day), fix: "write 1m to 3650d, or delete the line for no limit", example: "30d"},
+	"Cache.resolveAge": {check: atLeast(time.Minute, 3650*day), fix: "write 1m to 3650d", example: "7d"},
+	"Cache.prebuild":   {example: "false"},
 
 	"Sandbox.defaultImage": {form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim"},
 	"Sandbox.network":      {enum: []string{NetworkHost, NetworkPrivate, NetworkNone}, example: NetworkHost},

@@ -143,17 +143,31 @@ func applyRule(s *jsonschema.Schema, r rule) {
 		s.MinLength = &one
 	}
 	if s.Items != nil && s.Items.Ref == "" {
-		applyRule(s.Items, r.element())
-		if one := uint64(1); r.required != "" {
-			s.MinItems = &one
-		}
+		applyList(s, r)
 	}
 	if s.AdditionalProperties != nil && s.Type == "object" {
-		applyRule(s.AdditionalProperties, r.element())
+		applyRule(s.AdditionalProperties, r.element(-1))
 		if r.keys != nil {
 			s.PropertyNames = &jsonschema.Schema{}
 			applyRule(s.PropertyNames, *r.keys)
 		}
+	}
+}
+
+// applyList: what an editor knows of the first element stands in prefixItems, which
+// the others, in items, leave out.
+func applyList(s *jsonschema.Schema, r rule) {
+	if r.first != nil {
+		first := *s.Items
+		applyRule(&first, *r.first)
+		s.PrefixItems = []*jsonschema.Schema{&first}
+	}
+	applyRule(s.Items, r.element(-1))
+	if one := uint64(1); r.required != "" {
+		s.MinItems = &one
+	}
+	if most := uint64(r.most); most > 0 {
+		s.MaxItems = &most
 	}
 }
 

@@ -37,6 +37,8 @@ type NodeSpec struct {
 	Workers []WorkerSpec `yaml:"workers" json:"workers"`
 	// Settings of the package manager for all workers.
 	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
+	// Credentials of the git repositories of tasks.
+	Git Git `yaml:"git,omitempty" json:"git,omitzero"`
 	// Limits of the environment cache.
 	Cache Cache `yaml:"cache,omitempty" json:"cache,omitzero"`
 	// Settings of the sandbox for all workers with `mode: sandbox`.
@@ -168,66 +170,6 @@ type Drain struct {
 	Policy string `yaml:"policy,omitempty" json:"policy,omitempty"`
 	// Longest wait. Left out: no limit.
 	Deadline Duration `yaml:"deadline,omitempty" json:"deadline,omitempty"`
-}
-
-// Package managers.
-const (
-	ManagerPip    = "pip"
-	ManagerUV     = "uv"
-	ManagerConda  = "conda"
-	ManagerPoetry = "poetry"
-	ManagerAuto   = "auto"
-)
-
-// Answers to a Python version that can't be had.
-const (
-	OnMissingFail    = "fail"
-	OnMissingNearest = "nearest"
-)
-
-// List is a list of which an empty one says more than none: in a worker it takes
-// away what the node has.
-type List []string
-
-// IsZero says whether the list is left out.
-func (l List) IsZero() bool { return l == nil }
-
-// PackageManager says how environments are built.
-type PackageManager struct {
-	// pip, uv, conda, poetry, or auto (what the repository holds).
-	Type string `yaml:"type,omitempty" json:"type,omitempty"`
-	// Pinned versions of the managers; left out: those this release was tested with.
-	Versions map[string]string `yaml:"versions,omitempty" json:"versions,omitempty"`
-	// Which Python runs the tasks.
-	Python Python `yaml:"python,omitempty" json:"python,omitzero"`
-	// Conda channels, in order of priority.
-	CondaChannels List `yaml:"condaChannels,omitempty" json:"condaChannels,omitzero"`
-	// Package index, without a user or a password in it. Left out: the manager's own default.
-	IndexURL string `yaml:"indexUrl,omitempty" json:"indexUrl,omitempty"`
-	// Further package indexes.
-	ExtraIndexURLs List `yaml:"extraIndexUrls,omitempty" json:"extraIndexUrls,omitzero"`
-	// netrc file with the users and passwords of the indexes; it is read each time it is used.
-	IndexCredentialsFile string `yaml:"indexCredentialsFile,omitempty" json:"indexCredentialsFile,omitempty"`
-}
-
-// Python chooses the interpreter of an environment.
-type Python struct {
-	// Version for tasks that name none, as "3.12"; left out: the host's python3.
-	Default string `yaml:"default,omitempty" json:"default,omitempty"`
-	// fail, or nearest (take the nearest version there is, as clearml-agent does).
-	OnMissing string `yaml:"onMissing,omitempty" json:"onMissing,omitempty"`
-}
-
-// Cache limits the environment cache.
-type Cache struct {
-	// Environments kept at most; 0: no limit.
-	MaxEntries *int `yaml:"maxEntries,omitempty" json:"maxEntries,omitempty"`
-	// Bytes kept at most. Left out: no limit.
-	MaxSize Size `yaml:"maxSize,omitempty" json:"maxSize,omitempty"`
-	// Bytes that stay free on the disk; below it no task is taken.
-	MinFree Size `yaml:"minFree,omitempty" json:"minFree,omitempty"`
-	// Build the next task's environment while its worker is busy.
-	Prebuild *bool `yaml:"prebuild,omitempty" json:"prebuild,omitempty"`
 }
 
 // Networks of a sandbox.

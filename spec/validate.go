@@ -109,10 +109,14 @@ func (d *decoder) list(v reflect.Value, path string, r rule) {
 	if v.Len() == 0 && r.required != "" && v.Type() != reflect.TypeFor[[]WorkerSpec]() {
 		d.semantic(path, SeverityError, "is empty", r.required)
 	}
+	if r.most > 0 && v.Len() > r.most {
+		d.semantic(path, SeverityError, fmt.Sprintf("has %d elements", v.Len()), fmt.Sprintf("write at most %d", r.most))
+		return
+	}
 	seen := map[any]int{}
 	for i := range v.Len() {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		d.content(v.Index(i), at, r.element())
+		d.content(v.Index(i), at, r.element(i))
 		if !r.unique || d.failed[at] {
 			continue
 		}
@@ -132,7 +136,7 @@ func (d *decoder) labels(v reflect.Value, path string, r rule) {
 		if r.keys != nil {
 			d.word(key, at, *r.keys)
 		}
-		d.content(v.MapIndex(reflect.ValueOf(key)), at, r.element())
+		d.content(v.MapIndex(reflect.ValueOf(key)), at, r.element(-1))
 	}
 }
 

@@ -64,24 +64,36 @@ func (p PackageManager) override(o PackageManager) PackageManager {
 	over(&p.Type, o.Type)
 	over(&p.Python.Default, o.Python.Default)
 	over(&p.Python.OnMissing, o.Python.OnMissing)
+	over(&p.Python.InstallMirror, o.Python.InstallMirror)
 	over(&p.IndexURL, o.IndexURL)
 	over(&p.IndexCredentialsFile, o.IndexCredentialsFile)
+	over(&p.SystemSitePackages, o.SystemSitePackages)
+	over(&p.BuildTimeout, o.BuildTimeout)
 	if p.Versions == nil {
 		p.Versions = o.Versions
 	} else {
 		maps.Copy(p.Versions, o.Versions)
 	}
-	if o.CondaChannels != nil {
-		p.CondaChannels = o.CondaChannels
-	}
-	if o.ExtraIndexURLs != nil {
-		p.ExtraIndexURLs = o.ExtraIndexURLs
+	from := o.lists()
+	for i, to := range p.lists() {
+		if *from[i] != nil {
+			*to = *from[i]
+		}
 	}
 	return p
 }
 
-func over(to *string, value string) {
-	if value != "" {
+// lists are all lists of p, in the same order for any two.
+func (p *PackageManager) lists() []*List {
+	return []*List{
+		&p.CondaChannels, &p.ExtraIndexURLs, &p.IndexCredentialsCommand, &p.TaskCredentials,
+		&p.PriorityPackages, &p.PostPackages, &p.Groups, &p.Extras,
+	}
+}
+
+func over[T comparable](to *T, value T) {
+	var zero T
+	if value != zero {
 		*to = value
 	}
 }

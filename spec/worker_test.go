@@ -1,9 +1,12 @@
 package spec
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/samber/lo"
+	"pgregory.net/rapid"
 )
 
 func decoded(t *testing.T, text string) *Node {
@@ -48,6 +51,7 @@ func TestExpand(t *testing.T) {
 			Type: ManagerPip, Versions: map[string]string{"pip": "25.1", "uv": "0.9"},
 			Python:   Python{Default: "3.12", OnMissing: OnMissingNearest},
 			IndexURL: "https://pypi.example.com/simple", ExtraIndexURLs: List{}, IndexCredentialsFile: "/etc/agentctl/netrc",
+			SystemSitePackages: new(bool),
 		},
 		StopGrace: DefaultStopGrace, Drain: Drain{Policy: DrainFinish},
 	}
@@ -56,6 +60,53 @@ func TestExpand(t *testing.T) {
 	}
 	if pm := got[2].PackageManager; len(pm.ExtraIndexURLs) != 1 || pm.Versions["pip"] != "24.0" {
 		t.Errorf("old/0 has what train overrides: %+v", pm)
+	}
+}
+
+// TestOverride: each field that a worker has is the worker's, each other the node's,
+// so that a new field is not forgotten.
+func TestOverride(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		node, own := managers.Draw(t, "node"), managers.Draw(t, "worker")
+		want := node.clone()
+		var lay func(to, from reflect.Value)
+		lay = func(to, from reflect.Value) {
+			for i := range from.NumField() {
+				switch f := from.Field(i); {
+				case f.Kind() == reflect.Struct:
+					lay(to.Field(i), f)
+				case !f.IsZero():
+					to.Field(i).Set(f)
+				}
+			}
+		}
+		lay(reflect.ValueOf(&want).Elem(), reflect.ValueOf(own))
+		if node.Versions != nil {
+			want.Versions = lo.Assign(node.Versions, own.Versions)
+		}
+		if diff := cmp.Diff(want, node.clone().override(own)); diff != "" {
+			t.Fatalf("(-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestClone: a list that a clone shares would change with the worker that has it.
+func TestClone(t *testing.T) {
+	var p PackageManager
+	v := reflect.ValueOf(&p).Elem()
+	for i := range v.NumField() {
+		if v.Field(i).Type() == reflect.TypeFor[List]() {
+			v.Field(i).Set(reflect.ValueOf(List{"kept"}))
+		}
+	}
+	copied := reflect.ValueOf(p.clone())
+	for i := range v.NumField() {
+		if l, ok := copied.Field(i).Interface().(List); ok {
+			l[0] = "changed"
+		}
+		if l, ok := v.Field(i).Interface().(List); ok && l[0] != "kept" {
+			t.Errorf("%s is shared", v.Type().Field(i).Name)
+		}
 	}
 }
 
@@ -156,9 +207,11 @@ spec:
     type: pip
     python:
       onMissing: fail
+    systemSitePackages: false
   cache:
     maxEntries: 20
     minFree: 1Gi
+    resolveAge: 7d
     prebuild: true
 `
 	if diff := cmp.Diff(want, string(data)); diff != "" {
