@@ -65,6 +65,10 @@ fuzz time="30s": setup
 bench *args: build _sdk
     @bash test/bench/bench.sh {{ args }}
 
+[doc("Measure how environments are built and handed over, beside pip, uv, poetry and clearml-agent")]
+bench-env *args: build
+    @go run ./test/bench/env {{ args }}
+
 [doc("Rewrite the golden files of the tests; look at the diff after it")]
 golden: build
     @bash test/setup/golden.sh

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"agentctl/test/bench/chart"
 	"agentctl/test/e2e/harness"
 )
 
@@ -45,12 +46,6 @@ func phases(n *harness.Node, tasks []string) (all []phase) {
 	return all
 }
 
-// quantile of the times; q from 0 to 1.
-func quantile(times []time.Duration, q float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(times))
-	return sorted[int(q*float64(len(sorted)-1)+0.5)]
-}
-
 func ms(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
 }
@@ -59,11 +54,11 @@ func spread(times []time.Duration) string {
 	if len(times) == 1 {
 		return ms(times[0])
 	}
-	return fmt.Sprintf("%s (%s–%s, n = %d)", ms(quantile(times, 0.5)), ms(quantile(times, 0.05)), ms(quantile(times, 0.95)), len(times))
+	return fmt.Sprintf("%s (%s–%s, n = %d)", ms(chart.Quantile(times, 0.5)), ms(chart.Quantile(times, 0.05)), ms(chart.Quantile(times, 0.95)), len(times))
 }
 
 func ratio(theirs, ours []time.Duration) string {
-	return fmt.Sprintf("%.0f×", float64(quantile(theirs, 0.5))/float64(quantile(ours, 0.5)))
+	return fmt.Sprintf("%.0f×", float64(chart.Quantile(theirs, 0.5))/float64(chart.Quantile(ours, 0.5)))
 }
 
 // table is the run as Markdown.
