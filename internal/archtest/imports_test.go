@@ -53,6 +53,7 @@ var libraries = []library{
 	{"database/sql", "server", "the database is the server's"},
 	{"github.com/spf13/cobra", "cmd/agentctl", "flags and verbs are the command's; libraries take values"},
 	{"gopkg.in/yaml.v3", "spec", "decoding with positions and limits is spec's; others use spec.Encode"},
+	{"github.com/pelletier/go-toml/v2", "envcache", "the TOML that is read is that of Python projects"},
 }
 
 // shimForbids are packages that must not be in the shim, not even by others: each
