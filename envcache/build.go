@@ -106,9 +106,11 @@ func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error
 		return nil, err
 	}
 	s := &site{path: m.Path, work: m.Work, root: root, req: a.req, uid: uid, gid: gid, locked: settling.locked}
-	s.say = func(step, text string) {
-		a.say(Progress{Time: a.cache.now(), Step: step, Text: a.plan.secrets.Redact(text)})
+	s.tell = func(p Progress) {
+		p.Text = a.plan.secrets.Redact(p.Text)
+		a.say(p)
 	}
+	s.say = func(step, text string) { s.tell(Progress{Time: a.cache.now(), Step: step, Text: text}) }
 	s.run = func(ctx context.Context, step string, cmd Cmd) error {
 		return a.cache.run(ctx, s, m.Lock, a.plan, step, cmd)
 	}
@@ -148,14 +150,20 @@ var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)|->
 // process is killed, nobody builds the same environment until the program is
 // gone as well.
 func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step string, cmd Cmd) error {
-	m := meter{say: func(text string) { s.say(step, text) }, now: c.now, last: c.now()}
+	steps := newPhases(s.tell, c.now)
+	hear := func(string, *phases) bool { return false }
+	each := func(line string) { s.say(step, line) }
+	if listen, ok := listeners[step]; ok {
+		hear, each = listen(), nil
+	}
 	clean := func(line string) string {
-		if m.take(line) {
+		line = listed.ReplaceAllString(p.secrets.Redact(line), "")
+		if hear(line, steps) {
 			return ""
 		}
-		return listed.ReplaceAllString(p.secrets.Redact(line), "")
+		return line
 	}
-	lines := talk.NewLines(clean, func(line string) { s.say(step, line) })
+	lines := talk.NewLines(clean, each)
 	ctx, stop := talk.Watch(ctx, c.opts.Silent, lines.Last)
 	defer stop()
 	cmd.UID, cmd.GID, cmd.Files, cmd.Nice = s.uid, s.gid, []*os.File{lock}, s.req.Background
@@ -163,11 +171,15 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	start := c.now()
 	exit, err := c.opts.Exec.Run(ctx, cmd)
 	_ = lines.Close()
-	if err == nil && exit.Code == 0 {
-		s.say(step, fmt.Sprintf("done in %s", c.now().Sub(start).Round(time.Millisecond)))
-		return nil
+	well := err == nil && exit.Code == 0
+	steps.end(well)
+	if !well {
+		return newBuildError(step, exit, err, lines.Tail(25), s.req.Python.Version)
 	}
-	return newBuildError(step, exit, err, lines.Tail(25), s.req.Python.Version)
+	if each != nil {
+		s.tell(Progress{Time: c.now(), Step: step, Text: "done", Took: max(c.now().Sub(start), time.Millisecond)})
+	}
+	return nil
 }
 
 // venv makes the bare virtual environment at its final path.

@@ -45,8 +45,10 @@ type site struct {
 	req        Request
 	uid, gid   int
 	say        func(step, text string)
-	// run runs a program as the owner of the environment, passing its lines on
-	// and failing with a *BuildError.
+	tell       func(Progress)
+	// run runs a program as the owner of the environment, failing with a *BuildError.
+	// A step that listeners names is told in the steps that its listener hears, any
+	// other by the program's lines.
 	run func(ctx context.Context, step string, c Cmd) error
 	// locked tells what the request was resolved to, at most once per build. An
 	// error of it is to be returned as it is: another environment fits.

@@ -2,7 +2,6 @@ package envcache
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -192,23 +191,5 @@ func TestFrozenLines(t *testing.T) {
 		if got := frozenLine("x", "1", []byte(direct), "/env"); got != want {
 			t.Errorf("%s: %q, not %q", direct, got, want)
 		}
-	}
-}
-
-func TestRawProgressForPeople(t *testing.T) {
-	now := time.Now()
-	var heard []string
-	m := meter{say: func(s string) { heard = append(heard, s) }, now: func() time.Time { return now }, last: now}
-	for i := range 60 { // 15 seconds
-		now = now.Add(250 * time.Millisecond)
-		if !m.take(fmt.Sprintf("Progress %d of 6000000", i*100_000)) {
-			t.Fatal("not taken")
-		}
-	}
-	if want := []string{"downloaded 1.9 of 6.0 MB", "downloaded 3.9 of 6.0 MB", "downloaded 5.9 of 6.0 MB"}; !slices.Equal(heard, want) {
-		t.Fatalf("heard %q", heard)
-	}
-	if m.take("Progress bar is nice") || m.take("Collecting x") {
-		t.Fatal("took what is no progress")
 	}
 }

@@ -80,9 +80,12 @@ type Project struct {
 // Progress is one step of a preparation, told to a person.
 type Progress struct {
 	Time time.Time
-	Step string // as "pip", "venv", "clone"
-	Text string // one line without secrets
+	Step string // a Step constant, or as "venv", "clone"
+	Text string // one line without secrets; "" where there is only a state to show
 	Took time.Duration
+	// Done and Total are bytes, while something is downloaded. Total grows as more
+	// becomes known, and is 0 as long as nothing is.
+	Done, Total int64
 }
 
 // String is the line for a console.

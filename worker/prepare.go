@@ -222,7 +222,9 @@ func pythonVersion(binary string) string {
 }
 
 func (r *run) progress(p envcache.Progress) {
-	r.say("%s", p)
+	if p.Text != "" {
+		r.say("%s", p)
+	}
 	r.show(p.Step)
 }
 
