@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ type acquisition struct {
 // lease leases the environment in its present generation.
 func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
 	base := keyOf(a.parts)
-	gen, aged, err := a.cache.generation(ctx, base, a.plan.unpinned)
+	maxAge := cmp.Or(a.req.ResolveAge, a.cache.opts.MaxAge)
+	gen, aged, err := a.cache.generation(ctx, base, a.plan.unpinned, maxAge)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +40,9 @@ func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
 	held, err := a.cache.named(key)
 	why := ""
 	if err != nil {
-		why = a.cache.explainMiss(parts, aged)
+		if why = a.cache.explainMiss(parts); aged {
+			why = "the list does not pin every version, and what it was resolved to is older than " + days(maxAge)
+		}
 		a.tell("building: " + why)
 		for _, n := range a.plan.notes {
 			a.tell(n)

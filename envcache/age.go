@@ -27,9 +27,9 @@ func (c *Cache) ageFile(base string) string { return filepath.Join(c.shelf.Dir()
 // an unpinned list was last taken to be resolved, or at which an environment
 // was thrown away; "" when there is neither. aged tells that an older one just
 // ran out.
-func (c *Cache) generation(ctx context.Context, base string, unpinned bool) (gen string, aged bool, err error) {
+func (c *Cache) generation(ctx context.Context, base string, unpinned bool, maxAge time.Duration) (gen string, aged bool, err error) {
 	gen, err = c.readGeneration(base)
-	if err != nil || !unpinned || gen != "" && !c.old(gen) {
+	if err != nil || !unpinned || gen != "" && !c.old(gen, maxAge) {
 		return gen, false, err
 	}
 	next, err := c.renew(ctx, base, gen)
@@ -44,12 +44,12 @@ func (c *Cache) readGeneration(base string) (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-func (c *Cache) old(gen string) bool {
-	if c.opts.MaxAge < 0 {
+func (c *Cache) old(gen string, maxAge time.Duration) bool {
+	if maxAge < 0 {
 		return false
 	}
 	since, err := time.Parse(time.RFC3339Nano, gen)
-	return err != nil || c.now().Sub(since) > c.opts.MaxAge
+	return err != nil || c.now().Sub(since) > maxAge
 }
 
 // renew starts a new generation after the one named old; if another process
@@ -77,7 +77,7 @@ func (c *Cache) forgetAges(needed map[string]bool) {
 	for _, f := range files {
 		base := strings.TrimSuffix(filepath.Base(f), ageSuffix)
 		gen, err := c.readGeneration(base)
-		if len(base) == 32 && err == nil && !needed[base] && c.opts.MaxAge > 0 && c.old(gen) {
+		if len(base) == 32 && err == nil && !needed[base] && c.opts.MaxAge > 0 && c.old(gen, c.opts.MaxAge) {
 			_ = os.Remove(f)
 		}
 	}

@@ -63,6 +63,15 @@ func TestAnUnpinnedListAges(t *testing.T) {
 	if l := acquire(t, c, req.with("fixed==1.0")); l.Key != fixed.Key || !l.Hit {
 		t.Fatalf("pinned: %s", l.Why)
 	}
+	shorter := req.with("free")
+	shorter.ResolveAge = time.Hour
+	now = now.Add(2 * time.Hour)
+	if again := acquire(t, c, req.with("free")); again.Key != l.Key || strings.Contains(again.Why, "resolved") {
+		t.Fatalf("within the cache's age: %s", again.Why)
+	}
+	if again := acquire(t, c, shorter); again.Key != l.Key || !strings.Contains(again.Why, "resolved to the same packages") {
+		t.Fatalf("beyond the request's age, nothing new in the index: %s", again.Why)
+	}
 	c.opts.MaxAge = -1
 	now = now.Add(1000 * 24 * time.Hour)
 	if again := acquire(t, c, req.with("free")); again.Key != l.Key {

@@ -11,8 +11,9 @@ type Options struct {
 	// Exec runs what builds; nil: HostExec.
 	Exec Exec
 	Log  *slog.Logger
-	// MaxAge is how long a list that pins not everything counts as resolved;
-	// after it the next request builds anew. 0: 7 days; negative: for ever.
+	// MaxAge is how long a list that pins not everything counts as resolved, where
+	// the request does not say; after it the next request is resolved anew. 0: 7
+	// days; negative: for ever.
 	MaxAge time.Duration
 	// Silent is the longest time without a word from a builder before it counts
 	// as hung. Compilers of large packages say nothing for long. 0: 30 minutes.

@@ -58,6 +58,9 @@ type Request struct {
 	// Background builds at low CPU and I/O priority. A request for the same
 	// environment without it lifts the priority.
 	Background bool
+	// ResolveAge is how long a list that pins not everything counts as resolved;
+	// 0: as the cache's options say; negative: for ever.
+	ResolveAge time.Duration
 	// Timeout of one build; 0: none.
 	Timeout time.Duration
 }

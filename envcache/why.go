@@ -7,10 +7,7 @@ import (
 
 // explainMiss says why no environment fits: which parts differ from the nearest
 // one there is.
-func (c *Cache) explainMiss(parts []Part, aged bool) string {
-	if aged {
-		return "the list does not pin every version, and what it was resolved to is older than " + days(c.opts.MaxAge)
-	}
+func (c *Cache) explainMiss(parts []Part) string {
 	entries, err := c.Entries()
 	if err != nil || len(entries) == 0 {
 		return "no environment was built before"
