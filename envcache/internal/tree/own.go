@@ -59,3 +59,12 @@ func Remove(top string) error {
 	}, nil)
 	return os.RemoveAll(top)
 }
+
+// Owner is who a file belongs to; -1, -1 if that can't be told.
+func Owner(info fs.FileInfo) (uid, gid int) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1, -1
+	}
+	return int(st.Uid), int(st.Gid)
+}

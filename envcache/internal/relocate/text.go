@@ -1,0 +1,56 @@
+package relocate
+
+import (
+	"bytes"
+	"path"
+	"strings"
+)
+
+// mostText is the size up to which a file counts as text.
+const mostText = 64 << 20
+
+// longestShebang is the longest first line that every kernel takes as it is
+// (BINPRM_BUF_SIZE was 128 before Linux 5.1).
+const longestShebang = 127
+
+// replace changes a text that speaks of the old path.
+func replace(data []byte, old, new string) []byte {
+	data = bytes.ReplaceAll(data, []byte(old), []byte(new))
+	line, rest, found := bytes.Cut(data, []byte("\n"))
+	if !found || !bytes.HasPrefix(line, []byte("#!")) || !bytes.Contains(line, []byte(new)) {
+		return data
+	}
+	return append([]byte(shebang(string(line), new)+"\n"), rest...)
+}
+
+// shebang gives a first line that the kernel understands: a path may have become
+// too long for it, or have got blanks.
+func shebang(line, prefix string) string {
+	program, args := interpreter(line, prefix)
+	if len(line) <= longestShebang && !strings.ContainsAny(program, " \t") {
+		return line
+	}
+	name := path.Base(program)
+	switch {
+	case strings.HasPrefix(name, "python"):
+		// As pip writes it: a line of sh that is a string in Python.
+		return "#!/bin/sh\n'''exec' \"" + program + "\"" + args + " \"$0\" \"$@\"\n' '''"
+	case args != "":
+		return "#!/usr/bin/env -S " + name + args
+	}
+	return "#!/usr/bin/env " + name
+}
+
+// interpreter splits the first line of a script into the program, which is below
+// prefix, and its arguments with a blank in front.
+func interpreter(line, prefix string) (program, args string) {
+	line = strings.TrimLeft(strings.TrimPrefix(line, "#!"), " \t")
+	rest, ok := strings.CutPrefix(line, prefix)
+	if !ok {
+		prefix, rest = "", line
+	}
+	if i := strings.IndexAny(rest, " \t"); i >= 0 {
+		rest, args = rest[:i], " "+strings.TrimSpace(rest[i:])
+	}
+	return prefix + rest, strings.TrimRight(args, " ")
+}
