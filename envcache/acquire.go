@@ -59,9 +59,13 @@ func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
 		why = "resolved to the same packages as the environment built " + built(held)
 	}
 	e := held.Entry
+	lockKey := ""
+	if e.Lock != nil {
+		lockKey = keyOf(lockParts(a.parts, a.plan.wishes, *e.Lock))
+	}
 	return &Lease{
 		Path: held.Path, Python: filepath.Join(held.Path, "bin", "python"), Reads: e.Reads, Hit: held.Hit, Why: why, Key: held.Key,
-		Frozen: e.Frozen, Lock: e.Lock, Variables: e.Variables, Version: e.Python,
+		Frozen: e.Frozen, Lock: e.Lock, LockKey: lockKey, Variables: e.Variables, Version: e.Python,
 		Bytes: held.Bytes, Took: a.cache.now().Sub(a.start), held: held,
 	}, nil
 }

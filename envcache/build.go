@@ -105,7 +105,7 @@ func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error
 	if err != nil {
 		return nil, err
 	}
-	s := &site{path: m.Path, work: m.Work, root: root, req: a.req, uid: uid, gid: gid, locked: settling.locked}
+	s := &site{path: m.Path, work: m.Work, root: root, req: a.req, uid: uid, gid: gid, now: a.cache.now, locked: settling.locked}
 	s.tell = func(p Progress) {
 		p.Text = a.plan.secrets.Redact(p.Text)
 		a.say(p)

@@ -3,6 +3,7 @@ package envcache
 import (
 	"context"
 	"os"
+	"time"
 
 	"agentctl/envcache/internal/secret"
 )
@@ -44,6 +45,7 @@ type site struct {
 	root       *os.Root
 	req        Request
 	uid, gid   int
+	now        func() time.Time
 	say        func(step, text string)
 	tell       func(Progress)
 	// run runs a program as the owner of the environment, failing with a *BuildError.

@@ -103,6 +103,13 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 	if req.Manager == "" {
 		req.Manager = ManagerPip
 	}
+	if req.Lock != nil {
+		if err := checkRequested(req); err != nil {
+			return nil, fmt.Errorf("cannot build an environment: %w", err)
+		}
+		lock := *req.Lock
+		lock.For, req.Lock = "", &lock // what it is shown beside is no part of it
+	}
 	a.req = req
 	b, ok := c.builders[req.Manager]
 	if !ok {
@@ -135,6 +142,9 @@ type Lease struct {
 	Key    string
 	Frozen []string // packages as installed, in the words of pip freeze
 	Lock   *Lock    // what the request was resolved to; nil if it can't be told
+	// LockKey is the key of what Lock says: the same for every environment of this
+	// host that a lock of the same words gives, whatever it was asked for by.
+	LockKey string
 	// Variables that a task in the environment starts with, as KEY=VALUE.
 	Variables []string
 	Version   string // of Python, as "3.11.7"

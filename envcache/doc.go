@@ -45,4 +45,5 @@
 //	STATE/tools/pip-VERSION/   the private pip
 //	STATE/tools/interpreters.json
 //	STATE/cache/pip-UID/       downloads and wheels of one user
+//	STATE/cache/wheels-UID/    the same by digest, for locks; the agent's
 package envcache

@@ -53,9 +53,14 @@ func DigestOf(lines []string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// lines are what a key is made of.
+// lines are what a key is made of. Where packages are built from source, what
+// builds them comes from the indexes.
 func (l Lock) lines() []string {
-	return slices.Concat(l.Conda, l.Packages, lo.Compact([]string{l.SHA256}))
+	lines := slices.Concat(l.Conda, l.Packages, lo.Compact([]string{l.SHA256}))
+	if l.Built {
+		lines = slices.Concat(lines, []string{"built"}, l.Indexes)
+	}
+	return lines
 }
 
 // pins are the packages of the lock as a list without digests, as an agent

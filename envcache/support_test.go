@@ -278,6 +278,14 @@ type indexServer struct {
 	mu             sync.Mutex
 	files          map[string][]byte
 	asked          []string // paths
+	closed         bool
+}
+
+// close makes the index one that does not answer, or one that does.
+func (x *indexServer) close(closed bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.closed = closed
 }
 
 func newIndexServer(t testing.TB, user, password string) *indexServer {
@@ -311,6 +319,9 @@ func (x *indexServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.asked = append(x.asked, r.URL.Path)
+	if x.closed {
+		panic(http.ErrAbortHandler)
+	}
 	if user, password, _ := r.BasicAuth(); user != x.user || password != x.password {
 		w.Header().Set("WWW-Authenticate", `Basic realm="index"`)
 		w.WriteHeader(http.StatusUnauthorized)
