@@ -79,6 +79,12 @@ func choiceOf(t *clearml.Task) (choice, error) {
 	return c, nil
 }
 
+// CheckChoice tells whether hyperparameters hold a choice that a worker would take.
+func CheckChoice(params map[string]map[string]clearml.Param) error {
+	_, err := choiceOf(&clearml.Task{Hyperparams: params})
+	return err
+}
+
 func oneOf(value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil

@@ -26,7 +26,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	p.env, p.project = lease, req.Project
+	p.env, p.manager, p.project = lease, req.Manager, req.Project
 	r.span("environment", began)
 	how := "hit"
 	if !lease.Hit {

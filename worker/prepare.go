@@ -19,8 +19,10 @@ type prepared struct {
 	cmd      command
 	owner    identity
 	packages packages
-	env      *envcache.Lease  // nil for a shell script without requirements
+	env      *envcache.Lease // nil for a shell script without requirements
+	manager  string
 	project  envcache.Project // of the repository that env was made for, if any
+	netrc    string           // file with credentials for the task, "" for none
 	checkout *repo.Checkout   // nil without a repository
 	token    string
 }
