@@ -70,7 +70,7 @@ func choiceOf(t *clearml.Task) (choice, error) {
 			}
 		default:
 			err = oneOf(name, []string{ChoiceManager, ChoicePython, ChoiceGroups, ChoiceExtras})
-			return c, fmt.Errorf("cannot use the task's hyperparameter %s/%.60q: there is none of that name: %w", ChoiceSection, name, err)
+			return c, fmt.Errorf("cannot use the task's hyperparameter %.80q: there is none of that name: %w", ChoiceSection+"/"+name, err)
 		}
 		if err != nil {
 			return c, fmt.Errorf("cannot use the task's hyperparameter %s/%s = %.60q: %w", ChoiceSection, name, value, err)
