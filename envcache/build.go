@@ -56,7 +56,11 @@ func (a *acquisition) fill(ctx context.Context, m shelf.Making, settling *settli
 		return 0, err
 	}
 	defer func() { _ = s.root.Close() }()
-	if err := a.plan.build(ctx, s); err != nil {
+	err = a.plan.build(ctx, s)
+	if s.unlocked {
+		err = errors.Join(err, a.cache.forgetLogins(s.uid, a.plan.secrets))
+	}
+	if err != nil {
 		return 0, err
 	}
 	crash.Point("env.packages")

@@ -48,6 +48,7 @@ type site struct {
 	now        func() time.Time
 	say        func(step, text string)
 	tell       func(Progress)
+	unlocked   bool // programs have logins
 	// run runs a program as the owner of the environment, failing with a *BuildError.
 	// A step that listeners names is told in the steps that its listener hears, any
 	// other by the program's lines.

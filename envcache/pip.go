@@ -36,11 +36,8 @@ func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) 
 	if err != nil {
 		return plan{}, err
 	}
-	p := &pipPlan{list: list}
-	if p.access, err = newAccess(b.getenv, req, list.logins); err != nil {
-		return plan{}, err
-	}
-	if p.tool, err = b.tools.get(ctx, req.Python, pipSource{p.settings, p.machines}, say); err != nil {
+	p := &pipPlan{list: list, access: newAccess(b.getenv, req, list.logins)}
+	if p.tool, err = b.tools.get(ctx, req.Python, p.access, say); err != nil {
 		return plan{}, err
 	}
 	out := plan{
@@ -144,7 +141,7 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 	if err != nil {
 		return err
 	}
-	if err := s.unlock(p.access); err != nil {
+	if err := s.unlock(ctx, p.access, p.list.links...); err != nil {
 		return err
 	}
 	args, err := s.keepingPip(p.tool)
