@@ -12,6 +12,8 @@ import (
 //
 //	record.jsonl  what the agent must know after a crash
 //	console, run.json, handle.json, exit.json, …  the shim's (package runtime)
+//	installed.json  the packages that it runs with, to be reported
+//	netrc         credentials that the spec hands to it
 //	cursor.json   how far the console is on the server
 //	home/ tmp/    the task's own, gone after its end
 //	code/         the code of a task without a repository
@@ -58,7 +60,7 @@ func (f folders) createPrivate(owner identity) error {
 
 // removePrivate drops what only the running task needed; record and console stay.
 func (f folders) removePrivate() error {
-	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child(), f.checkout(), f.project()} {
+	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child(), f.checkout(), f.project(), filepath.Join(f.root, netrcFile)} {
 		if err := runtime.RemoveAll(dir); err != nil {
 			return fmt.Errorf("cannot remove the task's folder: %w", err)
 		}

@@ -272,3 +272,26 @@ func TestVariablesOfAnEnvironment(t *testing.T) {
 		t.Errorf("got\n%s", text)
 	}
 }
+
+// What netrc files hold of passwords is known in the forms in which a console may
+// show it.
+func TestNetrcSecrets(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "netrc")
+	if err := os.WriteFile(file, []byte("machine a login u password hunter22\nmachine b login v password \"pass word\\\"\\\\\"\nmachine c login w password abc\ndefault login d password default-pw\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := envcache.Netrc(t.Context(), file, nil, []string{"a", "c", "elsewhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := netrcSecrets(text + "machine b login v password \"pass word\\\"\\\\\"\n")
+	for _, want := range []string{"hunter22", "dTpodW50ZXIyMg==", "default-pw", `pass word"\`} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+	if slices.Contains(got, "abc") {
+		t.Errorf("%q holds a password of three letters", got)
+	}
+}

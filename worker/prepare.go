@@ -52,6 +52,7 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	checkedOut := make(chan struct{})
 	group.Go(func() error { return r.login(ctx, &p) })
+	group.Go(func() error { return r.giveCredentials(ctx, &p) })
 	group.Go(func() error {
 		defer close(checkedOut)
 		return r.checkOut(ctx, &p)
@@ -106,6 +107,10 @@ func (r *run) checkOut(ctx context.Context, p *prepared) error {
 		src.Diff = s.Diff
 	}
 	began := time.Now()
+	var err error
+	if src.Credentials, err = r.gitLogin(ctx, s.Repository); err != nil {
+		return err
+	}
 	checkout, err := r.pool.cfg.Repos.Acquire(ctx, src, r.progress)
 	if err != nil {
 		return err
