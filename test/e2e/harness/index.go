@@ -16,6 +16,9 @@ import (
 // Index is a package index (PEP 503) of wheels that the test makes up.
 type Index struct {
 	*httptest.Server
+	// User and Password that a client needs; none if User is empty.
+	User, Password string
+
 	mu    sync.Mutex
 	files map[string][]byte
 	asked int
@@ -69,6 +72,11 @@ func (x *Index) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.asked++
+	if user, password, _ := r.BasicAuth(); user != x.User || password != x.Password {
+		w.Header().Set("WWW-Authenticate", `Basic realm="index"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
 	if data, ok := x.files[path.Base(r.URL.Path)]; ok {
 		_, _ = w.Write(data)
 		return
