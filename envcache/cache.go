@@ -104,11 +104,9 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 		req.Manager = ManagerPip
 	}
 	if req.Lock != nil {
-		if err := checkRequested(req); err != nil {
+		if err := req.byLock(); err != nil {
 			return nil, fmt.Errorf("cannot build an environment: %w", err)
 		}
-		lock := *req.Lock
-		lock.For, req.Lock = "", &lock // what it is shown beside is no part of it
 	}
 	a.req = req
 	b, ok := c.builders[req.Manager]

@@ -30,6 +30,9 @@ type Lock struct {
 	// not repeated here.
 	File   string `json:"file,omitempty"`
 	SHA256 string `json:"sha256,omitempty"`
+	// Groups and Extras of the project whose file that is: what of it was installed.
+	Groups []string `json:"groups,omitempty"`
+	Extras []string `json:"extras,omitempty"`
 	// For is the digest of the requirements that a task shows beside the lock. Whoever
 	// edits those no longer asks for this lock.
 	For string `json:"for,omitempty"`

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/samber/lo"
+
 	"agentctl/envcache/internal/secret"
 )
 
@@ -24,6 +26,7 @@ var (
 	lockName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._ -]*\])?$`)
 	lockHash    = regexp.MustCompile(`^--hash=sha256:[0-9a-f]{64}$`)
 	lockMarker  = regexp.MustCompile(`^[A-Za-z0-9_.'"<>=!~(), *+-]+$`)
+	lockGroup   = regexp.MustCompile(`^(\*|[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?)$`)
 	lockCommit  = regexp.MustCompile(`@[0-9a-f]{40}([0-9a-f]{24})?$`)
 	lockIndex   = regexp.MustCompile(`^--(index-url|extra-index-url|find-links|trusted-host) \S+$`)
 	condaDigest = regexp.MustCompile(`^(sha256:[0-9a-f]{64}|[0-9a-f]{32})$`)
@@ -47,6 +50,9 @@ func (l Lock) Check() error {
 	case (l.File == "") != (l.SHA256 == "") || l.File != "" && (!filepath.IsLocal(l.File) || !fileDigest.MatchString(l.SHA256)):
 		return fmt.Errorf("the lock names the file %q, which is none of a repository with its digest", shorten(l.File))
 	}
+	if bad, found := lo.Find(slices.Concat(l.Groups, l.Extras), func(n string) bool { return !lockGroup.MatchString(n) }); found {
+		return fmt.Errorf("the lock names the group %q", shorten(bad))
+	}
 	for _, line := range l.Packages {
 		if err := checkLocked(line); err != nil {
 			return fmt.Errorf("the lock's line %q: %w", shorten(secret.RedactURLs(line)), err)
@@ -66,15 +72,32 @@ func (l Lock) Check() error {
 	return nil
 }
 
-// checkRequested tells whether a request's lock is one that its manager can install.
-func checkRequested(req Request) error {
-	if err := req.Lock.Check(); err != nil {
+// byLock checks the lock of a request. Of the file that is a lock, the lock says
+// what was installed.
+func (r *Request) byLock() error {
+	l := *r.Lock
+	if err := l.Check(); err != nil {
 		return err
 	}
-	if req.Lock.Manager != req.Manager {
-		return fmt.Errorf("the lock is of %s, and %s is to install it", req.Lock.Manager, req.Manager)
+	if l.Manager != r.Manager {
+		return fmt.Errorf("the lock is of %s, and %s is to install it", l.Manager, r.Manager)
 	}
+	if l.File != "" {
+		r.Groups, r.Extras = l.Groups, l.Extras
+	}
+	l.For, l.Groups, l.Extras = "", nil, nil // what it is shown beside, and what the request says now
+	r.Lock = &l
 	return nil
+}
+
+// shown is the lock of an environment as the request got it; nil if there is none.
+func (r *Request) shown(l *Lock) *Lock {
+	if l == nil || l.File == "" {
+		return l
+	}
+	out := *l
+	out.Groups, out.Extras = r.Groups, r.Extras
+	return &out
 }
 
 // checkLocked checks one line of Lock.Packages.

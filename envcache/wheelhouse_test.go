@@ -131,7 +131,7 @@ func TestLocksFromElsewhereAreChecked(t *testing.T) {
 			"g @ git+https://host/g.git@" + sum[:40] + "#subdirectory=x", "s @ git+ssh://git@host/s@" + sum[:40],
 		},
 		Conda:   []string{"https://host/conda-forge/linux-64/a-1-0.conda#sha256:" + sum, "file:///c/noarch/b-1-0.tar.bz2#" + sum[:32]},
-		Indexes: []string{"--index-url https://host/simple"}, File: "sub/uv.lock", SHA256: sum,
+		Indexes: []string{"--index-url https://host/simple"}, File: "sub/uv.lock", SHA256: sum, Groups: []string{"dev"}, Extras: []string{"*"},
 	}
 	if err := good.Check(); err != nil {
 		t.Fatal(err)
@@ -142,6 +142,7 @@ func TestLocksFromElsewhereAreChecked(t *testing.T) {
 		"for":              func(l *Lock) { l.For = "x" },
 		"file":             func(l *Lock) { l.File = "../uv.lock" },
 		"file's digest":    func(l *Lock) { l.SHA256 = "" },
+		"group":            func(l *Lock) { l.Groups = []string{"--all"} },
 		"no digest":        func(l *Lock) { l.Packages = []string{"six==1.16.0"} },
 		"another digest":   func(l *Lock) { l.Packages = []string{"six==1.16.0 --hash=md5:" + sum[:32]} },
 		"no version":       func(l *Lock) { l.Packages = []string{"six --hash=sha256:" + sum} },

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"os"
 	"regexp"
 	"time"
 
@@ -15,6 +16,12 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	base := ""
 	if p.checkout != nil {
 		base = p.checkout.Path
+	}
+	if base == "" && p.packages.mayHaveHeader() {
+		var err error
+		if base, err = r.scriptFolder(p); err != nil {
+			return err
+		}
 	}
 	req, from, err := r.wanted(ctx, p, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
@@ -42,6 +49,16 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	r.say("environment %s (%s) in %s by %s: python %s, %d packages; %s",
 		short(lease.Key), how, round(time.Since(began)), req.Manager, lease.Version, len(lease.Frozen), lease.Why)
 	return nil
+}
+
+// scriptFolder makes a folder of the text of a script that has no repository, so
+// that its header can be read as that of any other script. It is not where it runs.
+func (r *run) scriptFolder(p *prepared) (string, error) {
+	dir := r.dirs.script()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("cannot write the task's script: %w", err)
+	}
+	return dir, p.cmd.writeLiteral(dir, identity{UID: -1})
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

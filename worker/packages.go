@@ -81,6 +81,13 @@ func (p *packages) needsCheckout() bool {
 	return blank(pip) || ownFiles.MatchString(strings.Join(pip, "\n"))
 }
 
+// mayHaveHeader tells whether a script without a repository is to be looked into for
+// the packages that it needs (PEP 723).
+func (p *packages) mayHaveHeader() bool {
+	return p.cmd.Literal != "" && p.task.Script.Repository == "" && p.lock == nil &&
+		(p.pm.Type == spec.ManagerUV || p.pm.Type == spec.ManagerAuto) && strings.Contains(p.cmd.Literal, "# /// script")
+}
+
 func blank(lines []string) bool {
 	return !slices.ContainsFunc(lines, func(l string) bool { return strings.TrimSpace(l) != "" })
 }
@@ -119,10 +126,21 @@ func (p *packages) request(base string) (req envcache.Request, from string, err 
 		req.Lock = p.lock
 		return req, "the lock of an earlier run", nil
 	case req.Project.Kind != "":
-		return req, req.Project.File + " of the repository", nil
+		return req, where(req.Project, p.task.Script.Repository), nil
 	}
 	from, err = p.list(&req, base)
 	return req, from, err
+}
+
+// where tells in words which file counts.
+func where(project envcache.Project, repository string) string {
+	switch {
+	case repository == "":
+		return "the header of the script"
+	case project.Kind == envcache.ProjectScript:
+		return "the header of " + project.File + " of the repository"
+	}
+	return project.File + " of the repository"
 }
 
 // list asks for the task's own lists, else for the requirements.txt of each folder

@@ -178,6 +178,7 @@ func TestWherePackagesComeFrom(t *testing.T) {
 		"another's project":      {manager: "conda", req: own, files: files, want: "conda;;six==1.16.0;numpy=2;false", from: "the task's own list", waits: true},
 		"auto, no repository":    {manager: "auto", req: own, want: "pip;;six==1.16.0;;false", from: "the task's own list"},
 		"nothing":                {manager: "pip", want: "pip;;;;false"},
+		"a script's header":      {manager: "auto", req: own, files: map[string]string{"sub/run.py": "# /// script\n# dependencies = []\n# ///\n"}, want: "uv;sub/run.py;;;false", from: "the header of sub/run.py of the repository", waits: true},
 		"lock":                   {manager: "pip", req: locked, files: files, want: "pip;;;;true", from: "the lock of an earlier run"},
 		"lock counts first":      {manager: "auto", req: locked, files: files, want: "pip;;;;true", from: "the lock of an earlier run"},
 		"lock of another":        {manager: "pip", req: locked, params: params(ChoiceManager, "uv"), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "it is of pip", waits: true},
