@@ -30,16 +30,16 @@ func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
 	maxAge := cmp.Or(a.req.ResolveAge, a.cache.opts.MaxAge)
 	gen, aged, err := a.cache.generation(ctx, base, a.plan.unpinned, maxAge)
 	if err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	parts := a.parts
 	if gen != "" {
 		parts = append(slices.Clone(parts), Part{Name: agePart, Value: gen})
 	}
 	key := keyOf(parts)
-	held, err := a.cache.named(key)
+	held, err := a.find(ctx, key)
 	why := ""
-	if err != nil {
+	if errors.Is(err, errNone) {
 		if why = a.cache.explainMiss(parts); aged {
 			why = "the list does not pin every version, and what it was resolved to is older than " + days(maxAge)
 		}
@@ -48,6 +48,11 @@ func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
 			a.tell(n)
 		}
 		held, err = a.make(ctx, key, base, parts)
+	}
+	if errors.Is(err, shelf.ErrDirty) { // it was thrown away and is in use: the next one is built elsewhere
+		if _, rerr := a.cache.renew(ctx, base, gen); rerr != nil {
+			return nil, failed(rerr)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -74,23 +79,51 @@ func (a *acquisition) tell(text string) {
 	a.say(Progress{Time: a.cache.now(), Step: "environment", Text: text})
 }
 
+// errNone tells that no environment is filed under a key.
+var errNone = errors.New("there is no such environment")
+
+// find leases the environment that is filed under a key. One in doubt is examined
+// first, and is none if it turns out to be changed.
+func (a *acquisition) find(ctx context.Context, key string) (*shelf.Lease[record], error) {
+	for {
+		held, err := a.cache.named(key)
+		inDoubt := (*doubtful)(nil)
+		if errors.As(err, &inDoubt) {
+			err = a.cache.examine(ctx, inDoubt.key, a.tell)
+			if err == nil {
+				continue
+			}
+			return nil, err
+		}
+		if err != nil {
+			return nil, errNone
+		}
+		return held, nil
+	}
+}
+
 // make builds the environment key, unless it turns out on the way that another
 // one holds the same packages.
 func (a *acquisition) make(ctx context.Context, key, base string, parts []Part) (*shelf.Lease[record], error) {
-	for {
-		held, err := a.build(ctx, key, base, parts)
+	for stay := false; ; stay = true {
+		held, err := a.build(ctx, key, base, parts, stay)
 		other := (*elsewhere)(nil)
 		if !errors.As(err, &other) {
 			return held, err
 		}
-		held, err = a.cache.settled(ctx, other.lock)
-		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				return nil, fmt.Errorf("cannot wait for another build: %w", cause)
-			}
+		if held = other.held; held == nil {
+			held, err = a.settled(ctx, other.lock)
+		} else {
+			err = nil
+		}
+		if errors.Is(err, errNone) {
 			continue // its builder failed, or it was collected since
 		}
-		if err := a.cache.name(key, held.Key); err != nil {
+		if err != nil {
+			return nil, fmt.Errorf("cannot wait for another build: %w", err)
+		}
+		to := alias{Key: held.Key, Lock: other.lock, Base: base}
+		if err := a.cache.name(ctx, key, to); err != nil {
 			a.cache.opts.Log.Warn("environment not filed under the request's key", "env", held.Key, "error", err)
 		}
 		return held, nil

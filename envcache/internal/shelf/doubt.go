@@ -17,6 +17,9 @@ import (
 // ErrDoubt means that the entry is to be examined before it is leased.
 var ErrDoubt = errors.New("the entry has to be examined first")
 
+// ErrGone means that an entry is not in doubt, or not there any more.
+var ErrGone = errors.New("the entry is not there, or not in doubt")
+
 // doubtSuffix is what the record of an entry in doubt is called: to rename it
 // needs no room on the disk, and a hit does not look for it.
 const doubtSuffix = ".doubt"
@@ -65,15 +68,16 @@ func (s *Shelf[R]) Doubtful() ([]string, error) {
 	return keys, nil
 }
 
-// Examine leases an entry in doubt for who examines it.
+// Examine leases an entry in doubt for who examines it; it fails with ErrGone if
+// that is not to be done any more.
 func (s *Shelf[R]) Examine(key string) (*Lease[R], error) {
 	if !keyShape.MatchString(key) {
 		return nil, fmt.Errorf("%q is no key", key)
 	}
-	if !exists(s.at(key, doubtSuffix)) {
-		return nil, fs.ErrNotExist
+	if !s.doubtful(key) {
+		return nil, ErrGone
 	}
-	l, err := s.lock(key, fsx.TryLockShared)
+	l, err := s.shared(key)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +85,7 @@ func (s *Shelf[R]) Examine(key string) (*Lease[R], error) {
 	if err != nil {
 		_ = l.Close()
 		s.tidy(key)
-		return nil, err
+		return nil, ErrGone
 	}
 	return &Lease[R]{key, s.Path(key), rec.Created, rec.Bytes, rec.Entry, true, l}, nil
 }

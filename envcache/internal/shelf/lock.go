@@ -32,7 +32,7 @@ func (s *Shelf[R]) shared(key string) (*fsx.Lock, error) {
 		if !errors.Is(err, fsx.ErrLocked) || pause > moment {
 			return l, err
 		}
-		if _, werr := s.whole(key); werr != nil {
+		if _, werr := s.whole(key); werr != nil && !errors.Is(werr, ErrDoubt) {
 			return nil, err
 		}
 		time.Sleep(pause)
