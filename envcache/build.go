@@ -164,6 +164,9 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 		if step == ManagerPip && pipRunsCode.MatchString(line) {
 			s.foreign()
 		}
+		if step == "compile" && !refused.MatchString(line) {
+			return ""
+		}
 		line = listed.ReplaceAllString(p.secrets.Redact(line), "")
 		if hear(line, steps) {
 			return ""
