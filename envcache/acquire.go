@@ -24,8 +24,21 @@ type acquisition struct {
 	say   func(Progress)
 }
 
+// errAgain tells that an environment was thrown away: the next one has another key.
+var errAgain = errors.New("the environment was found changed and is thrown away")
+
 // lease leases the environment in its present generation.
 func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
+	for {
+		l, err := a.present(ctx)
+		if !errors.Is(err, errAgain) && !errors.Is(err, shelf.ErrDoubt) {
+			return l, err
+		}
+	}
+}
+
+// present is lease for the generation that there is now.
+func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 	base := keyOf(a.parts)
 	maxAge := cmp.Or(a.req.ResolveAge, a.cache.opts.MaxAge)
 	gen, aged, err := a.cache.generation(ctx, base, a.plan.unpinned, maxAge)
@@ -49,10 +62,11 @@ func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
 		}
 		held, err = a.make(ctx, key, base, parts)
 	}
-	if errors.Is(err, shelf.ErrDirty) { // it was thrown away and is in use: the next one is built elsewhere
-		if _, rerr := a.cache.renew(ctx, base, gen); rerr != nil {
-			return nil, failed(rerr)
+	if errors.Is(err, shelf.ErrDirty) { // and in use
+		if _, err = a.cache.renew(ctx, base, gen); err != nil {
+			return nil, failed(err)
 		}
+		err = errAgain
 	}
 	if err != nil {
 		return nil, err
@@ -83,22 +97,24 @@ func (a *acquisition) tell(text string) {
 var errNone = errors.New("there is no such environment")
 
 // find leases the environment that is filed under a key. One in doubt is examined
-// first, and is none if it turns out to be changed.
+// first; if it turns out to be changed, find fails with errAgain.
 func (a *acquisition) find(ctx context.Context, key string) (*shelf.Lease[record], error) {
-	for {
+	for examined := false; ; examined = true {
 		held, err := a.cache.named(key)
 		inDoubt := (*doubtful)(nil)
 		if errors.As(err, &inDoubt) {
-			err = a.cache.examine(ctx, inDoubt.key, a.tell)
-			if err == nil {
-				continue
+			if err = a.cache.examine(ctx, inDoubt.key, a.tell); err != nil {
+				return nil, err
 			}
-			return nil, err
+			continue
 		}
-		if err != nil {
-			return nil, errNone
+		switch {
+		case err == nil:
+			return held, nil
+		case examined: // by somebody else, who threw it away
+			return nil, errAgain
 		}
-		return held, nil
+		return nil, errNone
 	}
 }
 
@@ -116,7 +132,7 @@ func (a *acquisition) make(ctx context.Context, key, base string, parts []Part) 
 		} else {
 			err = nil
 		}
-		if errors.Is(err, errNone) {
+		if errors.Is(err, errNone) || errors.Is(err, errAgain) {
 			continue // its builder failed, or it was collected since
 		}
 		if err != nil {

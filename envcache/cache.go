@@ -127,12 +127,7 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 		return nil, errors.New("cannot build an environment: no interpreter is given")
 	}
 	a.parts = append(commonParts(req, c.shelf.Dir(), a.plan.brings), a.plan.parts...)
-	for {
-		l, err := a.lease(ctx)
-		if !errors.Is(err, shelf.ErrDirty) && !errors.Is(err, shelf.ErrDoubt) {
-			return l, err
-		}
-	}
+	return a.lease(ctx)
 }
 
 // Lease keeps an environment from being collected, until Close and the end of

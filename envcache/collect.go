@@ -67,7 +67,7 @@ func (c *Cache) Discard(ctx context.Context, key string) error {
 	if rerr := c.shelf.Remove(key); rerr != nil && !errors.Is(rerr, fsx.ErrLocked) {
 		err = errors.Join(err, rerr)
 	}
-	if err != nil {
+	if err = errors.Join(err, c.tidy(ctx)); err != nil {
 		return fmt.Errorf("cannot discard an environment: %w", err)
 	}
 	return nil

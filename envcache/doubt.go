@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,21 +30,20 @@ func (c *Cache) Recheck(ctx context.Context) (Rechecked, error) {
 		return done, fmt.Errorf("cannot check environments: %w", err)
 	}
 	for _, key := range keys {
-		if err := c.examine(ctx, key, func(string) {}); err != nil {
-			return done, fmt.Errorf("cannot check environments: %w", err)
-		}
-		if held, err := c.shelf.Peek(key); err == nil {
-			_ = held.Close()
-			done.Whole++
-		} else {
+		switch err := c.examine(ctx, key, func(string) {}); {
+		case errors.Is(err, errAgain):
 			done.Removed = append(done.Removed, key)
+		case err != nil:
+			return done, fmt.Errorf("cannot check environments: %w", err)
+		default:
+			done.Whole++
 		}
 	}
 	return done, nil
 }
 
 // examine reads every file of an environment in doubt, once for all who ask. It is
-// then beyond doubt, or thrown away.
+// then beyond doubt, or thrown away, which errAgain tells.
 func (c *Cache) examine(ctx context.Context, key string, tell func(string)) error {
 	l, err := fsx.Passing(filepath.Join(c.shelf.Dir(), examinePrefix+key), func(path string) (*fsx.Lock, error) {
 		return fsx.WaitLock(ctx, path)
@@ -68,7 +68,7 @@ func (c *Cache) examine(ctx context.Context, key string, tell func(string)) erro
 		tell(changed.Error() + ": it is thrown away")
 		c.opts.Log.Warn("environment thrown away after an unclean start", "env", key, "error", err)
 		_ = held.Close()
-		return c.Discard(ctx, key)
+		return cmp.Or(c.Discard(ctx, key), errAgain)
 	}
 	if err != nil {
 		return err

@@ -51,8 +51,11 @@ func verifyTree(ctx context.Context, top, manifest string, full bool) error {
 // unreadable turns an error of reading into one that names what was changed, unless
 // it is this process that lacks something.
 func unreadable(ctx context.Context, err error, name string) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
 	for _, own := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
-		if ctx.Err() != nil || errors.Is(err, own) {
+		if errors.Is(err, own) {
 			return err
 		}
 	}

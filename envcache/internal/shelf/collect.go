@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/samber/lo"
 	"golang.org/x/sys/unix"
 
 	"agentctl/internal/fsx"
@@ -145,10 +146,18 @@ func (s *Shelf[R]) Collect(ctx context.Context, lim Limits, now time.Time) (Coll
 	if err != nil {
 		return Collected{}, errors.Join(swept, err)
 	}
-	slices.Reverse(all)
 	c := collection[R]{limits: lim, now: now, remove: s.Remove, free: func() int64 { return Free(s.dir) }}
-	err = c.run(ctx, all)
+	err = c.run(ctx, turns(all))
 	return c.result, errors.Join(swept, err)
+}
+
+// turns puts entries, the last used first, in the order in which they go.
+func turns[R any](all []Entry[R]) []Entry[R] {
+	slices.Reverse(all)
+	slices.SortStableFunc(all, func(a, b Entry[R]) int {
+		return cmp.Compare(lo.Ternary(a.Dirty, 0, 1), lo.Ternary(b.Dirty, 0, 1))
+	})
+	return all
 }
 
 // collection is one pass over all entries.
@@ -161,17 +170,17 @@ type collection[R any] struct {
 	result Collected
 }
 
-func (c *collection[R]) run(ctx context.Context, oldestFirst []Entry[R]) error {
+func (c *collection[R]) run(ctx context.Context, inTurn []Entry[R]) error {
 	newest := ""
-	for _, e := range oldestFirst {
+	for _, e := range inTurn {
 		c.bytes += e.Bytes
 		if !e.Dirty {
 			newest = e.Key
 		}
 	}
-	c.result.Kept = len(oldestFirst)
+	c.result.Kept = len(inTurn)
 	var failed error
-	for _, e := range oldestFirst {
+	for _, e := range inTurn {
 		if err := context.Cause(ctx); err != nil {
 			return errors.Join(failed, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +59,15 @@ func get(t *testing.T, s *Shelf[note], k string, make Maker[note]) *Lease[note] 
 		t.Fatal(err)
 	}
 	return l
+}
+
+func dup(t *testing.T, f *os.File) *os.File {
+	t.Helper()
+	fd, err := syscall.Dup(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), f.Name())
 }
 
 // litter lists what is in the folder besides whole entries and their locks.
