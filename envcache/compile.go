@@ -15,8 +15,13 @@ func (s *site) compile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.run(ctx, "compile", Cmd{
-		Args: []string{filepath.Join(s.path, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "0", filepath.Join(s.path, sites)},
+	return s.compileTree(ctx, sites)
+}
+
+// compileTree does it for a folder of the environment.
+func (s *site) compileTree(ctx context.Context, dir string) error {
+	err := s.run(ctx, "compile", Cmd{
+		Args: []string{filepath.Join(s.path, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "0", filepath.Join(s.path, dir)},
 		Dir:  s.work, Env: []string{"PATH=" + defaultPath, "LANG=C.UTF-8", "HOME=" + filepath.Join(s.work, "home"), "TMPDIR=" + filepath.Join(s.work, "tmp")},
 	})
 	var failed *BuildError

@@ -7,6 +7,7 @@ events in JSON. Credentials come with the request and stay in memory.
 
 import asyncio
 import collections
+import ctypes
 import datetime
 import json
 import os
@@ -16,7 +17,7 @@ import sys
 import time
 
 from rattler import (
-    Channel, ChannelConfig, ChannelPriority, Client, Config, Gateway, MatchSpec, PackageCache, PackageRecord,
+    Channel, ChannelPriority, Client, Config, Gateway, MatchSpec, PackageCache, PackageRecord,
     RepoDataRecord, SourceConfig, Subdir, ValidationMode, VirtualPackage, VirtualPackageOverrides, install, solve,
 )
 from rattler.exceptions import SolverError
@@ -27,10 +28,10 @@ STALL = 300  # seconds in which something of a download or an answer must come
 # What an error's text tells; the first that fits counts.
 KINDS = [
     ("disk", r"No space left|os error 28\b|[Qq]uota exceeded|os error 122\b"),
-    ("hash", r"Invalid checksum|[Hh]ash(es)? (mismatch|do(es)? not match)|(md5|sha256) mismatch"),
     ("refused", r"\b(401 Unauthorized|403 Forbidden)"),
     ("missing", r"could not find subdir|\b404 Not Found|No such file or directory"),
     ("unreachable", r"error sending request|tcp connect|dns error|timed out|connection (closed|reset)|stalled|certificate"),
+    ("hash", r"[Cc]hecksum|[Hh]ash(es)? (mismatch|do(es)? not match)|failed to fetch .*\n.*\n.*an io error"),
 ]
 
 
@@ -55,16 +56,12 @@ class Conda:
             "authentication-override-file = %s" % json.dumps("/proc/self/fd/%d" % logins),
             "tls-no-verify = %s" % json.dumps(bool(self.request.get("insecure"))),
             # By a link, what a task writes into its environment would get into the cache.
-            "allow-hard-links = false", "allow-symbolic-links = false",
+            "allow-hard-links = false",
             "[proxy-config]", *("%s = %s" % (k, json.dumps(v)) for k, v in proxies.items() if k in ("http", "https")),
         ])
 
     def client(self, timeout=None):
         return Client.from_config(self.config, max_retries=2, timeout=timeout)
-
-    def channel(self, name):
-        alias = self.request.get("alias")
-        return Channel(name, ChannelConfig(alias.rstrip("/") + "/")) if alias else Channel(name)
 
     async def virtual(self):
         for package in detect():
@@ -77,17 +74,18 @@ class Conda:
 
     async def solve(self):
         cached = SourceConfig(cache_action="force-cache-only" if self.request.get("offline") else "cache-or-fetch")
+        self.event(step="resolve", note="asking %d channels" % len(self.request["channels"]))
         self.gateway = Gateway(
             cache_dir=pathlib.Path(self.request["cache"], "repodata"), client=self.client(STALL), default_config=cached
         )
-        self.channels = [self.channel(c) for c in self.request["channels"]]
+        self.channels = [Channel(c) for c in self.request["channels"]]
         self.platforms = [str(Subdir.current()), "noarch"]
         wishes = await self.available(self.request.get("wishes") or [])
         records = {r.name.normalized: r for r in await self.solved(wishes)}
         for record in PackageRecord.sort_topologically(list(records.values())):
             r = records[record.name.normalized]
             self.event(package=r.url, sha256=r.sha256.hex() if r.sha256 else "", md5=r.md5.hex() if r.md5 else "")
-        print("resolved to %d packages" % len(records), flush=True)
+        self.event(step="resolve", note="%d packages" % len(records))
 
     async def available(self, wishes):
         """Those wishes that packages of the channels fulfil."""
@@ -168,7 +166,7 @@ class Conda:
         # might give another channel's.
         known = all(p.get("sha256") for p in self.request["packages"])
         cache = pathlib.Path(self.request["cache"] if known else self.request["scratch"], "packages")
-        prefix, meter = pathlib.Path(self.request["prefix"]), Meter()
+        prefix, meter = pathlib.Path(self.request["prefix"]), Meter(self.event)
         installing = asyncio.ensure_future(install(
             records, prefix, client=self.client(), config=self.config, execute_link_scripts=True, reporter=meter,
             package_cache=PackageCache.new_layered([cache], validation_mode=ValidationMode.full()),
@@ -177,7 +175,7 @@ class Conda:
             if meter.loading and time.monotonic() - meter.heard > STALL:
                 raise TimeoutError("the download stalled: nothing came for %d seconds" % STALL)
         await installing
-        print("installed %d packages" % len(records), flush=True)
+        self.event(step="install", note="%d packages" % len(records))
         for path in (prefix / "conda-meta").glob("*.json"):
             complete(path)
         for variable in activation(prefix):
@@ -188,9 +186,10 @@ class Conda:
 
 
 class Meter:
-    """Hears of downloads, and tells their bytes as pip does."""
+    """Hears of downloads, and tells of their bytes now and then."""
 
-    def __init__(self):
+    def __init__(self, event):
+        self.event = event
         self.bytes, self.loading, self.heard, self.told = {}, set(), time.monotonic(), time.monotonic()
 
     def __getattr__(self, name):
@@ -207,10 +206,20 @@ class Meter:
         self.bytes[entry], self.heard = (progress, total or progress), time.monotonic()
         if self.heard - self.told > 0.5:
             self.told = self.heard
-            print("Progress %d of %d" % tuple(map(sum, zip(*self.bytes.values()))), flush=True)
+            self.tell()
 
     def on_download_completed(self, entry):
         self.loading.discard(entry)
+        self.tell()
+
+    def on_link_start(self, entry, name):
+        if not self.loading:
+            self.event(step="install", note=name)
+        return entry
+
+    def tell(self):
+        done, total = map(sum, zip(*self.bytes.values() or [(0, 0)]))
+        self.event(step="download", done=done, total=total)
 
 
 def complete(path):
@@ -224,6 +233,8 @@ def complete(path):
 
 
 async def main():
+    # Scripts of packages run as the same user: they shall not read the logins here.
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
     conda = Conda(json.load(sys.stdin))
     try:
         await {"virtual": conda.virtual, "solve": conda.solve, "install": conda.install}[conda.request["op"]]()

@@ -109,7 +109,7 @@ func (p *condaPlan) left(left map[string]bool) reqList {
 
 // wantsPackages tells whether a list names any package, besides options.
 func wantsPackages(list reqList) bool {
-	return lo.SomeBy(list.lines, func(l string) bool { return !strings.HasPrefix(parseLine(l).flag, "--") || strings.HasPrefix(l, "-e") || strings.HasPrefix(l, "--editable") })
+	return lo.SomeBy(list.lines, func(l string) bool { return parseLine(l).kind != lineOption })
 }
 
 // pip installs what is left to it, with the interpreter and the variables of the
@@ -118,6 +118,10 @@ func (b *condaBuilder) pip(ctx context.Context, s *site, p *condaPlan, list reqL
 	if n := numbers(lock.Python); lock.Python != "" && slices.Compare(n[:], pipOldest[:]) < 0 {
 		return fmt.Errorf("cannot install by pip: pip %s needs Python %d.%d, and the environment has %s", pipVersion, pipOldest[0], pipOldest[1], lock.Python)
 	}
+	variables := lo.Filter(s.variables, func(v string, _ int) bool { return !strings.HasPrefix(v, "PATH=") })
 	pb := &pipBuilder{state: b.state, tools: b.tools.pipTools, getenv: b.getenv}
-	return pb.packages(ctx, s, &pipPlan{access: p.access, list: list, tool: p.pip, over: lock, variables: s.variables})
+	return pb.packages(ctx, s, &pipPlan{
+		access: p.access, list: list, tool: p.pip, over: lock,
+		variables: append(variables, "VIRTUAL_ENV="), // some build tools refuse to choose between two environments
+	})
 }

@@ -17,14 +17,14 @@ var (
 	channelToken   = regexp.MustCompile(`^([a-z]+://[^/]+)/t/([^/]+)(/.*)?$`)
 )
 
-// tokenUser stands for the user of a channel whose URLs carry a token (/t/TOKEN/).
-const tokenUser = "/t/"
+// channelUser stands for the user of a channel whose URLs carry a token (/t/TOKEN/).
+const channelUser = "/t/"
 
 // splitChannelURL takes a user, a password and a token out of a channel's URL.
 func splitChannelURL(raw string) (clean string, login secret.Login) {
 	clean, login = secret.SplitURL(raw)
 	if m := channelToken.FindStringSubmatch(clean); m != nil {
-		return m[1] + m[3], secret.Login{User: tokenUser, Password: m[2]}
+		return m[1] + m[3], secret.Login{User: channelUser, Password: m[2]}
 	}
 	return clean, login
 }

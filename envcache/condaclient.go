@@ -54,6 +54,10 @@ type condaEvent struct {
 	Virtual  string `json:"virtual"`
 	Variable string `json:"variable"`
 	Error    string `json:"error"` // kind of the failure
+	Step     string `json:"step"`  // that goes on
+	Note     string `json:"note"`  // what there is to say of it
+	Done     int64  `json:"done"`  // bytes of downloads
+	Total    int64  `json:"total"`
 }
 
 // condaCauses say for a person what went wrong.
@@ -61,7 +65,7 @@ var condaCauses = map[string]string{
 	"unsatisfiable": "the packages contradict each other, or the channels don't have one of them",
 	"unreachable":   "the channel can't be reached",
 	"refused":       "the channel refuses the credentials, or has got none",
-	"hash":          "a package is not the one whose hash was asked for",
+	"hash":          "a package is damaged, or not the one whose hash was asked for",
 	"missing":       "there is no such channel, or it lacks a package that it lists",
 	"disk":          "the disk is full",
 }
@@ -106,19 +110,29 @@ func (b *condaBuilder) newTalk(t tool, ask condaAsk, dir string, env []string) (
 	}}, nil
 }
 
-// hear takes the events out of what the client says, and leaves the rest.
-func (t *condaTalk) hear(line string) string {
+// hear takes the events out of what the client says. p may be nil.
+func (t *condaTalk) hear(line string, p *phases) bool {
 	data, marked := strings.CutPrefix(line, t.mark)
 	if !marked {
-		return line
+		return false
 	}
 	var e condaEvent
-	if json.Unmarshal([]byte(data), &e) == nil {
+	if json.Unmarshal([]byte(data), &e) != nil {
+		return true
+	}
+	switch {
+	case p == nil || e.Step == "":
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.events = append(t.events, e)
+	case e.Done > 0:
+		p.enter(e.Step)
+		p.bytes(e.Done, e.Total)
+	default:
+		p.enter(e.Step)
+		p.note("%s", e.Note)
 	}
-	return ""
+	return true
 }
 
 // ask runs the client as the owner of the environment.

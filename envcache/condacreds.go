@@ -28,7 +28,7 @@ type basicLogin struct {
 }
 
 func newCondaLogin(l secret.Login) condaLogin {
-	if l.User == tokenUser {
+	if l.User == channelUser {
 		return condaLogin{Token: l.Password}
 	}
 	return condaLogin{Basic: &basicLogin{l.User, l.Password}}

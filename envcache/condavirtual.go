@@ -50,7 +50,12 @@ func (b *condaBuilder) virtual(ctx context.Context, t tool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines := talk.NewLines(talking.hear, nil)
+	lines := talk.NewLines(func(line string) string {
+		if talking.hear(line, nil) {
+			return ""
+		}
+		return line
+	}, nil)
 	cmd := talking.cmd
 	cmd.UID, cmd.GID, cmd.Stdout, cmd.Stderr = SameUser, SameUser, lines, lines
 	exit, err := b.exec.Run(ctx, cmd)

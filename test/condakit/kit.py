@@ -116,9 +116,12 @@ class Channel:
 
 
 LEFT_OUT = {
-    "test", "tests", "idlelib", "turtledemo", "turtle.py", "lib2to3", "ensurepip", "tkinter", "pydoc_data",
-    "site-packages", "dist-packages", "sqlite3", "curses", "dbm", "xmlrpc", "wsgiref", "sitecustomize.py",
+    "test", "tests", "idlelib", "turtledemo", "turtle.py", "EXTERNALLY-MANAGED", "lib2to3", "ensurepip", "tkinter", "pydoc_data",
+    "site-packages", "dist-packages", "sqlite3", "curses", "dbm", "wsgiref", "sitecustomize.py", "distutils", "unittest", "__phello__",
+    "zoneinfo",
 }
+# Of the encodings, those that Python and its programs need by themselves.
+ENCODINGS = re.compile(r"(__init__|aliases|ascii|charmap|cp437|cp1252|hex_codec|idna|latin_1|punycode|(raw_)?unicode_escape|utf_.*)\.")
 
 
 def standard_library(top):
@@ -127,14 +130,16 @@ def standard_library(top):
     lib = top / "lib" / ("python" + XY)
 
     def skip(folder, names):
+        few = "encodings" in folder
         return [
             n for n in names
-            if n in LEFT_OUT or n.startswith(("config-", "_test", "_ctypes_test", "_codecs_", "_xx"))
+            if n in LEFT_OUT or few and n != "__pycache__" and not ENCODINGS.match(n) or n.startswith(("config-", "_test", "_ctypes_test", "_codecs_", "_xx"))
             or n.endswith((".a", ".opt-1.pyc", ".opt-2.pyc"))
         ]
 
     shutil.copytree(sysconfig.get_path("stdlib"), lib, symlinks=False, ignore=skip)
     (lib / "site-packages").mkdir()
+    (lib / "site-packages" / "README.txt").write_text("This folder is for packages.\n")
     # Debian's Python looks for packages elsewhere.
     for name, old, new in [
         ("site.py", '"dist-packages")', '"site-packages")'),
@@ -163,7 +168,7 @@ def program(top):
     path.write_bytes(data)
     path.chmod(0o755)
     if shutil.which("strip"):  # only the size
-        subprocess.call(["strip", "-S", path, *(top / "lib").glob("libpython*.so.1.0")])
+        subprocess.call(["strip", "-S", path, *(top / "lib").glob("libpython*.so.1.0"), *top.glob("lib/*/lib-dynload/*.so")])
     return path
 
 
@@ -191,6 +196,7 @@ def python(channel):
                 )
         for name in ("python", "python3"):
             files["bin/" + name] = File(link="python" + XY)
+        files["lib/python3.1"] = File(link="python" + XY)  # as in conda-forge's
         channel.add("python", VERSION, files, ["__glibc >=2.17"], build="kit_0_cpython")
 
 
