@@ -28,11 +28,13 @@ type condaPlan struct {
 	channels []string
 	specs    []string       // what must come from the channels
 	wishes   []condaWish    // what comes from them if they have it, else from the index
+	covered  []condaWish    // what the specs ask for already
 	explicit []condaPackage // packages at their places: nothing is solved
 	list     reqList        // what is pip's, the wishes among it
 	virtual  []string
-	auth     condaLogins
-	more     []string // variables of environment.yml
+	logins   channelLogins
+	auth     condaLogins // what was found of them
+	more     []string    // variables of environment.yml
 	notes    []string
 }
 
@@ -118,6 +120,9 @@ func (b *condaBuilder) read(req Request, p *condaPlan) (file condaFile, err erro
 		p.more, p.notes = file.variables, file.notes
 	}
 	pip, dir := req.Requirements, "."
+	if req.SystemSite {
+		p.notes = append(p.notes, "the packages of the host's Python are not shown: a conda environment has a Python of its own")
+	}
 	switch text := strings.Join(req.CondaRequirements, "\n"); {
 	case req.Lock != nil:
 		file.explicit, file.logins, err = parseExplicit(strings.Join(req.Lock.Conda, "\n"))
@@ -132,6 +137,9 @@ func (b *condaBuilder) read(req Request, p *condaPlan) (file condaFile, err erro
 	if err != nil {
 		return file, fmt.Errorf("cannot read the conda packages: %w", err)
 	}
+	if req.Lock == nil {
+		pip = slices.Concat(req.Priority, pip, req.Post)
+	}
 	if p.list, err = resolveRequirementsIn(dir, pip, req.Constraints, req.BaseDir, b.state); err != nil {
 		return file, err
 	}
@@ -144,6 +152,7 @@ func (b *condaBuilder) read(req Request, p *condaPlan) (file condaFile, err erro
 	}
 	if req.Project.Kind != ProjectConda {
 		p.wishes = condaWishes(p.list)
+		p.wishes, p.covered = uncovered(p.wishes, file.specs)
 	}
 	return file, nil
 }
@@ -187,9 +196,9 @@ func (b *condaBuilder) channels(req Request, file condaFile, p *condaPlan) (err 
 		return err
 	}
 	p.channels, p.notes = c.names, append(p.notes, c.notes...)
-	hosts := append(slices.Clone(c.names), lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.URL })...)
-	p.auth, err = newCondaLogins(c.logins, hosts, p.access, host, b.getenv)
-	return err
+	p.logins = channelLogins{inURLs: c.logins, host: host}
+	p.logins.asked = append(slices.Clone(c.names), lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.URL })...)
+	return nil
 }
 
 // specify brings the specs into one spelling, with the Python that is wanted. A

@@ -9,6 +9,7 @@ import asyncio
 import collections
 import ctypes
 import datetime
+import fcntl
 import json
 import os
 import pathlib
@@ -167,6 +168,8 @@ class Conda:
         known = all(p.get("sha256") for p in self.request["packages"])
         cache = pathlib.Path(self.request["cache"] if known else self.request["scratch"], "packages")
         prefix, meter = pathlib.Path(self.request["prefix"]), Meter(self.event)
+        if busy(cache / ".cache.lock"):
+            print("waiting for another installation", flush=True)
         installing = asyncio.ensure_future(install(
             records, prefix, client=self.client(), config=self.config, execute_link_scripts=True, reporter=meter,
             package_cache=PackageCache.new_layered([cache], validation_mode=ValidationMode.full()),
@@ -183,6 +186,18 @@ class Conda:
                 print("%s is too long to be passed on" % variable.split("=")[0], flush=True)
             else:
                 self.event(variable=variable)
+
+
+def busy(lock):
+    """rattler lets one installation at a time at a cache, without a word."""
+    try:
+        with open(lock) as f:
+            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 class Meter:

@@ -17,6 +17,22 @@ func condaRequest(k condakit.Channels, channels ...string) Request {
 	return Request{Manager: ManagerConda, PythonWanted: xy, CondaChannels: channels, UID: SameUser, GID: SameUser}
 }
 
+// condaCache opens a cache that has the client for a user already: the indexes of
+// tests lack it.
+func condaCache(t *testing.T, uid int, opts Options) *Cache {
+	t.Helper()
+	c := newCache(t, opts)
+	req := Request{UID: uid, GID: uid}
+	access, err := newAccess(os.Getenv, req, nil)
+	if err == nil {
+		_, err = c.tools.get(t.Context(), ManagerConda, req, access, func(Progress) {})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func (r Request) conda(specs ...string) Request {
 	r.CondaRequirements = specs
 	return r
@@ -29,7 +45,7 @@ func TestCondaBuildThenHit(t *testing.T) {
 	kit := condakit.Build(t)
 	server := kit.Serve(t, &condakit.Server{})
 	watch := &spy{Exec: HostExec{}}
-	c := newCache(t, Options{Exec: watch})
+	c := condaCache(t, SameUser, Options{Exec: watch})
 	req := condaRequest(kit, server.Main(), server.Extra()).conda("hello", "Activates", "prefixed ==1.0", "post-linked", "pyyaml", "only_extra")
 	var s said
 	first, err := c.Acquire(t.Context(), req, s.hear)

@@ -11,10 +11,12 @@ import (
 	"github.com/samber/lo"
 )
 
-func (b *condaBuilder) build(ctx context.Context, s *site, p *condaPlan) error {
+func (b *condaBuilder) build(ctx context.Context, s *site, p *condaPlan) (err error) {
+	if p.auth, err = p.logins.find(p.access, b.getenv); err != nil {
+		return err
+	}
 	packages, left := p.explicit, map[string]bool{}
 	if len(packages) == 0 {
-		var err error
 		if packages, left, err = b.solve(ctx, s, p); err != nil {
 			return err
 		}
@@ -99,7 +101,7 @@ func (b *condaBuilder) install(ctx context.Context, s *site, p *condaPlan, packa
 // left is the list without the wishes that conda packages fulfil.
 func (p *condaPlan) left(left map[string]bool) reqList {
 	fulfilled := map[string]bool{}
-	for _, w := range p.wishes {
+	for _, w := range append(slices.Clone(p.covered), p.wishes...) {
 		fulfilled[w.Line] = !left[w.Line]
 	}
 	list := p.list

@@ -51,21 +51,28 @@ func (c condaLogins) add(host string, l condaLogin) {
 	}
 }
 
-// newCondaLogins finds the logins for channels: what stood in URLs, then what the
-// request's own file says, and, where the channels are the host's, what the
-// user of this process keeps for conda.
-func newCondaLogins(inURLs []urlLogin, channels []string, a *access, host bool, getenv func(string) string) (condaLogins, error) {
+// channelLogins is where the logins for channels are to be found.
+type channelLogins struct {
+	inURLs []urlLogin
+	asked  []string // channels and URLs of packages
+	host   bool     // the channels are the host's own
+}
+
+// find looks for the logins: what stood in URLs, then what the request's own
+// file says, and, where the channels are the host's, what the user of this
+// process keeps for conda.
+func (c channelLogins) find(a *access, getenv func(string) string) (condaLogins, error) {
 	all := condaLogins{}
-	for _, l := range inURLs {
+	for _, l := range c.inURLs {
 		at, login := secret.Host(l.url), newCondaLogin(l.Login)
 		if known, ok := all[at]; ok && (known.Token != login.Token || known.Basic != nil && *known.Basic != *login.Basic) {
 			return nil, fmt.Errorf("the channels hold two different credentials for %s", at)
 		}
 		all.add(at, login)
 	}
-	all.machines(a.machines, channels)
-	if host {
-		if err := all.host(channels, getenv); err != nil {
+	all.machines(a.machines, c.asked)
+	if c.host {
+		if err := all.host(c.asked, getenv); err != nil {
 			return nil, err
 		}
 	}

@@ -25,7 +25,7 @@ func TestCondaFailures(t *testing.T) {
 		return data
 	}})
 	closed := kit.Serve(t, &condakit.Server{User: "somebody", Password: "s3same-open"})
-	c := newCache(t, Options{})
+	c := condaCache(t, SameUser, Options{})
 	for name, tc := range map[string]struct {
 		req  Request
 		want []string
@@ -93,7 +93,7 @@ func TestCondaLogins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			watch := &spy{Exec: HostExec{}}
-			c := newCache(t, Options{Exec: watch, Getenv: environ(tc.env)})
+			c := condaCache(t, SameUser, Options{Exec: watch, Getenv: environ(tc.env)})
 			req := tc.req
 			req.Manager, req.UID, req.GID = ManagerConda, SameUser, SameUser
 			if req.CondaRequirements == nil {

@@ -68,7 +68,7 @@ func TestCondaEnvironmentFile(t *testing.T) {
 		files["lib/"+name] = text
 	}
 	writeFiles(t, repo, files)
-	c := newCache(t, Options{})
+	c := condaCache(t, SameUser, Options{})
 	l := acquire(t, c, Request{
 		Manager: ManagerConda, Project: Project{Kind: ProjectConda, File: "conda/environment.yml"}, BaseDir: repo, IndexURL: x.url(),
 		PythonWanted: "3.7", UID: SameUser, GID: SameUser, // the file names another
@@ -89,7 +89,7 @@ func TestCondaLock(t *testing.T) {
 	server := kit.Serve(t, &condakit.Server{})
 	x := newIndexServer(t, "", "")
 	x.add(wheel("fromindex", "1.0"))
-	c := newCache(t, Options{})
+	c := condaCache(t, SameUser, Options{})
 	req := condaRequest(kit, server.Main()).conda("six ==1.16.0")
 	req.IndexURL = x.url()
 	first := acquire(t, c, req.with("fromindex"))
@@ -139,7 +139,7 @@ func TestCondaExplicitList(t *testing.T) {
 		}
 		return text
 	}
-	c := newCache(t, Options{})
+	c := condaCache(t, SameUser, Options{})
 	repo := filepath.Join(newState(t), "repo")
 	writeFiles(t, repo, map[string]string{"conda.lock": list(md5Of, "#")})
 	req := Request{

@@ -23,7 +23,6 @@ type condaSettings struct {
 	proxies  map[string]string
 	offline  bool
 	anywhere bool // the highest version counts, from whichever channel
-	files    []string
 }
 
 // condarc is one .condarc. https://docs.conda.io/projects/conda/en/stable/configuration.html
@@ -54,7 +53,6 @@ func hostCondaSettings(getenv func(string) string) (condaSettings, error) {
 			return s, fmt.Errorf("cannot read %s: %w", file, err)
 		}
 		s.take(rc)
-		s.files = append(s.files, file)
 	}
 	if v := getenv("CONDA_CHANNELS"); v != "" {
 		s.channels = append(strings.Split(v, ","), s.channels...)

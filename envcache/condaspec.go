@@ -48,6 +48,23 @@ func condaWishes(list reqList) []condaWish {
 	return wishes
 }
 
+// uncovered parts the wishes from those whose package a spec names: a task that
+// ran in a conda environment lists its packages twice.
+func uncovered(wishes []condaWish, specs []string) (left, covered []condaWish) {
+	names := map[string]bool{}
+	for _, s := range specs {
+		names[parseCondaSpec(s).name] = true
+	}
+	for _, w := range wishes {
+		if slices.ContainsFunc(w.Names, func(n string) bool { return names[n] }) {
+			covered = append(covered, w)
+		} else {
+			left = append(left, w)
+		}
+	}
+	return left, covered
+}
+
 func namesInConda(name string) []string {
 	if other, ok := condaNames[name]; ok {
 		return []string{other}
