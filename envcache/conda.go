@@ -3,11 +3,14 @@ package envcache
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/samber/lo"
+
+	"agentctl/envcache/internal/secret"
 )
 
 // condaBuilder builds with packages of conda channels, through py-rattler: the
@@ -148,7 +151,7 @@ func (b *condaBuilder) read(req Request, p *condaPlan) (file condaFile, err erro
 		return file, nil
 	}
 	if req.Lock != nil {
-		return file, fmt.Errorf("cannot build with conda: the lock names no conda packages")
+		return file, errors.New("cannot build with conda: the lock names no conda packages")
 	}
 	if req.Project.Kind != ProjectConda {
 		p.wishes = condaWishes(p.list)
@@ -195,54 +198,12 @@ func (b *condaBuilder) channels(req Request, file condaFile, p *condaPlan) (err 
 	if err := p.specify(req, file.specs, c); err != nil {
 		return err
 	}
+	for _, proxy := range p.conf.proxies {
+		_, login := secret.SplitURL(proxy)
+		p.secrets.Add(login)
+	}
 	p.channels, p.notes = c.names, append(p.notes, c.notes...)
 	p.logins = channelLogins{inURLs: c.logins, host: host}
 	p.logins.asked = append(slices.Clone(c.names), lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.URL })...)
-	return nil
-}
-
-// specify brings the specs into one spelling, with the Python that is wanted. A
-// channel that one of them names is asked, too.
-func (p *condaPlan) specify(req Request, specs []string, c *channelList) error {
-	if len(p.explicit) > 0 {
-		return nil
-	}
-	python := ""
-	for _, s := range specs {
-		spec := parseCondaSpec(s)
-		if spec.name == "" || strings.ContainsAny(s, "\n\x00") || strings.Contains(spec.name, "://") {
-			return fmt.Errorf("%q is no conda package", shorten(s))
-		}
-		if spec.channel != "" {
-			one := *c
-			one.names = nil
-			if err := one.add(spec.channel); err != nil {
-				return err
-			}
-			for _, n := range one.names {
-				c.put(n)
-				spec.channel = n
-			}
-			c.logins = one.logins
-		}
-		if spec.name == "python" {
-			python = spec.rest
-			if python != "" && !spec.open() && req.PythonWanted != "" && !strings.Contains(python, req.PythonWanted) {
-				p.notes = append(p.notes, fmt.Sprintf("the list asks for Python %s: that counts, not %s", python, req.PythonWanted))
-			}
-		}
-		p.specs = append(p.specs, spec.String())
-	}
-	if (condaSpec{rest: python}).open() {
-		wanted := "python"
-		if w, err := parseWanted(req.PythonWanted); err == nil && len(w.version) == 3 {
-			wanted += " ==" + w.String()
-		} else if err == nil && len(w.version) > 0 {
-			wanted += " " + w.String() + ".*"
-		}
-		p.specs = append(p.specs, wanted)
-	}
-	slices.Sort(p.specs)
-	p.specs = slices.Compact(p.specs)
 	return nil
 }

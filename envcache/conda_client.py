@@ -9,7 +9,6 @@ import asyncio
 import collections
 import ctypes
 import datetime
-import fcntl
 import json
 import os
 import pathlib
@@ -186,65 +185,6 @@ class Conda:
                 print("%s is too long to be passed on" % variable.split("=")[0], flush=True)
             else:
                 self.event(variable=variable)
-
-
-def busy(lock):
-    """rattler lets one installation at a time at a cache, without a word."""
-    try:
-        with open(lock) as f:
-            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
-class Meter:
-    """Hears of downloads, and tells of their bytes now and then."""
-
-    def __init__(self, event):
-        self.event = event
-        self.bytes, self.loading, self.heard, self.told = {}, set(), time.monotonic(), time.monotonic()
-
-    def __getattr__(self, name):
-        if not name.startswith("on_"):
-            raise AttributeError(name)
-        return lambda *args: args[0] if args else 0
-
-    def on_download_start(self, entry):
-        self.loading.add(entry)
-        self.heard = time.monotonic()
-        return entry
-
-    def on_download_progress(self, entry, progress, total):
-        self.bytes[entry], self.heard = (progress, total or progress), time.monotonic()
-        if self.heard - self.told > 0.5:
-            self.told = self.heard
-            self.tell()
-
-    def on_download_completed(self, entry):
-        self.loading.discard(entry)
-        self.tell()
-
-    def on_link_start(self, entry, name):
-        if not self.loading:
-            self.event(step="install", note=name)
-        return entry
-
-    def tell(self):
-        done, total = map(sum, zip(*self.bytes.values() or [(0, 0)]))
-        self.event(step="download", done=done, total=total)
-
-
-def complete(path):
-    """Gives a package's record what its list could not say, and takes the agent's folders out."""
-    record = json.loads(path.read_text())
-    source = record.pop("extracted_package_dir", None) or record.get("link", {}).get("source")
-    index = json.loads(pathlib.Path(source, "info", "index.json").read_text()) if source else {}
-    record.update({k: v for k, v in index.items() if v is not None})
-    record.pop("link", None)
-    path.write_text(json.dumps(record, indent=2))
 
 
 async def main():

@@ -20,8 +20,8 @@ import (
 
 // The client runs on the interpreter of conda's private tool environment.
 //
-//go:embed conda_activate.py
-var condaActivate string
+//go:embed conda_prefix.py
+var condaPrefix string
 
 //go:embed conda_client.py
 var condaMain string
@@ -72,7 +72,7 @@ var condaCauses = map[string]string{
 
 // program gives the client's file, which every user may read.
 func (b *condaBuilder) program() (string, error) {
-	text := []byte(condaActivate + "\n" + condaMain)
+	text := []byte(condaPrefix + "\n" + condaMain)
 	sum := sha256.Sum256(text)
 	dir := filepath.Join(b.state, "tools")
 	name := filepath.Join(dir, fmt.Sprintf("conda-client-%x.py", sum[:6]))

@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"path"
@@ -113,10 +114,10 @@ func (p *condaPackage) digest(s string) error {
 func (p *condaPackage) check() error {
 	u, err := url.Parse(p.URL)
 	if err != nil || u.RawQuery != "" || !slices.Contains(channelSchemes, u.Scheme) {
-		return fmt.Errorf("this is no URL of a conda package")
+		return errors.New("this is no URL of a conda package")
 	}
 	if name, _ := p.nameVersion(); name == "" {
-		return fmt.Errorf("this is no name of a conda package")
+		return errors.New("this is no name of a conda package")
 	}
 	if subdir := path.Base(path.Dir(u.Path)); !slices.Contains(subdirs(), subdir) {
 		return fmt.Errorf("the package is for %q, and this host is %s", shorten(subdir), subdirs()[0])

@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -89,7 +90,7 @@ type condaSpec struct {
 // need; what is valid, the client knows.
 func parseCondaSpec(s string) condaSpec {
 	var c condaSpec
-	s, _, _ = strings.Cut(s, " #")
+	s, _, _ = strings.Cut(blanks.ReplaceAllString(s, " "), " #")
 	if at := strings.LastIndex(s, "::"); at >= 0 {
 		c.channel, s = strings.TrimSpace(s[:at]), s[at+2:]
 	}
@@ -99,7 +100,7 @@ func parseCondaSpec(s string) condaSpec {
 		end = len(s)
 	}
 	c.name = strings.ToLower(s[:end])
-	c.rest = strings.TrimSpace(blanks.ReplaceAllString(s[end:], " "))
+	c.rest = strings.TrimSpace(s[end:])
 	for _, op := range []string{">=", "<=", "==", "!=", "~=", ">", "<", "=", ","} {
 		c.rest = strings.ReplaceAll(strings.ReplaceAll(c.rest, op+" ", op), " "+op, op)
 	}
@@ -131,4 +132,50 @@ func (c condaSpec) exact() bool {
 // open tells whether the spec leaves the choice of a version.
 func (c condaSpec) open() bool {
 	return c.rest == "" || c.rest == "*" || strings.HasPrefix(c.rest, ">") || strings.HasPrefix(c.rest, "<")
+}
+
+// specify brings the specs into one spelling, with the Python that is wanted. A
+// channel that one of them names is asked, too.
+func (p *condaPlan) specify(req Request, specs []string, c *channelList) error {
+	if len(p.explicit) > 0 {
+		return nil
+	}
+	python := ""
+	for _, s := range specs {
+		spec := parseCondaSpec(s)
+		if spec.name == "" || strings.ContainsAny(s, "\n\x00") || strings.Contains(spec.name, "://") {
+			return fmt.Errorf("%q is no conda package", shorten(s))
+		}
+		if spec.channel != "" {
+			one := *c
+			one.names = nil
+			if err := one.add(spec.channel); err != nil {
+				return err
+			}
+			for _, n := range one.names {
+				c.put(n)
+				spec.channel = n
+			}
+			c.logins = one.logins
+		}
+		if spec.name == "python" {
+			python = spec.rest
+			if python != "" && !spec.open() && req.PythonWanted != "" && !strings.Contains(python, req.PythonWanted) {
+				p.notes = append(p.notes, fmt.Sprintf("the list asks for Python %s: that counts, not %s", python, req.PythonWanted))
+			}
+		}
+		p.specs = append(p.specs, spec.String())
+	}
+	if (condaSpec{rest: python}).open() {
+		wanted := "python"
+		if w, err := parseWanted(req.PythonWanted); err == nil && len(w.version) == 3 {
+			wanted += " ==" + w.String()
+		} else if err == nil && len(w.version) > 0 {
+			wanted += " " + w.String() + ".*"
+		}
+		p.specs = append(p.specs, wanted)
+	}
+	slices.Sort(p.specs)
+	p.specs = slices.Compact(p.specs)
+	return nil
 }

@@ -21,6 +21,7 @@ OUT = pathlib.Path(sys.argv[1]).resolve()
 XY = "%d.%d" % sys.version_info[:2]
 VERSION = "%d.%d.%d" % sys.version_info[:3]
 NEXT = "%d.%d" % (sys.version_info[0], sys.version_info[1] + 1)
+ARCH, SUBDIR = {"x86_64": ("x86_64", "linux-64"), "aarch64": ("aarch64", "linux-aarch64")}[os.uname().machine]
 # As long as conda-build's: a client must shorten it in binary files.
 PLACEHOLDER = "/opt/kit" + "_placehold" * 24
 WHEN = 1700000000  # of every file that is written here, so that a channel is built reproducibly
@@ -72,14 +73,14 @@ class File:
 
 class Channel:
     def __init__(self, name):
-        self.dir, self.records = OUT / name, {"linux-64": {}, "noarch": {}}
+        self.dir, self.records = OUT / name, {SUBDIR: {}, "noarch": {}}
 
     def add(self, name, version, files, depends=(), noarch=None, build="kit_0", entry_points=()):
-        subdir = "noarch" if noarch else "linux-64"
+        subdir = "noarch" if noarch else SUBDIR
         index = {
             "name": name, "version": version, "build": build, "build_number": 0, "subdir": subdir,
             "depends": list(depends), "timestamp": WHEN * 1000,
-            "arch": None if noarch else "x86_64", "platform": None if noarch else "linux",
+            "arch": None if noarch else ARCH, "platform": None if noarch else "linux",
         }
         if noarch:
             index["noarch"] = noarch
