@@ -26,7 +26,8 @@ type condaBuilder struct {
 type condaPlan struct {
 	*access
 	conf     condaSettings
-	tool     tool
+	client   func(context.Context, func(Progress)) (tool, error) // fetched when it is first needed
+	identity string
 	pip      pipTool
 	channels []string
 	specs    []string       // what must come from the channels
@@ -53,9 +54,6 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	if err := b.channels(req, file, p); err != nil {
 		return plan{}, err
 	}
-	if p.tool, err = b.tools.get(ctx, ManagerConda, req, p.access, say); err != nil {
-		return plan{}, err
-	}
 	py, err := b.tools.interpreter(ctx, products[ManagerConda], req)
 	if err != nil {
 		return plan{}, err
@@ -66,8 +64,14 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	if err := b.tools.compile(ctx, p.pip, py); err != nil {
 		return plan{}, err
 	}
-	if p.virtual, err = b.virtual(ctx, p.tool); err != nil {
-		return plan{}, err
+	p.client = func(ctx context.Context, say func(Progress)) (tool, error) {
+		return b.tools.get(ctx, ManagerConda, req, p.access, say)
+	}
+	p.identity = products[ManagerConda].project + "-" + cmp.Or(req.Versions[ManagerConda], products[ManagerConda].version)
+	if len(p.explicit) == 0 { // else nothing is assumed of the host
+		if p.virtual, err = b.virtual(ctx, p, say); err != nil {
+			return plan{}, err
+		}
 	}
 	out := plan{
 		parts: p.parts(req), wishes: condaAnswers, brings: true, unpinned: p.unpinned(),
@@ -88,7 +92,7 @@ var condaAnswers = []string{
 // parts are what decides the content of the environment.
 func (p *condaPlan) parts(req Request) []Part {
 	parts := append([]Part{
-		{Name: "manager", Value: p.tool.identity + " and " + p.pip.identity()},
+		{Name: "manager", Value: p.identity + " and " + p.pip.identity()},
 		{Name: "channels", Lines: p.channels},
 		{Name: "conda packages", Lines: p.specs},
 		{Name: "explicit list", Lines: lo.Map(p.explicit, func(c condaPackage, _ int) string { return c.line() })},
@@ -139,9 +143,6 @@ func (b *condaBuilder) read(req Request, p *condaPlan) (file condaFile, err erro
 	}
 	if err != nil {
 		return file, fmt.Errorf("cannot read the conda packages: %w", err)
-	}
-	if req.Lock == nil {
-		pip = slices.Concat(req.Priority, pip, req.Post)
 	}
 	if p.list, err = resolveRequirementsIn(dir, pip, req.Constraints, req.BaseDir, b.state); err != nil {
 		return file, err

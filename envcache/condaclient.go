@@ -139,11 +139,16 @@ func (t *condaTalk) hear(line string, p *phases) bool {
 func (b *condaBuilder) ask(ctx context.Context, s *site, p *condaPlan, ask condaAsk) ([]condaEvent, error) {
 	ask.Auth, ask.Proxies, ask.Insecure = p.auth, p.conf.proxies, p.conf.insecure
 	ask.Offline, ask.AnyChannel, ask.Scratch = p.conf.offline, p.conf.anywhere, s.work
-	var err error
-	if ask.Cache, err = s.downloads(ManagerConda); err != nil {
+	cache, err := s.downloads(ManagerConda)
+	if err != nil {
 		return nil, err
 	}
-	t, err := b.newTalk(p.tool, ask, s.work, s.env(b.getenv, p.access, b.trust(p)...))
+	ask.Cache = cache
+	client, err := p.client(ctx, s.tell)
+	if err != nil {
+		return nil, err
+	}
+	t, err := b.newTalk(client, ask, s.work, s.env(b.getenv, p.access, b.trust(p)...))
 	if err != nil {
 		return nil, err
 	}

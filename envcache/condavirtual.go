@@ -37,14 +37,18 @@ type virtualFound struct {
 
 // virtual gives the virtual packages of this host. They are asked for once per
 // boot and driver: they are in every key, and a hit must start no program.
-func (b *condaBuilder) virtual(ctx context.Context, t tool) ([]string, error) {
+func (b *condaBuilder) virtual(ctx context.Context, p *condaPlan, say func(Progress)) ([]string, error) {
 	boot, driver := readProc("sys/kernel/random/boot_id"), readProc("driver/nvidia/version")
-	sum := sha256.Sum256([]byte(strings.Join(append([]string{t.identity, boot, driver}, b.overrides()...), "\n")))
+	sum := sha256.Sum256([]byte(strings.Join(append([]string{p.identity, boot, driver}, b.overrides()...), "\n")))
 	from := hex.EncodeToString(sum[:])
 	file := filepath.Join(b.state, "tools", "conda-virtual.json")
 	var last virtualFound
 	if fsx.ReadJSON(file, &last) == nil && last.From == from { // a damaged file only costs a new look
 		return last.Packages, nil
+	}
+	t, err := p.client(ctx, say)
+	if err != nil {
+		return nil, err
 	}
 	talking, err := b.newTalk(t, condaAsk{Op: "virtual"}, "/", CleanEnv(b.getenv, append(b.overrides(), "HOME=/")...))
 	if err != nil {
