@@ -80,15 +80,14 @@ func TestCondaLogins(t *testing.T) {
 		".rattler/credentials.json": `{"127.0.0.1": {"CondaToken": "` + token + `"}}`,
 	})
 	for name, tc := range map[string]struct {
-		req    Request
-		server *condakit.Server
-		env    map[string]string
+		req Request
+		env map[string]string
 	}{
-		"in the URL":      {condaRequest(kit, strings.Replace(basic.Main(), "://", "://some%40body:"+password+"@", 1)), basic, nil},
-		"in a file":       {Request{CredentialsFile: netrc, CondaChannels: []string{basic.Main()}}, basic, nil},
-		"token":           {condaRequest(kit, tokens.URL+"/t/"+token+"/main"), tokens, nil},
-		"of the host":     {Request{}, tokens, map[string]string{"HOME": home}},
-		"by a list's URL": {explicitWith(t, kit, tokens.URL+"/t/"+token), tokens, nil},
+		"in the URL":      {condaRequest(kit, strings.Replace(basic.Main(), "://", "://some%40body:"+password+"@", 1)), nil},
+		"in a file":       {Request{CredentialsFile: netrc, CondaChannels: []string{basic.Main()}}.conda("nosuch"), nil},
+		"token":           {condaRequest(kit, tokens.URL+"/t/"+token+"/main"), nil},
+		"of the host":     {Request{}.conda("nosuch"), map[string]string{"HOME": home}},
+		"by a list's URL": {explicitWith(t, kit, tokens.URL+"/t/"+token), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,14 +100,13 @@ func TestCondaLogins(t *testing.T) {
 			}
 			var s said
 			l, err := c.Acquire(t.Context(), req, s.hear)
-			if err != nil {
+			seen := s.text()
+			if err == nil {
+				defer l.Close()
+				seen += strings.Join(l.Variables, "\n")
+			} else if !strings.Contains(err.Error(), "No candidates were found for nosuch") { // the channel was read
 				t.Fatalf("%v\n%s", err, s.text())
 			}
-			defer l.Close()
-			if tc.server.Packages() == 0 {
-				t.Fatal("the channel was not asked")
-			}
-			seen := s.text() + strings.Join(l.Variables, "\n")
 			for _, cmd := range watch.ran() {
 				seen += strings.Join(cmd.Args, "\n") + strings.Join(cmd.Env, "\n")
 			}
