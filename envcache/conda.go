@@ -36,10 +36,10 @@ type condaPlan struct {
 	explicit []condaPackage // packages at their places: nothing is solved
 	list     reqList        // what is pip's, the wishes among it
 	virtual  []string
-	logins   channelLogins
-	auth     condaLogins // what was found of them
-	more     []string    // variables of environment.yml
-	notes    []string
+	channelLogins
+	auth  condaLogins // what was found of them
+	more  []string    // variables of environment.yml
+	notes []string
 }
 
 func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)) (plan, error) {
@@ -48,9 +48,7 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	if err != nil {
 		return plan{}, err
 	}
-	if p.access, err = newAccess(b.getenv, req, p.list.logins); err != nil {
-		return plan{}, err
-	}
+	p.access = newAccess(b.getenv, req, p.list.logins)
 	if err := b.channels(req, file, p); err != nil {
 		return plan{}, err
 	}
@@ -58,7 +56,7 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	if err != nil {
 		return plan{}, err
 	}
-	if p.pip, err = b.tools.pipTools.get(ctx, py, pipSource{p.settings, p.machines}, say); err != nil {
+	if p.pip, err = b.tools.pipTools.get(ctx, py, p.access, say); err != nil {
 		return plan{}, err
 	}
 	if err := b.tools.compile(ctx, p.pip, py); err != nil {
@@ -204,7 +202,7 @@ func (b *condaBuilder) channels(req Request, file condaFile, p *condaPlan) (err 
 		p.secrets.Add(login)
 	}
 	p.channels, p.notes = c.names, append(p.notes, c.notes...)
-	p.logins = channelLogins{inURLs: c.logins, host: host}
-	p.logins.asked = append(slices.Clone(c.names), lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.URL })...)
+	p.channelLogins = channelLogins{stood: c.logins, host: host}
+	p.asked = append(slices.Clone(c.names), lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.channel() })...)
 	return nil
 }

@@ -23,11 +23,7 @@ func condaCache(t *testing.T, uid int, opts Options) *Cache {
 	t.Helper()
 	c := newCache(t, opts)
 	req := Request{UID: uid, GID: uid}
-	access, err := newAccess(os.Getenv, req, nil)
-	if err == nil {
-		_, err = c.tools.get(t.Context(), ManagerConda, req, access, func(Progress) {})
-	}
-	if err != nil {
+	if _, err := c.tools.get(t.Context(), ManagerConda, req, newAccess(os.Getenv, req, nil), func(Progress) {}); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -12,7 +12,7 @@ import (
 )
 
 func (b *condaBuilder) build(ctx context.Context, s *site, p *condaPlan) (err error) {
-	if p.auth, err = p.logins.find(p.access, b.getenv); err != nil {
+	if p.auth, err = p.channelLogins.find(ctx, p.access, b.getenv); err != nil {
 		return err
 	}
 	packages, left := p.explicit, map[string]bool{}

@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,24 +54,28 @@ func (c condaLogins) add(host string, l condaLogin) {
 
 // channelLogins is where the logins for channels are to be found.
 type channelLogins struct {
-	inURLs []urlLogin
-	asked  []string // channels and URLs of packages
-	host   bool     // the channels are the host's own
+	stood []urlLogin // in their URLs
+	asked []string   // channels
+	host  bool       // the channels are the host's own
 }
 
-// find looks for the logins: what stood in URLs, then what the request's own
-// file says, and, where the channels are the host's, what the user of this
+// find looks for the logins: what stood in URLs, then what the request's own file
+// or program says, and, where the channels are the host's, what the user of this
 // process keeps for conda.
-func (c channelLogins) find(a *access, getenv func(string) string) (condaLogins, error) {
+func (c channelLogins) find(ctx context.Context, a *access, getenv func(string) string) (condaLogins, error) {
 	all := condaLogins{}
-	for _, l := range c.inURLs {
+	for _, l := range c.stood {
 		at, login := secret.Host(l.url), newCondaLogin(l.Login)
 		if known, ok := all[at]; ok && (known.Token != login.Token || known.Basic != nil && *known.Basic != *login.Basic) {
 			return nil, fmt.Errorf("the channels hold two different credentials for %s", at)
 		}
 		all.add(at, login)
 	}
-	all.machines(a.machines, c.asked)
+	logins, err := a.logins(ctx, c.asked...)
+	if err != nil {
+		return nil, err
+	}
+	all.machines(logins.machines, c.asked)
 	if c.host {
 		if err := all.host(c.asked, getenv); err != nil {
 			return nil, err

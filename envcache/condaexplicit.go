@@ -31,6 +31,12 @@ func (p condaPackage) line() string {
 // known tells that the list says which bytes the package is.
 func (p condaPackage) known() bool { return p.SHA256 != "" || p.MD5 != "" }
 
+// channel is the channel that the package is in.
+func (p condaPackage) channel() string {
+	parts := strings.Split(p.URL, "/")
+	return strings.Join(parts[:max(0, len(parts)-2)], "/")
+}
+
 // nameVersion are the parts of the file's name.
 func (p condaPackage) nameVersion() (name, version string) {
 	m := condaArchive.FindStringSubmatch(path.Base(p.URL))
