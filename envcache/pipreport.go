@@ -114,7 +114,7 @@ func (s *site) settleReport(ctx context.Context, ended <-chan struct{}, indexes 
 		if r, ok := s.readReport(); ok {
 			lock, err := r.lock(s.req.Manager, s.req.Python.Version)
 			if err != nil {
-				s.say("pip", "the packages can't be locked: "+err.Error())
+				s.say(s.req.Manager, "the packages can't be locked: "+err.Error())
 				return nil
 			}
 			lock.Indexes = indexes
