@@ -13,12 +13,13 @@ import threading
 
 from pathlib import Path
 
+import build
+
 from poetry.config.config import Config
 from poetry.console.application import main
 from poetry.core.packages.package import Package
 from poetry.core.packages.utils.link import Link
 from poetry.installation import executor
-from poetry.installation.chef import Chef
 from poetry.installation.chooser import Chooser
 from poetry.repositories import pypi_repository
 from poetry.repositories.exceptions import PackageNotFoundError
@@ -163,10 +164,13 @@ class Downloader(executor.Downloader):
             yield size
 
 
-def prepare(self, archive, *args, **kwargs):
-    if archive.is_dir() or archive.suffix != ".whl":
-        print("Building", archive.name, flush=True)
-    return build(self, archive, *args, **kwargs)
+class Builder(build.ProjectBuilder):
+    """Says that code of a package is going to run, to build it or to tell its metadata."""
+
+    @classmethod
+    def from_isolated_env(cls, env, source_dir, *args, **more):
+        print("Building", Path(source_dir).name, flush=True)
+        return super().from_isolated_env(env, source_dir, *args, **more)
 
 
 def check(archive, package):
@@ -179,9 +183,9 @@ def check(archive, package):
 
 choose_for, Chooser.choose_for = Chooser.choose_for, choose
 run, executor.Executor.execute = executor.Executor.execute, execute
-build, Chef.prepare = Chef.prepare, prepare
 checked, executor.Executor._validate_archive_hash = executor.Executor._validate_archive_hash, staticmethod(check)
 executor.Downloader = Downloader
+build.ProjectBuilder = Builder
 if settings["indexes"]:
     pypi_repository.PyPiRepository = lambda **more: Index(settings["indexes"], **more)
 # Sources of two projects may have one name, and must not have one cache.
