@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -43,12 +42,18 @@ const (
 	extrasPart  = "extras"
 )
 
+var poetryWishes = []string{projectPart, filePart, groupsPart, extrasPart}
+
 func (b *poetryBuilder) plan(ctx context.Context, req Request, say func(Progress)) (plan, error) {
-	if l := req.Lock; l != nil && l.File == "" && !hasFile(req.BaseDir, besides(req.Project.File, poetryLockFile)) {
-		// Nothing but the lock is left of what was resolved, and pip can install that.
-		return b.pip.plan(ctx, req, say)
+	switch {
+	case req.Lock != nil && req.Lock.File == "":
+		return b.planLock(ctx, req, say)
+	case req.Project.Kind == "" && req.Lock == nil:
+		out, err := b.pip.plan(ctx, req, say)
+		out.notes = append(out.notes, "no project of poetry is asked for: pip installs the list")
+		return out, err
 	}
-	p := &poetryPlan{}
+	p := &poetryPlan{access: newAccess(b.getenv, req, nil)}
 	var err error
 	if p.poetryProject, err = readPoetryProject(req); err != nil {
 		return plan{}, err
@@ -59,45 +64,51 @@ func (b *poetryBuilder) plan(ctx context.Context, req Request, say func(Progress
 	if p.local, err = p.takesFromRepository(p.groups); err != nil {
 		return plan{}, err
 	}
-	if p.access, err = newAccess(b.getenv, req, nil); err != nil {
-		return plan{}, err
+	if req.Lock != nil && req.Lock.SHA256 != p.lockSum() {
+		return plan{}, fmt.Errorf("the repository's %s is not the one of the lock", p.lockName())
 	}
 	for _, s := range p.sources() {
 		_, login := secret.SplitURL(s.url)
 		p.secrets.Add(login)
 	}
-	if p.pip, err = b.tools.pipTools.get(ctx, req.Python, pipSource{p.settings, p.machines}, say); err != nil {
+	if p.pip, err = b.tools.pipTools.get(ctx, req.Python, p.access, say); err != nil {
 		return plan{}, err
 	}
 	if p.tool, err = b.tools.get(ctx, ManagerPoetry, req, p.access, say); err != nil {
 		return plan{}, err
 	}
-	return b.planned(p, req)
-}
-
-func (b *poetryBuilder) planned(p *poetryPlan, req Request) (plan, error) {
 	out := plan{
-		parts: p.parts(req), wishes: []string{projectPart, filePart, groupsPart, extrasPart},
+		parts: p.parts(req, p.tool.identity), wishes: poetryWishes,
 		unpinned: p.lock == nil, secrets: p.secrets, reads: []string{p.pip.dir}, notes: p.notes(),
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
 	if p.local {
 		out.wishes = nil // the lock names the repository's packages, not what is in them
 	}
-	switch l := req.Lock; {
-	case l == nil:
-	case l.File != "" && l.SHA256 != p.lockSum():
-		return plan{}, fmt.Errorf("the repository's %s is not the one that the task was resolved with", p.lockName())
-	case l.File == "":
-		out.parts, out.unpinned = lockParts(out.parts, out.wishes, *l), false
+	return out, nil
+}
+
+// planLock plans what an earlier request was resolved to. Its packages are known
+// by their digests, so pip installs them, from what was downloaded if it can.
+func (b *poetryBuilder) planLock(ctx context.Context, req Request, say func(Progress)) (plan, error) {
+	out, err := b.pip.plan(ctx, req, say)
+	if err != nil {
+		return plan{}, err
 	}
+	p := &poetryPlan{access: newAccess(b.getenv, req, nil)}
+	if p.pip, err = b.tools.pipTools.get(ctx, req.Python, p.access, say); err != nil {
+		return plan{}, err
+	}
+	product := products[ManagerPoetry]
+	identity := product.project + "-" + cmp.Or(req.Versions[ManagerPoetry], product.version)
+	out.parts, out.wishes = lockParts(p.parts(req, identity), poetryWishes, *req.Lock), poetryWishes
 	return out, nil
 }
 
 // parts are what decides the content of the environment, beyond the interpreter.
-func (p *poetryPlan) parts(req Request) []Part {
+func (p *poetryPlan) parts(req Request, identity string) []Part {
 	parts := []Part{
-		{Name: "manager", Value: p.tool.identity},
+		{Name: "manager", Value: identity},
 		{Name: "pip", Value: p.pip.identity()},
 		{Name: projectPart, Lines: p.lines},
 		{Name: filePart, Value: p.lockSum()},
@@ -153,16 +164,6 @@ func pick(what string, asked, known []string) ([]string, error) {
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil
-}
-
-func hasFile(base, name string) bool {
-	root, err := os.OpenRoot(base)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = root.Close() }()
-	info, err := root.Stat(name)
-	return err == nil && info.Mode().IsRegular()
 }
 
 func (p *poetryProject) lockSum() string {

@@ -134,17 +134,21 @@ def describe(chooser, package):
 
 
 def execute(self, operations):
-    """Tells what is about to be installed before it is. The first call is for the
-    project; those after it are for the tools that build packages."""
+    """Tells what is about to be installed before it is, and then where its files are.
+    The first call is for the project; those after it are for the tools that build
+    packages."""
     report, settings["report"] = settings["report"], ""
-    if report:
-        try:
-            packages = [describe(self._chooser, op.package) for op in operations if op.job_type == "install" and not op.skipped]
-        except Exception as e:
-            print("the packages can't be locked:", e, flush=True)
-        else:
-            save(Path(report), {"version": "1", "install": packages})
-    return run(self, operations)
+    if not report:
+        return run(self, operations)
+    try:
+        packages = [describe(self._chooser, op.package) for op in operations if op.job_type == "install" and not op.skipped]
+    except Exception as e:
+        print("the packages can't be locked:", e, flush=True)
+    else:
+        save(Path(report), {"version": "1", "install": packages})
+    status = run(self, operations)
+    save(Path(settings["archives"]), archives)
+    return status
 
 
 class Downloader(executor.Downloader):
@@ -173,12 +177,17 @@ class Builder(build.ProjectBuilder):
         return super().from_isolated_env(env, source_dir, *args, **more)
 
 
+archives = {}  # files by digest
+
+
 def check(archive, package):
     try:
-        return checked(archive, package)
+        found = checked(archive, package)
     except RuntimeError:
         archive.unlink()  # or it would fail from the cache when the index is well again
         raise
+    archives[found.removeprefix("sha256:")] = str(archive)
+    return found
 
 
 choose_for, Chooser.choose_for = Chooser.choose_for, choose

@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -178,44 +179,58 @@ func TestPoetryTakesPackagesOfTheRepository(t *testing.T) {
 	}
 }
 
-// Credentials of a project's own source reach poetry by files that are gone
-// afterwards.
+// Credentials of a project's own source, and of a repository, reach poetry and git
+// by files that are gone afterwards.
 func TestPoetryPrivateSource(t *testing.T) {
 	t.Parallel()
-	const password = "hunter22-%s/x"
-	x, private := newIndexServer(t, "", ""), newIndexServer(t, "user", password)
-	private.add(wheel("secretive", "1.0"))
-	private.add(sdist("tooled", "1.0", map[string]string{
+	x := newIndexServer(t, "user", privatePassword)
+	x.add(wheel("secretive", "1.0"))
+	x.add(sdist("tooled", "1.0", map[string]string{
 		// Its build needs a package of the source.
 		"pyproject.toml": "[build-system]\nrequires = [\"secretive\"]\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+		"look.txt":       "",
+		"looking.py":     looking,
 	}))
-	watch := &spy{Exec: HostExec{}}
-	c := poetryCache(t, Options{Exec: watch})
-	repo := lockedProject(t, c, private, map[string]string{
-		"pyproject.toml": "[project]\nname = 'demo'\nversion = '1'\nrequires-python = '>=3.8'\ndependencies = ['secretive', 'tooled']\n[[tool.poetry.source]]\nname = 'corp'\nurl = '" + private.url() + "'\n",
+	vcs, commit := gitRepo(t, project("fromgit", "8.0", map[string]string{"look.txt": "", "looking.py": looking}))
+	g := newGitServer(t, privatePassword, vcs)
+	link := g.URL + "/" + filepath.Base(vcs) + "/.git"
+	repo := lockedProject(t, poetryCache(t, Options{}), x, map[string]string{
+		"pyproject.toml": "[project]\nname = 'demo'\nversion = '1'\nrequires-python = '>=3.8'\ndependencies = ['secretive', 'tooled', 'fromgit @ git+" + link + "@" + commit + "']\n[[tool.poetry.source]]\nname = 'corp'\nurl = '" + x.url() + "'\n",
 	})
-	req := poetryRequest(t, x, repo)
-	req.CredentialsFile = filepath.Join(t.TempDir(), "netrc")
-	writeFiles(t, filepath.Dir(req.CredentialsFile), map[string]string{"netrc": "machine 127.0.0.1\n login user\n password " + password + "\n"})
-	var s said
-	l, err := c.Acquire(t.Context(), req, s.hear)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, s.text())
-	}
-	defer l.Close()
-	if !slices.Equal(l.Frozen, []string{"secretive==1.0", "tooled==1.0"}) || !slices.Equal(l.Lock.Indexes, []string{"--extra-index-url " + private.url()}) {
-		t.Fatalf("%q, %+v", l.Frozen, l.Lock)
-	}
-	for _, cmd := range watch.ran() {
-		if all := strings.Join(append(cmd.Args, cmd.Env...), "\n"); strings.Contains(all, "hunter22") {
-			t.Errorf("a command holds the password:\n%s", all)
-		}
-	}
-	if strings.Contains(s.text(), "hunter22") {
-		t.Errorf("the progress holds the password:\n%s", s.text())
-	}
-	if out, err := exec.Command("grep", "-rlF", "hunter22", c.state).Output(); err == nil {
-		t.Errorf("files hold the password: %s", out)
+	vault, _ := answering(t, "user", privatePassword)
+	for name, req := range map[string]Request{
+		"in a file":    {CredentialsFile: writeNetrc(t, "machine 127.0.0.1\n login user\n password "+privatePassword+"\n")},
+		"by a program": {CredentialsCommand: []string{vault}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			watch := &spy{Exec: HostExec{}}
+			c := poetryCache(t, Options{Exec: watch})
+			all := poetryRequest(t, newIndexServer(t, "", ""), repo)
+			all.CredentialsFile, all.CredentialsCommand = req.CredentialsFile, req.CredentialsCommand
+			var s said
+			l, err := c.Acquire(t.Context(), all, s.hear)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, s.text())
+			}
+			defer l.Close()
+			if f := l.Frozen; len(f) != 3 || f[0] != "fromgit @ git+"+link+"@"+commit || !slices.Equal(l.Lock.Indexes, []string{"--extra-index-url " + x.url()}) {
+				t.Fatalf("%q, %+v", l.Frozen, l.Lock)
+			}
+			for _, bad := range []string{privatePassword, "hunter22", base64.StdEncoding.EncodeToString([]byte("user:" + privatePassword))} {
+				for _, cmd := range watch.ran() {
+					if text := strings.Join(append(cmd.Args, cmd.Env...), "\n"); strings.Contains(text, bad) {
+						t.Errorf("a command holds the password:\n%s", text)
+					}
+				}
+				if strings.Contains(s.text(), bad) {
+					t.Errorf("the progress holds the password:\n%s", s.text())
+				}
+				if out, err := exec.Command("grep", "-rlF", bad, c.state).Output(); err == nil {
+					t.Errorf("files hold the password: %s", out)
+				}
+			}
+		})
 	}
 }
 

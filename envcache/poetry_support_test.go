@@ -35,10 +35,7 @@ func withPoetry(t testing.TB, c *Cache) tool {
 			if py, err := tools.interpreter(context.Background(), products[ManagerPoetry], Request{UID: SameUser}); err != nil || !strings.HasPrefix(py.Path, "/usr/") && getenv("HOME") == "" {
 				continue
 			}
-			var a *access
-			if a, s.err = newAccess(os.Getenv, Request{}, nil); s.err == nil {
-				s.tool, s.err = tools.get(context.Background(), ManagerPoetry, Request{UID: SameUser}, a, func(Progress) {})
-			}
+			s.tool, s.err = tools.get(context.Background(), ManagerPoetry, Request{UID: SameUser}, newAccess(os.Getenv, Request{}, nil), func(Progress) {})
 			return
 		}
 	})
@@ -72,10 +69,10 @@ func lockedProject(t *testing.T, c *Cache, x *indexServer, files map[string]stri
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"HOME=" + home, "PATH=" + os.Getenv("PATH"), "POETRY_VIRTUALENVS_CREATE=false", "POETRY_KEYRING_ENABLED=false",
-		"NETRC=" + filepath.Join(home, "netrc"),
+		"NETRC=" + filepath.Join(home, ".netrc"), "POETRY_SYSTEM_GIT_CLIENT=true",
 	}
 	if x.user != "" {
-		writeFiles(t, home, map[string]string{"netrc": "machine 127.0.0.1 login " + x.user + " password " + x.password + "\n"})
+		writeFiles(t, home, map[string]string{".netrc": "machine 127.0.0.1 login " + x.user + " password " + x.password + "\n"})
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("poetry lock: %v\n%s", err, out)

@@ -110,13 +110,21 @@ func TestPoetryProject(t *testing.T) {
 		t.Fatalf("%+v", more)
 	}
 
-	// What was downloaded once is installed without an index.
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
+	// What was downloaded once is installed without an index, by poetry and by the lock.
+	for _, l := range []*Lease{first, more} {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Discard(t.Context(), l.Key); err != nil {
+			t.Fatal(err)
+		}
 	}
 	x.Close()
-	req.Groups, req.Extras, req.ExtraIndexURLs = []string{"docs"}, []string{"*"}, []string{"http://127.0.0.1:1/simple"}
 	if offline := acquire(t, c, req); offline.Hit || !slices.Equal(offline.Frozen, more.Frozen) {
+		t.Fatalf("%+v", offline)
+	}
+	replay.BaseDir, replay.Project = "", Project{}
+	if offline := acquire(t, c, replay); offline.Hit || !slices.Equal(offline.Frozen, first.Frozen) {
 		t.Fatalf("%+v", offline)
 	}
 }

@@ -28,11 +28,12 @@ var poetryScript string
 
 // poetrySettings are what poetry.py is told.
 type poetrySettings struct {
-	Indexes []string `json:"indexes"` // where pip would look; empty: poetry's own
-	Trusted []string `json:"trusted"` // hosts whose certificates are not checked
-	Report  string   `json:"report"`  // file for what is going to be installed
-	Links   string   `json:"links"`   // folder that remembers downloads
-	Sources string   `json:"sources"` // stands for all indexes of the project
+	Indexes  []string `json:"indexes"`  // where pip would look; empty: poetry's own
+	Trusted  []string `json:"trusted"`  // hosts whose certificates are not checked
+	Report   string   `json:"report"`   // file for what is going to be installed
+	Archives string   `json:"archives"` // file for where its files are, by digest
+	Links    string   `json:"links"`    // folder that remembers downloads
+	Sources  string   `json:"sources"`  // stands for all indexes of the project
 }
 
 func (b *poetryBuilder) build(ctx context.Context, s *site, p *poetryPlan) error {
@@ -49,7 +50,7 @@ func (b *poetryBuilder) build(ctx context.Context, s *site, p *poetryPlan) error
 	if err != nil {
 		return err
 	}
-	if err := s.unlock(p.access); err != nil {
+	if err := s.unlock(ctx, p.access, p.links()...); err != nil {
 		return err
 	}
 	lock := p.lock
@@ -149,9 +150,13 @@ func (b *poetryBuilder) install(ctx context.Context, s *site, p *poetryPlan, dir
 			indexes = append(indexes, "--extra-index-url "+oneLine(plain))
 		}
 	}
-	return s.reported(ctx, true, indexes, func(ctx context.Context) error {
+	err := s.reported(ctx, true, indexes, func(ctx context.Context) error {
 		return b.run(ctx, s, p, dir, filepath.Join(s.work, "home", pipReport), args...)
 	})
+	if err == nil {
+		s.keepArchives()
+	}
+	return err
 }
 
 // run runs the private poetry on the folder dir.
@@ -200,7 +205,7 @@ func (p *poetryPlan) told(s *site, cache, report string) poetrySettings {
 	sum := sha256.Sum256([]byte(strings.Join(all, "\n")))
 	return poetrySettings{
 		Indexes: indexes, Trusted: p.settings.trusted, Report: report,
-		Links: filepath.Join(cache, "links"), Sources: hex.EncodeToString(sum[:8]),
+		Archives: filepath.Join(s.work, "home", poetryArchives), Links: filepath.Join(cache, "links"), Sources: hex.EncodeToString(sum[:8]),
 	}
 }
 
