@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -173,5 +172,3 @@ func (p *poetryProject) lockSum() string {
 	sum := sha256.Sum256(p.lock)
 	return hex.EncodeToString(sum[:])
 }
-
-var errNoProject = errors.New("poetry needs a pyproject.toml or a poetry.lock in the repository")

@@ -140,12 +140,16 @@ def execute(self, operations):
     report, settings["report"] = settings["report"], ""
     if not report:
         return run(self, operations)
+    chooser, packages = self._chooser, [op.package for op in operations if op.job_type == "install" and not op.skipped]
     try:
-        packages = [describe(self._chooser, op.package) for op in operations if op.job_type == "install" and not op.skipped]
+        described = [describe(chooser, p) for p in packages]
     except Exception as e:
         print("the packages can't be locked:", e, flush=True)
     else:
-        save(Path(report), {"version": "1", "install": packages})
+        save(Path(report), {"version": "1", "install": described})
+    missing.update(p.name for p in packages if p.source_type in (None, "legacy") and not reuse(chooser._pool, recall(chooser, p)))
+    if missing:
+        print("Downloading", len(missing), "files", flush=True)
     status = run(self, operations)
     save(Path(settings["archives"]), archives)
     return status
@@ -177,7 +181,7 @@ class Builder(build.ProjectBuilder):
         return super().from_isolated_env(env, source_dir, *args, **more)
 
 
-archives = {}  # files by digest
+archives, missing = {}, set()  # files by digest; packages that are to be downloaded
 
 
 def check(archive, package):
@@ -187,6 +191,9 @@ def check(archive, package):
         archive.unlink()  # or it would fail from the cache when the index is well again
         raise
     archives[found.removeprefix("sha256:")] = str(archive)
+    with Downloader.lock:
+        if missing and not missing.difference_update([package.name]) and not missing:
+            print("Downloaded", flush=True)
     return found
 
 

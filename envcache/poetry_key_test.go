@@ -107,7 +107,7 @@ func FuzzPoetryProject(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		p, err := readPoetryProject(Request{BaseDir: repo, Project: Project{File: "pyproject.toml"}})
+		p, err := readPoetryProject(Request{BaseDir: repo, Project: Project{ProjectPoetry, "pyproject.toml"}})
 		if err != nil {
 			return
 		}

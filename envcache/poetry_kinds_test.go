@@ -36,7 +36,7 @@ func TestPoetryProjectWithoutLock(t *testing.T) {
 	if !slices.Equal(l.Frozen, []string{"below==1.0", "fromsource==1.0", "top-level==1.0"}) || l.Lock == nil || !l.Lock.Built {
 		t.Fatalf("%+v\n%s", l, s.text())
 	}
-	for _, want := range []string{"has no sub/poetry.lock", "plugins that the project asks for are not loaded: shouting", "install: 3 packages", "building fromsource-1.0"} {
+	for _, want := range []string{"has no sub/poetry.lock", "plugins that the project asks for are not loaded: shouting", "download: 3 files", "building fromsource-1.0", "install: 3 packages"} {
 		if !strings.Contains(s.text(), want) {
 			t.Errorf("the progress lacks %q:\n%s", want, s.text())
 		}
@@ -84,7 +84,7 @@ func TestPoetryFailures(t *testing.T) {
 		"outside":           {head + "[tool.poetry.dependencies]\nx = {path = '../x'}\n", "", nil, "", "takes a package from outside the repository: ../x"},
 		"outside, absolute": {head + "dependencies = ['x @ file:///srv/x']\n", "", nil, "", "takes a package from outside the repository: ///srv/x"},
 		"not valid":         {"[tool.poetry\n", "", nil, "", "pyproject.toml is not valid: line 1"},
-		"nothing there":     {"", "", func(r *Request) { r.Project.File = "" }, "", "needs a pyproject.toml"},
+		"another manager's": {"", "", func(r *Request) { r.Project = Project{ProjectUV, "uv.lock"} }, "", `can't read "uv.lock"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -231,28 +231,5 @@ func TestPoetryPrivateSource(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestPoetryForAnotherUser(t *testing.T) {
-	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("only root builds for other users")
-	}
-	const nobody = 65534
-	x, c := poetryIndex(t), poetryCache(t, Options{})
-	repo := lockedProject(t, c, x, map[string]string{"pyproject.toml": poetryDemo})
-	if err := os.Chmod(filepath.Join(repo, "pyproject.toml"), 0o600); err != nil { // a private checkout
-		t.Fatal(err)
-	}
-	req := poetryRequest(t, x, repo)
-	req.Python, req.UID, req.GID = hostPython(t, nobody), nobody, nobody
-	l := acquire(t, c, req)
-	if !slices.Equal(l.Frozen, []string{"below==1.0", "top-level==1.5"}) {
-		t.Fatalf("%q", l.Frozen)
-	}
-	out, err := exec.Command("find", l.Path, "!", "-user", "nobody").Output()
-	if err != nil || len(out) > 0 {
-		t.Fatalf("not nobody's: %s, %v", out, err)
 	}
 }

@@ -3,7 +3,6 @@ package envcache
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 )
 
@@ -42,53 +41,4 @@ func poetryCause(failed *BuildError, py Interpreter) string {
 		}
 	}
 	return ""
-}
-
-// poetryListener reads what poetry and poetry.py say. Poetry downloads and
-// installs at once, so that is one step.
-type poetryListener struct {
-	packages    string
-	built       string
-	done, total int64
-}
-
-var (
-	poetryOperations = regexp.MustCompile(`^Package operations: (\d+) installs?`)
-	poetryBuilding   = regexp.MustCompile(`^Building (\S+)$`)
-)
-
-func (l *poetryListener) hear(line string, p *phases) bool {
-	if m := rawProgress.FindStringSubmatch(line); m != nil {
-		l.done, _ = strconv.ParseInt(m[1], 10, 64)
-		l.total, _ = strconv.ParseInt(m[2], 10, 64)
-		l.note(p)
-		return true
-	}
-	if m := poetryOperations.FindStringSubmatch(line); m != nil {
-		l.packages = m[1] + " packages"
-		p.enter(StepInstall)
-		l.note(p)
-		return false
-	}
-	switch m := poetryBuilding.FindStringSubmatch(line); {
-	case m != nil && l.packages != "":
-		l.built = ", building " + m[1]
-		l.note(p)
-	case strings.HasPrefix(line, "Updating dependencies"), strings.HasPrefix(line, "Installing dependencies from lock file"):
-		p.enter(StepResolve)
-	case strings.HasPrefix(line, "Warning: "):
-		p.pass(ManagerPoetry, line)
-	}
-	return false
-}
-
-func (l *poetryListener) note(p *phases) {
-	if l.packages == "" {
-		return // while resolving, files are read for what they depend on
-	}
-	text := l.packages
-	if l.total > 0 {
-		text += ", " + megabytes(l.done, l.total) + " downloaded"
-	}
-	p.note("%s", text+l.built)
 }

@@ -37,8 +37,11 @@ type poetryProject struct {
 func besides(file, name string) string { return filepath.Join(filepath.Dir(file), name) }
 
 func readPoetryProject(req Request) (p poetryProject, err error) {
-	if req.BaseDir == "" || req.Project.File == "" {
-		return p, errNoProject
+	if req.Lock != nil {
+		req.Project = Project{ProjectPoetry, req.Lock.File}
+	}
+	if req.BaseDir == "" || req.Project.Kind != ProjectPoetry {
+		return p, fmt.Errorf("poetry needs a repository with a %s, and can't read %q", pyprojectFile, shorten(req.Project.File))
 	}
 	root, err := os.OpenRoot(req.BaseDir)
 	if err != nil {

@@ -2,7 +2,9 @@ package envcache
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -73,5 +75,28 @@ func TestPoetryBesidePyenv(t *testing.T) {
 	}
 	if py, _, err := other.Find(t.Context(), "", OnMissingFail, SameUser, SameUser); err != nil || py.Version != first.Version {
 		t.Fatalf("PYENV_VERSION gives %s, %v", py, err)
+	}
+}
+
+func TestPoetryForAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root builds for other users")
+	}
+	const nobody = 65534
+	x, c := poetryIndex(t), poetryCache(t, Options{})
+	repo := lockedProject(t, c, x, map[string]string{"pyproject.toml": poetryDemo})
+	if err := os.Chmod(filepath.Join(repo, "pyproject.toml"), 0o600); err != nil { // a private checkout
+		t.Fatal(err)
+	}
+	req := poetryRequest(t, x, repo)
+	req.Python, req.UID, req.GID = hostPython(t, nobody), nobody, nobody
+	l := acquire(t, c, req)
+	if !slices.Equal(l.Frozen, []string{"below==1.0", "top-level==1.5"}) {
+		t.Fatalf("%q", l.Frozen)
+	}
+	out, err := exec.Command("find", l.Path, "!", "-user", "nobody").Output()
+	if err != nil || len(out) > 0 {
+		t.Fatalf("not nobody's: %s, %v", out, err)
 	}
 }
