@@ -38,6 +38,8 @@ type record struct {
 	Reads     []string `json:"reads"`
 	Lock      *Lock    `json:"lock,omitempty"`
 	Variables []string `json:"variables,omitempty"`
+	Wishes    []string `json:"wishes,omitempty"` // parts that the lock answers
+	Origin    string   `json:"origin,omitempty"` // of one that was imported
 }
 
 // Open opens the cache in the state folder dir, and removes what dead builders
@@ -138,6 +140,7 @@ type Lease struct {
 	// Variables that a task in the environment starts with, as KEY=VALUE.
 	Variables []string
 	Version   string // of Python, as "3.11.7"
+	Parts     []Part // of its key
 	Took      time.Duration
 	Bytes     int64
 	held      *shelf.Lease[record]
@@ -162,6 +165,12 @@ type Entry struct {
 	Parts   []Part    `json:"parts"`
 	InUse   bool      `json:"inUse"`
 	Dirty   bool      `json:"dirty"` // found changed; removed as soon as it is free
+	// Lock is what its request was resolved to; nil if it can't be told.
+	Lock *Lock `json:"lock,omitempty"`
+	// Variables that a task in it starts with.
+	Variables []string `json:"variables,omitempty"`
+	// Origin is set if it was not built here.
+	Origin string `json:"origin,omitempty"`
 }
 
 // Entries lists the environments, last used first.
@@ -174,7 +183,7 @@ func (c *Cache) Entries() ([]Entry, error) {
 	for i, e := range all {
 		out[i] = Entry{
 			e.Key, e.Path, e.Entry.Manager, e.Entry.Python, e.Created, e.Used, e.Bytes,
-			e.Entry.Frozen, e.Entry.Parts, e.InUse, e.Dirty,
+			e.Entry.Frozen, e.Entry.Parts, e.InUse, e.Dirty, e.Entry.Lock, e.Entry.Variables, e.Entry.Origin,
 		}
 	}
 	return out, nil

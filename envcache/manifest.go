@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -162,13 +163,17 @@ func (m manifest) hash(ctx context.Context, top string, want func(i int) bool) e
 }
 
 func (m manifest) write(path string) error {
-	var b strings.Builder
+	return fsx.WriteFile(path, m.text(), 0o600)
+}
+
+func (m manifest) text() []byte {
+	var b bytes.Buffer
 	b.WriteString(manifestHead + "\n")
 	for _, it := range m {
 		b.WriteString(it.String() + "\n")
 	}
 	fmt.Fprintf(&b, "end %d\n", len(m))
-	return fsx.WriteFile(path, []byte(b.String()), 0o600)
+	return b.Bytes()
 }
 
 // readManifest reads a manifest and fails if any of it is missing.

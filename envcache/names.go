@@ -75,12 +75,11 @@ type settling struct {
 // locked notes what the request was resolved to. It fails with *elsewhere if
 // the packages are, or are being, built for other words.
 func (s *settling) locked(_ context.Context, l Lock) error {
-	s.lock = &l
+	s.note(l)
 	crash.Point("env.locked")
-	if l.Built || len(l.lines()) == 0 || s.plan.wishes == nil {
+	if s.key == "" {
 		return nil
 	}
-	s.key = keyOf(lockParts(s.parts, s.plan.wishes, l))
 	held, err := fsx.TryLock(s.cache.settleFile(s.key))
 	if errors.Is(err, fsx.ErrLocked) {
 		return &elsewhere{s.key}
@@ -94,6 +93,14 @@ func (s *settling) locked(_ context.Context, l Lock) error {
 		return &elsewhere{s.key}
 	}
 	return nil
+}
+
+// note takes what the request was resolved to, and its key.
+func (s *settling) note(l Lock) {
+	s.lock = &l
+	if !l.Built && len(l.lines()) > 0 && s.plan.wishes != nil {
+		s.key = keyOf(lockParts(s.parts, s.plan.wishes, l))
+	}
 }
 
 // publish files the environment under its lock before it is whole: nobody finds

@@ -73,9 +73,9 @@ func (p *pipPlan) parts(req Request) []Part {
 		{Name: "options", Lines: p.list.options},
 		{Name: "constraints", Lines: p.list.constrCanon},
 	}, p.access.parts()...)
-	parts = append(parts, Part{Name: "system packages", Value: strconv.FormatBool(req.SystemSite)})
+	parts = append(parts, Part{Name: systemPart, Value: strconv.FormatBool(req.SystemSite)})
 	if req.SystemSite {
-		parts = append(parts, Part{Name: "system packages changed", Lines: lo.Map(req.Python.Sites, stamp)})
+		parts = append(parts, Part{Name: systemChangedPart, Lines: lo.Map(req.Python.Sites, stamp)})
 	}
 	if p.list.local {
 		// Its path stands for the repository's content.

@@ -1,0 +1,84 @@
+package envcache
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/samber/lo"
+)
+
+// parts are those of the request that built the environment, as it would be
+// asked on this host: what is said of the host is said of this one.
+func (i *importer) parts(req Request) []Part {
+	old := i.from.Record.Parts
+	state := filepath.Dir(filepath.Dir(i.from.Path)) // the state folder it was built in
+	brings := i.from.Needs.Brings
+	here := map[string]Part{}
+	req.PythonWanted = valueOf(old, "python version")
+	for _, p := range commonParts(req, i.cache.shelf.Dir(), brings) {
+		here[p.Name] = p
+	}
+	if req.Manager == ManagerPip && i.tool.dir != "" {
+		here["manager"] = Part{Name: "manager", Value: i.tool.identity()}
+	}
+	if req.SystemSite {
+		here[systemChangedPart] = Part{Name: systemChangedPart, Lines: lo.Map(req.Python.Sites, stamp)}
+	}
+	moved := func(text string) string {
+		if rest, ok := strings.CutPrefix(text, state+"/"); ok {
+			return filepath.Join(i.cache.state, rest)
+		}
+		return text
+	}
+	return lo.Map(withoutAge(old), func(p Part, _ int) Part {
+		if q, ok := here[p.Name]; ok {
+			return q
+		}
+		p.Value = moved(p.Value)
+		p.Lines = lo.Map(p.Lines, func(l string, _ int) string { return moved(l) })
+		return p
+	})
+}
+
+// nameForThisHost files the environment also under the key of a request that
+// names no index: where such a request looks is up to the host, so that here it
+// has another key than where the environment was built.
+func (i *importer) nameForThisHost(ctx context.Context, a *acquisition, key string) error {
+	index := valueOf(a.parts, indexPart)
+	extra, _ := lo.Find(a.parts, func(p Part) bool { return p.Name == extraPart })
+	host := hostPipSettings(i.cache.opts.Getenv)
+	was, n := lo.Map(i.from.Extra, func(s string, _ int) string { return trimSlash(s) }), len(i.from.Extra)
+	if index != trimSlash(i.from.Index) || len(extra.Lines) < n || !slices.Equal(extra.Lines[:n], was) {
+		return nil // the request named it
+	}
+	parts := slices.Clone(a.parts)
+	for k, p := range parts {
+		switch p.Name {
+		case indexPart:
+			parts[k].Value = trimSlash(plainURL(host.index))
+		case extraPart:
+			lines := lo.Map(host.extra, func(s string, _ int) string { return trimSlash(plainURL(s)) })
+			parts[k].Lines = append(lines, extra.Lines[n:]...)
+		}
+	}
+	return i.nameAll(ctx, a, parts, key)
+}
+
+// nameAll files an environment under the keys of other parts: that of the
+// request, and those of what it was resolved to.
+func (i *importer) nameAll(ctx context.Context, a *acquisition, parts []Part, key string) error {
+	gen, _, err := i.cache.generation(ctx, keyOf(parts), a.plan.unpinned)
+	if err != nil {
+		return err
+	}
+	if err := i.cache.name(keyOf(withAge(parts, gen)), key); err != nil {
+		return err
+	}
+	s := &settling{cache: i.cache, parts: parts, plan: a.plan}
+	if l := i.from.Record.Lock; l != nil {
+		s.note(*l)
+	}
+	return s.publish(key)
+}

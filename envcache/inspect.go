@@ -1,0 +1,78 @@
+package envcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"agentctl/internal/fsx"
+)
+
+// ErrInUse means that a task, or somebody else, leases the environment.
+var ErrInUse = errors.New("the environment is in use")
+
+// Find gives the environment of a key, or of the beginning of one if it is the
+// only one that begins so.
+func (c *Cache) Find(key string) (Entry, error) {
+	entries, err := c.Entries()
+	if err != nil {
+		return Entry{}, err
+	}
+	var found []Entry
+	for _, e := range entries {
+		if key != "" && strings.HasPrefix(e.Key, key) {
+			found = append(found, e)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Entry{}, fmt.Errorf("there is no environment %q", shorten(key))
+	case 1:
+		return found[0], nil
+	}
+	return Entry{}, fmt.Errorf("%d environments begin with %q: write more of the key", len(found), shorten(key))
+}
+
+// Nearest gives the environment, other than key, whose parts differ least, and
+// in which parts; ok is false if there is none.
+func (c *Cache) Nearest(parts []Part, key string) (nearest Entry, diff string, ok bool, err error) {
+	entries, err := c.Entries()
+	if err != nil {
+		return Entry{}, "", false, err
+	}
+	for _, e := range entries {
+		if e.Key != key && (!ok || distance(e.Parts, parts) < distance(nearest.Parts, parts)) {
+			nearest, ok = e, true
+		}
+	}
+	return nearest, Difference(nearest.Parts, parts), ok, nil
+}
+
+// Difference names the parts in which an environment differs from an older one;
+// "" if it is only the time at which a list was resolved.
+func Difference(old, new []Part) string { return difference(withoutAge(old), withoutAge(new)) }
+
+// VerifyKey reads every file of an environment and compares it with what was
+// built. A *Changed error names what differs.
+func (c *Cache) VerifyKey(ctx context.Context, key string) error {
+	held, err := c.hold(key)
+	if err != nil {
+		return fmt.Errorf("cannot verify an environment: %w", err)
+	}
+	defer func() { _ = held.Close() }()
+	return c.VerifyFully(ctx, &Lease{Path: held.Path, Key: key, held: held})
+}
+
+// Remove removes an environment, unless it is in use (ErrInUse).
+func (c *Cache) Remove(key string) error {
+	err := c.shelf.Remove(key)
+	if errors.Is(err, fsx.ErrLocked) {
+		return fmt.Errorf("cannot remove %s: %w", key, ErrInUse)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot remove %s: %w", key, err)
+	}
+	c.forgetAliases(func(k string) bool { return k == key })
+	return nil
+}
