@@ -183,14 +183,14 @@ func TestAnImportIsFoundUnderTheIndexOfTheHost(t *testing.T) {
 	t.Parallel()
 	x := newIndexServer(t, "", "")
 	x.add(wheel("one", "1.0"))
-	src := newCache(t, Options{Getenv: environ(map[string]string{"PIP_INDEX_URL": x.url(), "PIP_EXTRA_INDEX_URL": "" + x.url() + "/more"})})
+	src := newCache(t, Options{Getenv: environ(map[string]string{"PIP_INDEX_URL": x.url(), "PIP_EXTRA_INDEX_URL": x.url() + "/more"})})
 	req := Request{Python: hostPython(t, SameUser), Requirements: []string{"one==1.0"}, ExtraIndexURLs: []string{x.url() + "/"}, UID: SameUser, GID: SameUser}
 	first := acquire(t, src, req)
 	archive := export(t, src, first.Key)
 	for _, vars := range []map[string]string{
 		{"PIP_INDEX_URL": "https://mirror.invalid/simple"},
 		{"PIP_INDEX_URL": "https://user:secret@mirror.invalid/simple", "PIP_EXTRA_INDEX_URL": "https://b.invalid/x https://c.invalid/y"},
-		{"PIP_INDEX_URL": x.url(), "PIP_EXTRA_INDEX_URL": "" + x.url() + "/more"},
+		{"PIP_INDEX_URL": x.url(), "PIP_EXTRA_INDEX_URL": x.url() + "/more"},
 	} {
 		l := imported(t, newCache(t, Options{Getenv: environ(vars)}), archive, req, ImportOptions{UID: SameUser, GID: SameUser})
 		if strings.Contains(valueOf(l.Parts, indexPart), "secret") {

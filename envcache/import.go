@@ -63,6 +63,9 @@ func (c *Cache) importing(ctx context.Context, r io.Reader, opts ImportOptions, 
 		return nil, err
 	}
 	a := i.acquisition(say)
+	if err := i.freshen(ctx, a); err != nil {
+		return nil, err
+	}
 	for {
 		l, err := a.lease(ctx)
 		if errors.Is(err, shelf.ErrDirty) {
@@ -136,7 +139,6 @@ func (i *importer) acquisition(say func(Progress)) *acquisition {
 	}
 	p := plan{
 		wishes: rec.Wishes, brings: i.from.Needs.Brings, secrets: &secret.Redactor{},
-		// An import counts as resolved now, or the list would be resolved anew at once.
 		unpinned: valueOf(rec.Parts, agePart) != "",
 		origin:   fmt.Sprintf("imported; built %s at %s", i.from.Created.Local().Format("2006-01-02 15:04:05"), i.from.Path),
 		build:    i.build,

@@ -66,10 +66,25 @@ func (i *importer) nameForThisHost(ctx context.Context, a *acquisition, key stri
 	return i.nameAll(ctx, a, parts, key)
 }
 
+// freshen makes an unpinned list count as resolved now, unless what it was
+// resolved to is here.
+func (i *importer) freshen(ctx context.Context, a *acquisition) error {
+	base := keyOf(a.parts)
+	gen, err := i.cache.readGeneration(base)
+	if err != nil || gen == "" || !a.plan.unpinned {
+		return err
+	}
+	if held, err := i.cache.named(keyOf(withAge(a.parts, gen))); err == nil {
+		return held.Close()
+	}
+	_, err = i.cache.renew(ctx, base, gen)
+	return err
+}
+
 // nameAll files an environment under the keys of other parts: that of the
 // request, and those of what it was resolved to.
 func (i *importer) nameAll(ctx context.Context, a *acquisition, parts []Part, key string) error {
-	gen, _, err := i.cache.generation(ctx, keyOf(parts), a.plan.unpinned)
+	gen, _, err := i.cache.generation(ctx, keyOf(parts), a.plan.unpinned, i.cache.opts.MaxAge)
 	if err != nil {
 		return err
 	}
