@@ -208,18 +208,16 @@ func (i *importer) usePip(s *site) error {
 // of this one.
 func (i *importer) move(ctx context.Context, s *site) error {
 	old := i.from.Path
-	for _, v := range i.from.Record.Variables {
-		s.variables = append(s.variables, strings.ReplaceAll(v, old, s.path))
-	}
+	s.variables = moved(i.from.Record.Variables, old, s.path)
 	if old == s.path {
 		return nil
 	}
 	skip := func(rel string) bool { return rel == "pyvenv.cfg" && !i.from.Needs.Brings }
-	moved, err := relocate.Tree(ctx, s.path, relocate.Move{Old: old, New: s.path, Skip: skip})
-	if err != nil || len(moved.Sources) == 0 {
+	done, err := relocate.Tree(ctx, s.path, relocate.Move{Old: old, New: s.path, Skip: skip})
+	if err != nil || len(done.Sources) == 0 {
 		return err
 	}
-	return s.compileFiles(ctx, moved.Sources)
+	return s.compileFiles(ctx, done.Sources)
 }
 
 // try runs the interpreter in its new place.

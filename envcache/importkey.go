@@ -26,7 +26,7 @@ func (i *importer) parts(req Request) []Part {
 	if req.SystemSite {
 		here[systemChangedPart] = Part{Name: systemChangedPart, Lines: lo.Map(req.Python.Sites, stamp)}
 	}
-	moved := func(text string) string {
+	placed := func(text string) string {
 		if rest, ok := strings.CutPrefix(text, state+"/"); ok {
 			return filepath.Join(i.cache.state, rest)
 		}
@@ -36,8 +36,8 @@ func (i *importer) parts(req Request) []Part {
 		if q, ok := here[p.Name]; ok {
 			return q
 		}
-		p.Value = moved(p.Value)
-		p.Lines = lo.Map(p.Lines, func(l string, _ int) string { return moved(l) })
+		p.Value = placed(p.Value)
+		p.Lines = lo.Map(p.Lines, func(l string, _ int) string { return placed(l) })
 		return p
 	})
 }
