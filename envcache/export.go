@@ -9,12 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/samber/lo"
 
-	"agentctl/envcache/internal/secret"
 	"agentctl/envcache/internal/shelf"
 	"agentctl/envcache/internal/tree"
 	"agentctl/internal/fsx"
@@ -119,7 +117,7 @@ func (c *Cache) passport(ctx context.Context, held *shelf.Lease[record]) (passpo
 	host := hostPipSettings(c.opts.Getenv)
 	p := passport{
 		Format: archiveFormat, Key: held.Key, Path: held.Path, Created: held.Created, Record: held.Entry,
-		Index: plainURL(host.index), Extra: lo.Map(host.extra, func(s string, _ int) string { return plainURL(s) }),
+		Index: plainIndex(host.index, 0), Extra: lo.Map(host.extra, plainIndex),
 	}
 	if valueOf(p.Record.Parts, systemPart) == "true" {
 		p.System = distributions(stamped(p.Record.Parts))
@@ -143,9 +141,4 @@ func (c *Cache) passport(ctx context.Context, held *shelf.Lease[record]) (passpo
 	}
 	p.Tool, p.ToolFiles = "pip-"+pipVersion, len(tool)
 	return p, tool, nil
-}
-
-func plainURL(raw string) string {
-	plain, _ := secret.SplitURL(strings.TrimSpace(raw))
-	return plain
 }

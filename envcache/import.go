@@ -62,7 +62,7 @@ func (c *Cache) importing(ctx context.Context, r io.Reader, opts ImportOptions, 
 	if err := i.findTool(ctx, say); err != nil {
 		return nil, err
 	}
-	a := i.acquisition(say)
+	a, named := i.acquisition(say)
 	if err := i.freshen(ctx, a); err != nil {
 		return nil, err
 	}
@@ -72,7 +72,8 @@ func (c *Cache) importing(ctx context.Context, r io.Reader, opts ImportOptions, 
 			continue // thrown away since: the next generation has another key
 		}
 		if err == nil {
-			err = i.nameForThisHost(ctx, a, l.Key)
+			// The index may have been named after all, by the URL that the host there had.
+			err = i.nameAll(ctx, a, named, l.Key)
 		}
 		return l, err
 	}
@@ -130,8 +131,8 @@ func (i *importer) findTool(ctx context.Context, say func(Progress)) error {
 }
 
 // acquisition is the way of the request that built the environment, whose build
-// is to lay out the archive.
-func (i *importer) acquisition(say func(Progress)) *acquisition {
+// is to lay out the archive. It also gives the parts of one that names its index.
+func (i *importer) acquisition(say func(Progress)) (*acquisition, []Part) {
 	c, rec := i.cache, i.from.Record
 	req := Request{
 		Manager: rec.Manager, Python: i.py, UID: i.uid, GID: i.gid,
@@ -146,7 +147,8 @@ func (i *importer) acquisition(say func(Progress)) *acquisition {
 	if i.tool.dir != "" {
 		p.reads = []string{i.tool.dir}
 	}
-	return &acquisition{cache: c, req: req, plan: p, parts: i.parts(req), start: c.now(), say: say}
+	parts := i.parts(req)
+	return &acquisition{cache: c, req: req, plan: p, parts: i.hosted(parts), start: c.now(), say: say}, parts
 }
 
 // build makes the environment of what is in the archive.

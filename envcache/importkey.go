@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/samber/lo"
+
+	"agentctl/envcache/internal/secret"
 )
 
 // parts are those of the request that built the environment, as it would be
@@ -42,28 +44,32 @@ func (i *importer) parts(req Request) []Part {
 	})
 }
 
-// nameForThisHost files the environment also under the key of a request that
-// names no index: where such a request looks is up to the host, so that here it
-// has another key than where the environment was built.
-func (i *importer) nameForThisHost(ctx context.Context, a *acquisition, key string) error {
-	index := valueOf(a.parts, indexPart)
-	extra, _ := lo.Find(a.parts, func(p Part) bool { return p.Name == extraPart })
-	host := hostPipSettings(i.cache.opts.Getenv)
-	was, n := lo.Map(i.from.Extra, func(s string, _ int) string { return trimSlash(s) }), len(i.from.Extra)
+// hosted are the parts of a request that names no index, if that is what built the
+// environment: where such a request looks is up to the host, so that here it has
+// another key.
+func (i *importer) hosted(parts []Part) []Part {
+	index := valueOf(parts, indexPart)
+	extra, _ := lo.Find(parts, func(p Part) bool { return p.Name == extraPart })
+	was, n := lo.Map(i.from.Extra, plainIndex), len(i.from.Extra)
 	if index != trimSlash(i.from.Index) || len(extra.Lines) < n || !slices.Equal(extra.Lines[:n], was) {
-		return nil // the request named it
+		return parts // the request named it
 	}
-	parts := slices.Clone(a.parts)
-	for k, p := range parts {
+	host := hostPipSettings(i.cache.opts.Getenv)
+	return lo.Map(parts, func(p Part, _ int) Part {
 		switch p.Name {
 		case indexPart:
-			parts[k].Value = trimSlash(plainURL(host.index))
+			p.Value = plainIndex(host.index, 0)
 		case extraPart:
-			lines := lo.Map(host.extra, func(s string, _ int) string { return trimSlash(plainURL(s)) })
-			parts[k].Lines = append(lines, extra.Lines[n:]...)
+			p.Lines = append(lo.Map(host.extra, plainIndex), p.Lines[n:]...)
 		}
-	}
-	return i.nameAll(ctx, a, parts, key)
+		return p
+	})
+}
+
+// plainIndex is an index as a key names it.
+func plainIndex(raw string, _ int) string {
+	plain, _ := secret.SplitURL(strings.TrimSpace(raw))
+	return trimSlash(plain)
 }
 
 // freshen makes an unpinned list count as resolved now, unless what it was

@@ -11,6 +11,7 @@ import (
 // Folders of one task below STATE/tasks/ID:
 //
 //	record.jsonl  what the agent must know after a crash
+//	key.json      what the key of its environment is made of
 //	console, run.json, handle.json, exit.json, …  the shim's (package runtime)
 //	cursor.json   how far the console is on the server
 //	home/ tmp/    the task's own, gone after its end

@@ -157,7 +157,12 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 		how = "built"
 		hint(r.pool.grown)
 	}
-	r.note(func(rec *Record) { rec.Environment, rec.EnvKey, rec.Frozen = how, lease.Key, lease.Frozen })
+	r.note(func(rec *Record) {
+		rec.Environment, rec.EnvKey, rec.Frozen, rec.Why = how, lease.Key, lease.Frozen, lease.Why
+	})
+	if err := r.keepKey(lease); err != nil {
+		return err
+	}
 	r.say("environment %s (%s) in %s: python %s, %d packages; %s", short(lease.Key), how, round(time.Since(began)), python.Version, len(lease.Frozen), lease.Why)
 	return nil
 }

@@ -70,6 +70,7 @@ type Record struct {
 	Times       []Span        `json:"times,omitempty"`
 	Environment string        `json:"environment,omitempty"` // built or hit
 	EnvKey      string        `json:"envKey,omitempty"`
+	Why         string        `json:"why,omitempty"` // reason of the hit or miss
 	Commit      string        `json:"commit,omitempty"`
 	Frozen      []string      `json:"frozen,omitempty"` // packages as installed
 	Thin        bool          `json:"thin,omitempty"`   // a child environment, not an overlay

@@ -123,7 +123,25 @@ func (s *Shelf[R]) Collect(ctx context.Context, lim Limits, now time.Time) (Coll
 	if err != nil {
 		return Collected{}, err
 	}
-	c := collection[R]{shelf: s, limits: lim, now: now, left: len(all)}
+	c := collection[R]{limits: lim, now: now, left: len(all)}
+	for _, e := range all {
+		c.bytes += e.Bytes
+	}
+	c.remove, c.free = s.Remove, func() int64 { return Free(s.dir) }
+	slices.Reverse(all)
+	err = c.run(ctx, all)
+	c.result.Kept = c.left
+	return c.result, err
+}
+
+// Preview tells what Collect would remove, and removes nothing.
+func (s *Shelf[R]) Preview(ctx context.Context, lim Limits, now time.Time) (Collected, error) {
+	all, err := s.Entries()
+	if err != nil {
+		return Collected{}, err
+	}
+	c := collection[R]{limits: lim, now: now, left: len(all), remove: func(string) error { return nil }}
+	c.free = func() int64 { return Free(s.dir) + c.result.Freed }
 	for _, e := range all {
 		c.bytes += e.Bytes
 	}
@@ -134,7 +152,8 @@ func (s *Shelf[R]) Collect(ctx context.Context, lim Limits, now time.Time) (Coll
 }
 
 type collection[R any] struct {
-	shelf  *Shelf[R]
+	remove func(key string) error
+	free   func() int64
 	limits Limits
 	now    time.Time
 	left   int
@@ -151,7 +170,7 @@ func (c *collection[R]) run(ctx context.Context, oldestFirst []Entry[R]) error {
 		if e.InUse || !e.Dirty && !c.over(e) {
 			continue
 		}
-		switch err := c.shelf.Remove(e.Key); {
+		switch err := c.remove(e.Key); {
 		case errors.Is(err, fsx.ErrLocked): // leased in between
 		case err != nil:
 			failed = errors.Join(failed, err)
@@ -171,7 +190,7 @@ func (c *collection[R]) over(e Entry[R]) bool {
 	return lim.MaxEntries > 0 && c.left > lim.MaxEntries ||
 		lim.MaxBytes > 0 && c.bytes > lim.MaxBytes ||
 		lim.MaxAge > 0 && c.now.Sub(e.Used) > lim.MaxAge ||
-		lim.MinFree > 0 && Free(c.shelf.dir) < lim.MinFree
+		lim.MinFree > 0 && c.free() < lim.MinFree
 }
 
 // Free is the number of bytes that the file system of dir has for this user;
