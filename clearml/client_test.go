@@ -275,6 +275,30 @@ func TestTaskDecoding(t *testing.T) {
 	}
 }
 
+// What other clients keep beside the lists outlives an agent's writing of them.
+func TestRequirementsAsInstalled(t *testing.T) {
+	var r Requirements
+	if err := json.Unmarshal([]byte(`{"pip":["a"],"poetry":{"x":1},"conda":["c"]}`), &r); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a task that runs again keeps what was asked for first
+		data, err := json.Marshal(r.Installed([]string{"a==1"}, []string{"c=1"}, `{"manager":"conda"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"agentctl_lock":"{\"manager\":\"conda\"}","conda":["c=1"],"org_conda":["c"],"org_pip":["a"],"pip":["a==1"],"poetry":{"x":1}}`
+		if string(data) != want {
+			t.Fatalf("got %s", data)
+		}
+		if err := json.Unmarshal(data, &r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if data, err := json.Marshal((Requirements{Pip: Lines{"a"}}).Installed([]string{"a==1"}, nil, "")); err != nil || string(data) != `{"pip":["a==1"],"org_pip":["a"]}` {
+		t.Fatalf("got %s, %v", data, err)
+	}
+}
+
 func FuzzEnvelope(f *testing.F) {
 	for _, s := range []string{``, `{}`, `{"meta":{"result_code":200},"data":{"a":1}}`, `{"meta":{"result_code":"x"}}`, `{"meta":[]}`, `[`, `{"meta":{"result_code":1e99}}`} {
 		f.Add([]byte(s))

@@ -1,10 +1,5 @@
 package clearml
 
-import (
-	"encoding/json"
-	"strings"
-)
-
 // Statuses of a task.
 const (
 	StatusCreated    = "created"
@@ -65,29 +60,6 @@ type Script struct {
 	// Binary is the interpreter that the task was made with, as "python3.12".
 	Binary       string       `json:"binary,omitempty"`
 	Requirements Requirements `json:"requirements,omitzero"`
-}
-
-// Requirements are the packages of a task. Pip is what to install, OrgPip what
-// the task asked for before an agent wrote down what it had installed.
-type Requirements struct {
-	Pip    Lines `json:"pip"`
-	OrgPip Lines `json:"org_pip,omitempty"`
-	Conda  Lines `json:"conda,omitempty"`
-	// OrgConda is to Conda what OrgPip is to Pip.
-	OrgConda Lines `json:"org_conda,omitempty"`
-	// CondaEnvJSON is an environment as conda describes it, in JSON.
-	CondaEnvJSON Text `json:"conda_env_json,omitempty"`
-}
-
-// UnmarshalJSON accepts the object, and a plain string or list as pip's lines,
-// which old clients stored.
-func (r *Requirements) UnmarshalJSON(data []byte) error {
-	type plain Requirements
-	*r = Requirements{}
-	if s := strings.TrimSpace(string(data)); strings.HasPrefix(s, "{") {
-		return json.Unmarshal(data, (*plain)(r))
-	}
-	return json.Unmarshal(data, &r.Pip)
 }
 
 // Execution is what the server notes of how a task runs.

@@ -141,14 +141,8 @@ func (c *Client) EditTask(ctx context.Context, task string, fields map[string]an
 	return c.Call(ctx, "tasks.edit", req, nil)
 }
 
-// SetRequirements stores what was installed for a task. The list that the task
-// had asked for, as it was read with the task, is kept in org_pip, once.
-func (c *Client) SetRequirements(ctx context.Context, task string, installed []string, was Requirements) error {
-	r := was
-	if r.OrgPip == nil {
-		r.OrgPip = was.Pip
-	}
-	r.Pip = installed
+// SetRequirements stores the packages of a task, in place of those it has.
+func (c *Client) SetRequirements(ctx context.Context, task string, r Requirements) error {
 	return c.Call(ctx, "tasks.set_requirements", map[string]any{"task": task, "requirements": r}, nil)
 }
 
@@ -192,6 +186,16 @@ func (c *Client) CreateTask(ctx context.Context, t NewTask) (id string, err erro
 		ID string `json:"id"`
 	}
 	err = c.Call(ctx, "tasks.create", t, &resp)
+	return resp.ID, err
+}
+
+// CloneTask copies what a task was made from into a new one, which has the old one
+// as its parent, and returns its id.
+func (c *Client) CloneTask(ctx context.Context, task, name string) (id string, err error) {
+	var resp struct {
+		ID string `json:"id"`
+	}
+	err = c.Call(ctx, "tasks.clone", map[string]string{"task": task, "new_task_name": name}, &resp)
 	return resp.ID, err
 }
 

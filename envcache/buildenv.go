@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -34,10 +35,16 @@ func (s *site) env(getenv func(string) string, p *access, more ...string) []stri
 	return env
 }
 
-// unlock writes the logins where the programs of a build look for them.
-func (s *site) unlock(p *access) error {
+// unlock looks up the logins for the indexes and for more addresses, and writes
+// them where the programs of a build look for them.
+func (s *site) unlock(ctx context.Context, p *access, more ...string) error {
+	l, err := p.logins(ctx, more...)
+	if err != nil {
+		return err
+	}
+	s.unlocked = s.unlocked || l.netrc+l.stored != ""
 	home := filepath.Join(s.work, "home")
-	return errors.Join(s.private(home, ".netrc", p.netrc), s.private(home, "git-credentials", p.stored))
+	return errors.Join(s.private(home, ".netrc", l.netrc), s.private(home, "git-credentials", l.stored))
 }
 
 // gitEnv hardens the git that pip runs for VCS requirements: no settings of the

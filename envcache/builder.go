@@ -3,6 +3,7 @@ package envcache
 import (
 	"context"
 	"os"
+	"time"
 
 	"agentctl/envcache/internal/secret"
 )
@@ -46,8 +47,10 @@ type site struct {
 	root       *os.Root
 	req        Request
 	uid, gid   int
+	now        func() time.Time
 	say        func(step, text string)
 	tell       func(Progress)
+	unlocked   bool // programs have logins
 	// run runs a program as the owner of the environment, failing with a *BuildError.
 	// A step that listeners names is told in the steps that its listener hears, any
 	// other by the program's lines.
@@ -55,6 +58,10 @@ type site struct {
 	// locked tells what the request was resolved to, at most once per build. An
 	// error of it is to be returned as it is: another environment fits.
 	locked func(ctx context.Context, l Lock) error
+	// foreign tells that code of a package runs, or ran, in this build. It could write
+	// anything into the environment and into what tells the lock, so the lock alone
+	// no longer vouches for the files. To be called before the lock is believed.
+	foreign func()
 	// variables of the environment that a task starts with, as KEY=VALUE.
 	variables []string
 }

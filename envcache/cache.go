@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentctl/envcache/internal/shelf"
+	"agentctl/internal/fsx"
 )
 
 // longestPython is the longest path of an environment's interpreter: longer
@@ -25,6 +26,7 @@ type Cache struct {
 	shelf    *shelf.Shelf[record]
 	builders map[string]builder
 	tools    *toolbox
+	users    *fsx.Lock // held as long as the cache is open
 	now      func() time.Time
 }
 
@@ -38,8 +40,9 @@ type record struct {
 	Reads     []string `json:"reads"`
 	Lock      *Lock    `json:"lock,omitempty"`
 	Variables []string `json:"variables,omitempty"`
-	Wishes    []string `json:"wishes,omitempty"` // parts that the lock answers
-	Origin    string   `json:"origin,omitempty"` // of one that was imported
+	Settled   string   `json:"settled,omitempty"` // key of the lock, if that alone vouches for the files
+	Wishes    []string `json:"wishes,omitempty"`  // parts that the lock answers
+	Origin    string   `json:"origin,omitempty"`  // of one that was imported
 }
 
 // Open opens the cache in the state folder dir, and removes what dead builders
@@ -60,6 +63,14 @@ func Open(dir string, opts Options) (*Cache, error) {
 	finder, err := NewFinder(state, opts)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := c.tidy(ctx); err != nil {
+		opts.Log.Info("environments are not tidied up: somebody else is at it", "error", err)
 	}
 	c.tools = &toolbox{pipTools: tools, finder: finder}
 	c.builders = map[string]builder{
@@ -105,6 +116,11 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 	if req.Manager == "" {
 		req.Manager = ManagerPip
 	}
+	if req.Lock != nil {
+		if err := req.byLock(); err != nil {
+			return nil, fmt.Errorf("cannot build an environment: %w", err)
+		}
+	}
 	a.req = req
 	b, ok := c.builders[req.Manager]
 	if !ok {
@@ -118,12 +134,7 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 		return nil, errors.New("cannot build an environment: no interpreter is given")
 	}
 	a.parts = append(commonParts(req, c.shelf.Dir(), a.plan.brings), a.plan.parts...)
-	for {
-		l, err := a.lease(ctx)
-		if !errors.Is(err, shelf.ErrDirty) {
-			return l, err
-		}
-	}
+	return a.lease(ctx)
 }
 
 // Lease keeps an environment from being collected, until Close and the end of
@@ -137,6 +148,9 @@ type Lease struct {
 	Key    string
 	Frozen []string // packages as installed, in the words of pip freeze
 	Lock   *Lock    // what the request was resolved to; nil if it can't be told
+	// LockKey is the key of what Lock says: the same for every environment of this
+	// host that a lock of the same words gives, whatever it was asked for by.
+	LockKey string
 	// Variables that a task in the environment starts with, as KEY=VALUE.
 	Variables []string
 	Version   string // of Python, as "3.11.7"
@@ -164,7 +178,8 @@ type Entry struct {
 	Frozen  []string  `json:"frozen"`
 	Parts   []Part    `json:"parts"`
 	InUse   bool      `json:"inUse"`
-	Dirty   bool      `json:"dirty"` // found changed; removed as soon as it is free
+	Dirty   bool      `json:"dirty"`           // found changed; removed as soon as it is free
+	Doubt   bool      `json:"doubt,omitempty"` // to be checked before it is used again, since the machine went down
 	// Lock is what its request was resolved to; nil if it can't be told.
 	Lock *Lock `json:"lock,omitempty"`
 	// Variables that a task in it starts with.
@@ -183,7 +198,7 @@ func (c *Cache) Entries() ([]Entry, error) {
 	for i, e := range all {
 		out[i] = Entry{
 			e.Key, e.Path, e.Entry.Manager, e.Entry.Python, e.Created, e.Used, e.Bytes,
-			e.Entry.Frozen, e.Entry.Parts, e.InUse, e.Dirty, e.Entry.Lock, e.Entry.Variables, e.Entry.Origin,
+			e.Entry.Frozen, e.Entry.Parts, e.InUse, e.Dirty, e.Doubt, e.Entry.Lock, e.Entry.Variables, e.Entry.Origin,
 		}
 	}
 	return out, nil

@@ -304,7 +304,7 @@ func TestAcquireRefusesWhatCantWork(t *testing.T) {
 	if _, err := c.Acquire(ctx, req.with("x"), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("err = %v", err)
 	}
-	for _, r := range []Request{{Manager: "$(x)", Python: req.Python}, {}, {Python: req.Python, Requirements: []string{"\x00"}}, {Python: req.Python, CredentialsFile: "/nonexistent"}} {
+	for _, r := range []Request{{Manager: "$(x)", Python: req.Python}, {}, {Python: req.Python, Requirements: []string{"\x00"}}} {
 		if _, err := c.Acquire(t.Context(), r, nil); err == nil {
 			t.Errorf("%+v was taken", r)
 		}

@@ -15,7 +15,6 @@ import (
 
 	"agentctl/envcache/internal/shelf"
 	"agentctl/envcache/internal/tree"
-	"agentctl/internal/fsx"
 )
 
 // Exported tells what went into an archive.
@@ -35,7 +34,7 @@ func (c *Cache) Export(ctx context.Context, key string, w io.Writer) (Exported, 
 	if err != nil {
 		return Exported{}, err
 	}
-	held, err := c.hold(e.Key)
+	held, err := c.hold(ctx, e.Key)
 	if err != nil {
 		return Exported{}, fmt.Errorf("cannot export the environment %s: %w", e.Key, err)
 	}
@@ -47,16 +46,18 @@ func (c *Cache) Export(ctx context.Context, key string, w io.Writer) (Exported, 
 	return done, nil
 }
 
-// hold leases an environment that somebody names, as it is.
-func (c *Cache) hold(key string) (*shelf.Lease[record], error) {
+// hold leases an environment that somebody names. One in doubt is examined first.
+func (c *Cache) hold(ctx context.Context, key string) (*shelf.Lease[record], error) {
 	held, err := c.shelf.Peek(key)
-	switch {
-	case errors.Is(err, fsx.ErrLocked):
-		return nil, errors.New("it is being built or removed")
-	case errors.Is(err, os.ErrNotExist):
-		return nil, errors.New("it is not there any more")
+	if errors.Is(err, shelf.ErrDoubt) {
+		if err = c.examine(ctx, key, func(string) {}); err == nil {
+			held, err = c.shelf.Peek(key)
+		}
 	}
-	return held, err
+	if err != nil {
+		return nil, notHeld(err)
+	}
+	return held, nil
 }
 
 func (c *Cache) export(ctx context.Context, held *shelf.Lease[record], w io.Writer) (Exported, error) {

@@ -2,7 +2,6 @@ package envcache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -66,17 +65,16 @@ func (c *Cache) importing(ctx context.Context, r io.Reader, opts ImportOptions, 
 	if err := i.freshen(ctx, a); err != nil {
 		return nil, err
 	}
-	for {
-		l, err := a.lease(ctx)
-		if errors.Is(err, shelf.ErrDirty) {
-			continue // thrown away since: the next generation has another key
-		}
-		if err == nil {
-			// The index may have been named after all, by the URL that the host there had.
-			err = i.nameAll(ctx, a, named, l.Key)
-		}
-		return l, err
+	l, err := a.lease(ctx)
+	if err != nil {
+		return nil, err
 	}
+	// The index may have been named after all, by the URL that the host there had.
+	if err := i.nameAll(ctx, a, named, l); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // importer is the import of one archive.
@@ -121,8 +119,7 @@ func (i *importer) findTool(ctx context.Context, say func(Progress)) error {
 	if !slices.ContainsFunc(rec.Reads, func(dir string) bool { return strings.HasPrefix(filepath.Base(dir), "pip-") }) {
 		return nil
 	}
-	settings := hostPipSettings(i.cache.opts.Getenv)
-	tool, err := i.cache.tools.pipTools.get(ctx, i.py, pipSource{settings: settings}, say)
+	tool, err := i.cache.tools.pipTools.get(ctx, i.py, newAccess(i.cache.opts.Getenv, Request{}, nil), say)
 	if err == nil {
 		err = i.cache.tools.compile(ctx, tool, i.py)
 	}

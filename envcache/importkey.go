@@ -87,19 +87,21 @@ func (i *importer) freshen(ctx context.Context, a *acquisition) error {
 	return err
 }
 
-// nameAll files an environment under the keys of other parts: that of the
+// nameAll files an environment under the keys of other parts too: that of the
 // request, and those of what it was resolved to.
-func (i *importer) nameAll(ctx context.Context, a *acquisition, parts []Part, key string) error {
-	gen, _, err := i.cache.generation(ctx, keyOf(parts), a.plan.unpinned, i.cache.opts.MaxAge)
+func (i *importer) nameAll(ctx context.Context, a *acquisition, parts []Part, l *Lease) error {
+	base := keyOf(parts)
+	if base == keyOf(a.parts) {
+		return nil
+	}
+	gen, _, err := i.cache.generation(ctx, base, a.plan.unpinned, i.cache.opts.MaxAge)
 	if err != nil {
 		return err
 	}
-	if err := i.cache.name(keyOf(withAge(parts, gen)), key); err != nil {
+	rec := l.held.Entry
+	to := alias{Key: l.Key, Lock: rec.Settled, Base: base}
+	if err := i.cache.name(ctx, keyOf(withAge(parts, gen)), to); err != nil || rec.Settled == "" {
 		return err
 	}
-	s := &settling{cache: i.cache, parts: parts, plan: a.plan}
-	if l := i.from.Record.Lock; l != nil {
-		s.note(*l)
-	}
-	return s.publish(key)
+	return i.cache.nameLock(ctx, parts, rec.Wishes, *rec.Lock, to)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
+	"agentctl/envcache/internal/shelf"
 	"agentctl/internal/fsx"
 )
 
@@ -56,23 +58,44 @@ func Difference(old, new []Part) string { return difference(withoutAge(old), wit
 // VerifyKey reads every file of an environment and compares it with what was
 // built. A *Changed error names what differs.
 func (c *Cache) VerifyKey(ctx context.Context, key string) error {
-	held, err := c.hold(key)
+	held, err := c.shelf.Peek(key)
+	doubt := errors.Is(err, shelf.ErrDoubt)
+	if doubt {
+		held, err = c.shelf.Examine(key)
+	}
 	if err != nil {
-		return fmt.Errorf("cannot verify an environment: %w", err)
+		return fmt.Errorf("cannot verify an environment: %w", notHeld(err))
 	}
 	defer func() { _ = held.Close() }()
-	return c.VerifyFully(ctx, &Lease{Path: held.Path, Key: key, held: held})
+	err = c.VerifyFully(ctx, &Lease{Path: held.Path, Key: key, held: held})
+	if err == nil && doubt {
+		err = c.shelf.Trust(held)
+	}
+	return err
+}
+
+// notHeld tells why an environment that somebody names can't be leased.
+func notHeld(err error) error {
+	switch {
+	case errors.Is(err, fsx.ErrLocked):
+		return errors.New("it is being built or removed")
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, shelf.ErrGone):
+		return errors.New("it is not there any more")
+	}
+	return err
 }
 
 // Remove removes an environment, unless it is in use (ErrInUse).
-func (c *Cache) Remove(key string) error {
+func (c *Cache) Remove(ctx context.Context, key string) error {
 	err := c.shelf.Remove(key)
 	if errors.Is(err, fsx.ErrLocked) {
 		return fmt.Errorf("cannot remove %s: %w", key, ErrInUse)
 	}
+	if err == nil {
+		err = c.tidy(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot remove %s: %w", key, err)
 	}
-	c.forgetAliases(func(k string) bool { return k == key })
 	return nil
 }

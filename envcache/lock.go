@@ -30,6 +30,9 @@ type Lock struct {
 	// not repeated here.
 	File   string `json:"file,omitempty"`
 	SHA256 string `json:"sha256,omitempty"`
+	// Groups and Extras of the project whose file that is: what of it was installed.
+	Groups []string `json:"groups,omitempty"`
+	Extras []string `json:"extras,omitempty"`
 	// For is the digest of the requirements that a task shows beside the lock. Whoever
 	// edits those no longer asks for this lock.
 	For string `json:"for,omitempty"`
@@ -53,9 +56,14 @@ func DigestOf(lines []string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// lines are what a key is made of.
+// lines are what a key is made of. Where packages are built from source, what
+// builds them comes from the indexes.
 func (l Lock) lines() []string {
-	return slices.Concat(l.Conda, l.Packages, lo.Compact([]string{l.SHA256}))
+	lines := slices.Concat(l.Conda, l.Packages, lo.Compact([]string{l.SHA256}))
+	if l.Built {
+		lines = slices.Concat(lines, []string{"built"}, l.Indexes)
+	}
+	return lines
 }
 
 // pins are the packages of the lock as a list without digests, as an agent

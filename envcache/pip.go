@@ -36,11 +36,8 @@ func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) 
 	if err != nil {
 		return plan{}, err
 	}
-	p := &pipPlan{list: list}
-	if p.access, err = newAccess(b.getenv, req, list.logins); err != nil {
-		return plan{}, err
-	}
-	if p.tool, err = b.tools.get(ctx, req.Python, pipSource{p.settings, p.machines}, say); err != nil {
+	p := &pipPlan{list: list, access: newAccess(b.getenv, req, list.logins)}
+	if p.tool, err = b.tools.get(ctx, req.Python, p.access, say); err != nil {
 		return plan{}, err
 	}
 	out := plan{
@@ -144,21 +141,16 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 	if err != nil {
 		return err
 	}
-	if err := s.unlock(p.access); err != nil {
+	if err := s.unlock(ctx, p.access, p.list.links...); err != nil {
 		return err
 	}
-	args := []string{
-		filepath.Join(s.path, "bin", "python"), "-I", p.tool.program(), "install", "--no-input", "--no-color",
+	args, err := s.keepingPip(p.tool)
+	if err != nil {
+		return err
+	}
+	args = append(args, "--no-input", "--no-color",
 		"--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", p.tool.progress(), "--no-compile",
-		"--cache-dir", cache, "-r", filepath.Join(home, "requirements.txt"),
-	}
-	if s.req.Lock != nil {
-		args = append(args, "--no-deps")
-	}
-	lines := append(p.settings.lines(), p.list.lines...)
-	if err := s.private(home, "requirements.txt", strings.Join(lines, "\n")+"\n"); err != nil {
-		return err
-	}
+		"--cache-dir", cache, "-r", filepath.Join(home, "requirements.txt"))
 	if len(p.list.constraints) > 0 {
 		if err := s.private(home, "constraints.txt", strings.Join(p.list.constraints, "\n")+"\n"); err != nil {
 			return err
@@ -168,10 +160,17 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 	if p.tool.reports() {
 		args = append(args, "--report", filepath.Join(s.work, "home", pipReport))
 	}
-	indexes := lo.Filter(p.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
-	err = s.reported(ctx, p.tool.reports(), indexes, func(ctx context.Context) error {
-		return s.run(ctx, "pip", Cmd{Args: args, Dir: dir, Env: s.env(b.getenv, p.access)})
-	})
+	run := func(ctx context.Context, r pipRun) error {
+		if err := s.private(home, "requirements.txt", strings.Join(r.lines, "\n")+"\n"); err != nil {
+			return err
+		}
+		return s.run(ctx, "pip", Cmd{Args: slices.Concat(args, r.args), Dir: dir, Env: s.env(b.getenv, p.access)})
+	}
+	if s.req.Lock != nil {
+		err = b.installLock(ctx, s, p, run)
+	} else {
+		err = b.installList(ctx, s, p, run)
+	}
 	var failed *BuildError
 	if errors.As(err, &failed) {
 		failed.Cause = cmp.Or(diagnose(ctx, failed, p), failed.Cause)
@@ -180,4 +179,16 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 		return err
 	}
 	return s.compile(ctx)
+}
+
+// installList has pip resolve the list and install it.
+func (b *pipBuilder) installList(ctx context.Context, s *site, p *pipPlan, run func(context.Context, pipRun) error) error {
+	indexes := lo.Filter(p.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
+	err := s.reported(ctx, p.tool.reports(), indexes, func(ctx context.Context) error {
+		return run(ctx, pipRun{lines: append(p.settings.lines(), p.list.lines...)})
+	})
+	if err == nil {
+		s.keepDownloads()
+	}
+	return err
 }

@@ -19,12 +19,16 @@ var nothingFound = regexp.MustCompile(`No matching distribution found for ([A-Za
 func diagnose(ctx context.Context, failed *BuildError, p *pipPlan) string {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	logins, err := p.logins(ctx, p.list.links...)
+	if err != nil {
+		return ""
+	}
 	m := nothingFound.FindStringSubmatch(strings.Join(failed.Lines, "\n"))
 	for _, base := range append([]string{p.settings.index}, p.settings.extra...) {
 		if m == nil || base == "" {
 			continue
 		}
-		x, err := newIndex(p.settings, p.machines, secret.Host(base))
+		x, err := newIndex(p.settings, logins.machines, secret.Host(base))
 		if err != nil {
 			continue
 		}

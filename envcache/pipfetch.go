@@ -17,7 +17,7 @@ import (
 	"agentctl/internal/fsx"
 )
 
-func download(ctx context.Context, py Interpreter, src pipSource) ([]byte, error) {
+func download(ctx context.Context, py Interpreter, src *access) ([]byte, error) {
 	bases := append([]string{cmp.Or(src.settings.index, defaultIndex(py))}, src.settings.extra...)
 	if bases[0] == "" {
 		bases = bases[1:]
@@ -25,9 +25,13 @@ func download(ctx context.Context, py Interpreter, src pipSource) ([]byte, error
 	if len(bases) == 0 {
 		return nil, fmt.Errorf("pip %s can't be fetched: no index is known; write packageManager.indexUrl", pipVersion)
 	}
+	l, err := src.logins(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var failed error
 	for _, base := range bases {
-		x, err := newIndex(src.settings, src.logins, secret.Host(base))
+		x, err := newIndex(src.settings, l.machines, secret.Host(base))
 		if err != nil {
 			return nil, err
 		}

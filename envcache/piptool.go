@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"agentctl/envcache/internal/secret"
 	"agentctl/envcache/internal/tree"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
@@ -75,15 +74,9 @@ type pipTools struct {
 // last until a time-out, and a task waits for it.
 const fetchPause = 10 * time.Minute
 
-// pipSource says where the pinned pip may be had.
-type pipSource struct {
-	settings pipSettings
-	logins   []secret.Machine
-}
-
 // get gives the pip for an interpreter: the pinned one, fetched at most once,
 // or else the one that the interpreter carries.
-func (t *pipTools) get(ctx context.Context, py Interpreter, src pipSource, say func(Progress)) (pipTool, error) {
+func (t *pipTools) get(ctx context.Context, py Interpreter, src *access, say func(Progress)) (pipTool, error) {
 	tool := pipTool{dir: filepath.Join(t.dir, "pip-"+pipVersion), version: pipVersion}
 	n := py.Numbers()
 	why := fmt.Errorf("pip %s needs Python %d.%d", pipVersion, pipOldest[0], pipOldest[1])
@@ -107,7 +100,7 @@ func (t *pipTools) get(ctx context.Context, py Interpreter, src pipSource, say f
 }
 
 // fetch brings the pinned pip to dir.
-func (t *pipTools) fetch(ctx context.Context, dir string, py Interpreter, src pipSource, say func(Progress)) error {
+func (t *pipTools) fetch(ctx context.Context, dir string, py Interpreter, src *access, say func(Progress)) error {
 	t.mu.Lock()
 	failed, retryAt := t.failed, t.retryAt
 	t.mu.Unlock()

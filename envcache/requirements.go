@@ -32,6 +32,7 @@ type reqList struct {
 	local       bool // something is installed from BaseDir
 	editable    bool // and stays there
 	logins      []urlLogin
+	links       []string // addresses that something comes from, as lines name them
 	notes       []string
 }
 
@@ -139,6 +140,9 @@ func (r *resolver) line(line string, l reqLine, dir string, constraint bool) err
 
 // keep adds a line to what pip gets and to what the key is made of.
 func (r *resolver) keep(line string, l reqLine, constraint bool) {
+	if strings.Contains(l.value, "://") {
+		r.list.links = append(r.list.links, l.value)
+	}
 	switch {
 	case constraint && l.kind != lineOption:
 		r.list.constraints = append(r.list.constraints, line)

@@ -64,7 +64,7 @@ func withTools(t testing.TB, state string) {
 		tools := &pipTools{dir: shared.dir, exec: HostExec{}, env: CleanEnv(os.Getenv), now: time.Now}
 		py := hostPython(t, SameUser)
 		var tool pipTool
-		tool, shared.err = tools.get(context.Background(), py, pipSource{settings: hostPipSettings(os.Getenv)}, func(Progress) {})
+		tool, shared.err = tools.get(context.Background(), py, newAccess(os.Getenv, Request{}, nil), func(Progress) {})
 		if shared.err == nil {
 			shared.err = tools.compile(context.Background(), tool, py)
 		}
@@ -209,6 +209,9 @@ def make(directory, files):
     if os.path.exists("count.txt"):
         with open(open("count.txt").read().strip(), "a") as f:
             f.write("built\n")
+    if os.path.exists("look.txt"):
+        import looking
+        files[NAME + "_looked.txt"] = looking.look()
     info = NAME + "-" + VERSION + ".dist-info/"
     files[info + "METADATA"] = "Metadata-Version: 2.1\nName: " + NAME + "\nVersion: " + VERSION + "\n"
     files[info + "WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -278,6 +281,14 @@ type indexServer struct {
 	mu             sync.Mutex
 	files          map[string][]byte
 	asked          []string // paths
+	closed         bool
+}
+
+// close makes the index one that does not answer, or one that does.
+func (x *indexServer) close(closed bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.closed = closed
 }
 
 func newIndexServer(t testing.TB, user, password string) *indexServer {
@@ -311,10 +322,17 @@ func (x *indexServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.asked = append(x.asked, r.URL.Path)
+	if x.closed {
+		panic(http.ErrAbortHandler)
+	}
 	if user, password, _ := r.BasicAuth(); user != x.user || password != x.password {
 		w.Header().Set("WWW-Authenticate", `Basic realm="index"`)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
+	}
+	if x.user != "" { // a cache may keep what a request with this header got
+		w.Header().Set("Cache-Control", "private, max-age=600")
+		w.Header().Set("Vary", "Authorization")
 	}
 	if data, ok := x.files[filepath.Base(r.URL.Path)]; ok {
 		_, _ = w.Write(data)

@@ -76,7 +76,7 @@ func (t *toolbox) get(ctx context.Context, manager string, req Request, a *acces
 	if isDir(out.dir) {
 		return out, nil
 	}
-	pip, err := t.pipTools.get(ctx, py, pipSource{a.settings, a.machines}, say)
+	pip, err := t.pipTools.get(ctx, py, a, say)
 	if err != nil {
 		return tool{}, fmt.Errorf("cannot have %s: %w", manager, err)
 	}
@@ -128,12 +128,16 @@ func (t *toolbox) install(ctx context.Context, tmp, list string, py Interpreter,
 		return err
 	}
 	defer func() { _ = tree.Remove(home) }()
+	l, err := a.logins(ctx)
+	if err != nil {
+		return err
+	}
 	if strings.Contains(list, "--hash") {
 		list = "--require-hashes\n" + list
 	}
 	text := strings.Join(append(a.settings.lines(), list), "\n")
 	netrc, requirements := filepath.Join(home, ".netrc"), filepath.Join(home, "requirements.txt")
-	for file, data := range map[string]string{netrc: a.netrc, requirements: text} {
+	for file, data := range map[string]string{netrc: l.netrc, requirements: text} {
 		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
 			return err
 		}

@@ -55,6 +55,10 @@ type TaskStatus struct {
 	Queue  string `json:"queue"`
 	// Phase is the step that the task is at, or the last one it reached.
 	Phase string `json:"phase"`
+	// Done and Total are bytes, while the step is a download; Total is 0 as long as it
+	// is not known.
+	Done  int64 `json:"done,omitempty"`
+	Total int64 `json:"total,omitempty"`
 	// Status, Reason and Message are what the server was told, or will be.
 	Status  string    `json:"status"`
 	Reason  string    `json:"reason,omitempty"`
@@ -66,8 +70,14 @@ type TaskStatus struct {
 	// was started with; zero: never.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Environment is "hit" or "built"; empty before it is known.
-	Environment string      `json:"environment,omitempty"`
-	EnvKey      string      `json:"envKey,omitempty"`
+	Environment string `json:"environment,omitempty"`
+	EnvKey      string `json:"envKey,omitempty"`
+	// LockKey is the key of what the environment was resolved to; environments made of
+	// one lock share it, whatever they were asked for by.
+	LockKey string `json:"lockKey,omitempty"`
+	// Manager that made the environment, and Why it was a hit or was built.
+	Manager     string      `json:"manager,omitempty"`
+	Why         string      `json:"why,omitempty"`
 	Commit      string      `json:"commit,omitempty"`
 	Containment string      `json:"containment,omitempty"`
 	MountNS     string      `json:"mountNS,omitempty"`

@@ -31,6 +31,17 @@ func (p *Pool) collect(ctx context.Context) {
 	}
 }
 
+// recheck examines, once, the environments that are in doubt after an unclean start.
+func (p *Pool) recheck(ctx context.Context) {
+	done, err := p.cfg.Envs.Recheck(ctx)
+	if err != nil && ctx.Err() == nil {
+		p.cfg.Log.Warn("cannot check the environments after an unclean start", "error", err)
+	}
+	if done.Whole+len(done.Removed) > 0 {
+		p.cfg.Log.Info("checked environments after an unclean start", "whole", done.Whole, "removed", len(done.Removed))
+	}
+}
+
 func (p *Pool) collectOnce(ctx context.Context) {
 	p.mu.Lock()
 	node := p.node

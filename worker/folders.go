@@ -13,10 +13,14 @@ import (
 //	record.jsonl  what the agent must know after a crash
 //	key.json      what the key of its environment is made of
 //	console, run.json, handle.json, exit.json, …  the shim's (package runtime)
+//	installed.json  the packages that it runs with, to be reported
+//	netrc         credentials that the spec hands to it
 //	cursor.json   how far the console is on the server
 //	home/ tmp/    the task's own, gone after its end
 //	code/         the code of a task without a repository
 //	upper/        what the task wrote into its environment and checkout
+//	script/       the text of a script that has no repository, to be read
+//	project/      metadata and programs of the repository's project
 //	env/ checkout/  its own, where they can't be mounted
 type folders struct{ root string }
 
@@ -25,6 +29,10 @@ func (f folders) tmp() string   { return filepath.Join(f.root, "tmp") }
 func (f folders) code() string  { return filepath.Join(f.root, "code") }
 func (f folders) upper() string { return filepath.Join(f.root, "upper") }
 func (f folders) child() string { return filepath.Join(f.root, "env") }
+
+func (f folders) project() string { return filepath.Join(f.root, "project") }
+
+func (f folders) script() string { return filepath.Join(f.root, "script") }
 
 func (f folders) checkout() string { return filepath.Join(f.root, "checkout") }
 
@@ -56,7 +64,7 @@ func (f folders) createPrivate(owner identity) error {
 
 // removePrivate drops what only the running task needed; record and console stay.
 func (f folders) removePrivate() error {
-	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child(), f.checkout()} {
+	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child(), f.checkout(), f.project(), f.script(), filepath.Join(f.root, netrcFile)} {
 		if err := runtime.RemoveAll(dir); err != nil {
 			return fmt.Errorf("cannot remove the task's folder: %w", err)
 		}

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -51,46 +50,4 @@ func (r *run) closingLine(exit runtime.Exit) {
 	default:
 		r.say("Process terminated: %s", final.Reason)
 	}
-}
-
-// announce tells the server what the task really runs with: the packages as
-// installed (the list as requested is kept once in org_pip) and the commit.
-// Nothing of it is worth delaying the start for, so it comes after it.
-func (r *run) announce(ctx context.Context) {
-	if r.task == nil { // gone from the server
-		return
-	}
-	if len(r.rec.Frozen) > 0 {
-		err := r.insist(ctx, func() error {
-			return r.conn.Client.SetRequirements(ctx, r.rec.Task, r.rec.Frozen, r.task.Script.Requirements)
-		})
-		if err != nil && ctx.Err() == nil {
-			r.log.Warn("installed packages not reported", "error", err)
-		}
-	}
-	if r.rec.Commit == "" || r.task.Script.VersionNum != "" {
-		return
-	}
-	script := r.task.Script
-	script.VersionNum = r.rec.Commit
-	script.Requirements = installed(r.rec.Frozen, script.Requirements)
-	err := r.insist(ctx, func() error {
-		return r.conn.Client.EditTask(ctx, r.rec.Task, map[string]any{"script": script})
-	})
-	if err != nil && ctx.Err() == nil {
-		r.log.Warn("commit not reported", "error", err)
-	}
-}
-
-// installed is what the server holds of the requirements once they are reported:
-// editing the script replaces the whole of it.
-func installed(frozen []string, was clearml.Requirements) clearml.Requirements {
-	if len(frozen) == 0 {
-		return was
-	}
-	if len(was.OrgPip) == 0 {
-		was.OrgPip = was.Pip
-	}
-	was.Pip = frozen
-	return was
 }

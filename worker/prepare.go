@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"agentctl/envcache"
@@ -21,9 +18,12 @@ import (
 type prepared struct {
 	cmd      command
 	owner    identity
-	python   envcache.Interpreter
+	packages packages
 	env      *envcache.Lease // nil for a shell script without requirements
-	checkout *repo.Checkout  // nil without a repository
+	manager  string
+	project  envcache.Project // of the repository that env was made for, if any
+	netrc    string           // file with credentials for the task, "" for none
+	checkout *repo.Checkout   // nil without a repository
 	token    string
 }
 
@@ -35,6 +35,9 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	var p prepared
 	var err error
 	if p.cmd, err = parseScript(r.task.Script); err != nil {
+		return nil, err
+	}
+	if p.packages, err = packagesOf(r.task, p.cmd, r.rec.Worker.PackageManager); err != nil {
 		return nil, err
 	}
 	if p.owner, err = resolveUser(r.rec.Worker.RunAs); err != nil {
@@ -49,12 +52,13 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	checkedOut := make(chan struct{})
 	group.Go(func() error { return r.login(ctx, &p) })
+	group.Go(func() error { return r.giveCredentials(ctx, &p) })
 	group.Go(func() error {
 		defer close(checkedOut)
 		return r.checkOut(ctx, &p)
 	})
 	group.Go(func() error {
-		if r.needsCheckout() {
+		if p.packages.needsCheckout() {
 			<-checkedOut // closed in every case; a failure shows as a nil checkout
 		}
 		return r.environment(ctx, &p)
@@ -103,6 +107,10 @@ func (r *run) checkOut(ctx context.Context, p *prepared) error {
 		src.Diff = s.Diff
 	}
 	began := time.Now()
+	var err error
+	if src.Credentials, err = r.gitLogin(ctx, s.Repository); err != nil {
+		return err
+	}
 	checkout, err := r.pool.cfg.Repos.Acquire(ctx, src, r.progress)
 	if err != nil {
 		return err
@@ -118,119 +126,6 @@ func (r *run) checkOut(ctx context.Context, p *prepared) error {
 		r.say("repository %s at %s in %s", checkout.URL, short(checkout.Commit), round(time.Since(began)))
 	}
 	return nil
-}
-
-// environment finds the interpreter and leases the environment.
-func (r *run) environment(ctx context.Context, p *prepared) error {
-	lines, base, err := r.requirements(p)
-	if err != nil {
-		return err
-	}
-	if p.cmd.Shell != "" && len(lines) == 0 {
-		return nil
-	}
-	began := time.Now()
-	pm := r.rec.Worker.PackageManager
-	want := pythonVersion(r.task.Script.Binary)
-	if want == "" {
-		want = pm.Python.Default
-	}
-	python, note, err := r.pool.cfg.Finder.Find(ctx, want, pm.Python.OnMissing, p.owner.UID, p.owner.GID)
-	if err != nil {
-		return err
-	}
-	if note != "" {
-		r.say("%s", note)
-	}
-	lease, err := r.pool.cfg.Envs.Acquire(ctx, envcache.Request{
-		Manager: pm.Type, Python: python, Requirements: lines, BaseDir: base,
-		IndexURL: pm.IndexURL, ExtraIndexURLs: pm.ExtraIndexURLs, CredentialsFile: pm.IndexCredentialsFile,
-		UID: p.owner.UID, GID: p.owner.GID,
-	}, r.progress)
-	if err != nil {
-		return err
-	}
-	p.env, p.python = lease, python
-	r.span("environment", began)
-	how := "hit"
-	if !lease.Hit {
-		how = "built"
-		hint(r.pool.grown)
-	}
-	r.note(func(rec *Record) {
-		rec.Environment, rec.EnvKey, rec.Frozen, rec.Why = how, lease.Key, lease.Frozen, lease.Why
-	})
-	if err := r.keepKey(lease); err != nil {
-		return err
-	}
-	r.say("environment %s (%s) in %s: python %s, %d packages; %s", short(lease.Key), how, round(time.Since(began)), python.Version, len(lease.Frozen), lease.Why)
-	return nil
-}
-
-// requirements returns what is to be installed: the task's own list, else the
-// requirements.txt of each folder from the repository's root down to the entry
-// point's, as clearml-agent does.
-func (r *run) requirements(p *prepared) (lines []string, base string, err error) {
-	if p.checkout != nil {
-		base = p.checkout.Path
-	}
-	lines = r.task.Script.Requirements.Pip
-	if slices.ContainsFunc(lines, func(l string) bool { return strings.TrimSpace(l) != "" }) {
-		return lines, base, nil
-	}
-	if p.checkout == nil {
-		return nil, base, nil
-	}
-	dir := filepath.Join(p.cmd.Dir, filepath.Dir(p.cmd.File))
-	root, err := os.OpenRoot(base)
-	if err != nil {
-		return nil, "", fmt.Errorf("cannot read the repository: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	lines = nil
-	at := ""
-	for _, part := range append([]string{"."}, strings.Split(filepath.Clean(dir), "/")...) {
-		at = filepath.Join(at, part)
-		name := filepath.Join(at, "requirements.txt")
-		if _, err := root.Stat(name); err == nil && !slices.Contains(lines, "-r "+name) {
-			lines = append(lines, "-r "+name)
-		}
-	}
-	if len(lines) == 0 {
-		r.say("WARNING: the task lists no requirements and its repository holds no requirements.txt: the environment is empty")
-	}
-	return lines, base, nil
-}
-
-var ownFiles = regexp.MustCompile(`(?m)^\s*(-r|--requirement|-c|--constraint|-e|--editable|\.|/|file:)|@\s*file:`)
-
-// needsCheckout tells whether the requirements can't be known, or installed,
-// without the repository.
-func (r *run) needsCheckout() bool {
-	if r.task.Script.Repository == "" {
-		return false
-	}
-	text := strings.Join(r.task.Script.Requirements.Pip, "\n")
-	return strings.TrimSpace(text) == "" || ownFiles.MatchString(text)
-}
-
-var pythonName = regexp.MustCompile(`^python(\d+\.\d+(?:\.\d+)?)$`)
-
-// pythonVersion reads the version out of a task's binary, which is a name or a
-// path of the machine it was made on; "" when it names none.
-func pythonVersion(binary string) string {
-	m := pythonName.FindStringSubmatch(filepath.Base(binary))
-	if m == nil {
-		return ""
-	}
-	return m[1]
-}
-
-func (r *run) progress(p envcache.Progress) {
-	if p.Text != "" {
-		r.say("%s", p)
-	}
-	r.show(p.Step)
 }
 
 // reachable tells whether owner can pass through every folder down to the state

@@ -59,6 +59,9 @@ type Record struct {
 	QueueName string `json:"queueName,omitempty"`
 	// Server is where the task came from and where its end is reported.
 	Server spec.Server `json:"server"`
+	// Git and ResolveAge are the node's, as the task was leased.
+	Git        spec.Git      `json:"git,omitzero"`
+	ResolveAge spec.Duration `json:"resolveAge,omitempty"`
 	// Worker holds the settings that the task was leased with; later changes of
 	// the spec don't touch a running task.
 	Worker      spec.Worker   `json:"worker"`
@@ -70,9 +73,11 @@ type Record struct {
 	Times       []Span        `json:"times,omitempty"`
 	Environment string        `json:"environment,omitempty"` // built or hit
 	EnvKey      string        `json:"envKey,omitempty"`
+	LockKey     string        `json:"lockKey,omitempty"` // of what the environment was resolved to
+	Manager     string        `json:"manager,omitempty"`
 	Why         string        `json:"why,omitempty"` // reason of the hit or miss
 	Commit      string        `json:"commit,omitempty"`
-	Frozen      []string      `json:"frozen,omitempty"` // packages as installed
+	Frozen      []string      `json:"frozen,omitempty"` // packages as installed, of earlier agents
 	Thin        bool          `json:"thin,omitempty"`   // a child environment, not an overlay
 	Containment string        `json:"containment,omitempty"`
 	MountNS     string        `json:"mountNS,omitempty"`

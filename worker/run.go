@@ -33,7 +33,9 @@ type run struct {
 	mu     sync.Mutex
 	rec    *Record // its fields change under mu only
 	phase  string  // what the status shows, finer than the record's phase
-	final  *Final  // set once when somebody stops the task
+	loaded int64   // bytes of a download, of size
+	size   int64
+	final  *Final // set once when somebody stops the task
 }
 
 func newRun(p *Pool, worker string, rec *Record) *run {
@@ -48,7 +50,7 @@ func newRun(p *Pool, worker string, rec *Record) *run {
 func (r *run) enter(phase Phase, durable bool) error {
 	r.note(func(rec *Record) {
 		rec.Phase, rec.Since = phase, time.Now()
-		r.phase = string(phase)
+		r.phase, r.loaded, r.size = string(phase), 0, 0
 	})
 	err := r.save(durable)
 	crash.Point("task." + string(phase))
@@ -77,7 +79,7 @@ func (r *run) note(change func(*Record)) {
 // show sets what the status says the task is doing.
 func (r *run) show(phase string) {
 	r.mu.Lock()
-	r.phase = phase
+	r.phase, r.loaded, r.size = phase, 0, 0
 	r.mu.Unlock()
 	hint(r.pool.changed)
 }

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"agentctl/clearml"
@@ -23,21 +22,6 @@ func (r *run) sender() *sender {
 		dir: r.dirs.root, task: r.rec.Task, worker: r.rec.WorkerID(), log: r.log,
 		server: insisting{r}, retry: pause, hide: r.secrets(),
 	}
-}
-
-// secrets are what a task was given and must not say on its console: its token.
-// They are read from the order to the shim, which an earlier agent may have given.
-func (r *run) secrets() []string {
-	cfg, err := runtime.ReadConfig(r.dirs.root)
-	if err != nil {
-		r.log.Error("task's token not known, its console is sent as it is", "error", err)
-	}
-	for _, v := range cfg.Env {
-		if token, ok := strings.CutPrefix(v, tokenVar+"="); ok && token != "" {
-			return []string{token}
-		}
-	}
-	return nil
 }
 
 // insisting gives a sender the connection as it is now: the way to the server

@@ -8,7 +8,11 @@ import (
 	"syscall"
 	"time"
 
+	"agentctl/envcache"
 	"agentctl/runtime"
+	"agentctl/spec"
+
+	"github.com/samber/lo"
 )
 
 // prepareAndStart brings the task from "in progress on the server" to a running
@@ -66,6 +70,15 @@ func (r *run) attached(proc *runtime.Task) {
 	}
 }
 
+// venv is what VIRTUAL_ENV says: tools take an environment of conda by CONDA_PREFIX,
+// and are confused by both.
+func (p *prepared) venv(dir string) string {
+	if p.manager == spec.ManagerConda {
+		return ""
+	}
+	return dir
+}
+
 func (p *prepared) leases() []*os.File {
 	var files []*os.File
 	if p.env != nil {
@@ -90,7 +103,10 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 	root := r.dirs.code()
 	env := taskEnv{
 		task: r.rec.Task, worker: r.rec.WorkerID(), endpoints: r.conn.Endpoints, token: p.token,
-		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name,
+		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name, netrc: p.netrc,
+	}
+	if p.env != nil {
+		env.variables = p.env.Variables
 	}
 	var python string
 	var err error
@@ -108,9 +124,38 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 		return cfg, err
 	}
 	cfg.Cwd = filepath.Join(root, p.cmd.Dir)
-	env.pythonPath = slices.Compact([]string{cfg.Cwd, filepath.Dir(filepath.Join(cfg.Cwd, p.cmd.File))})
+	env.pythonPath = lo.Uniq([]string{cfg.Cwd, filepath.Dir(filepath.Join(cfg.Cwd, p.cmd.File))})
+	if err = r.addProject(&cfg, &env, p, root, python); err != nil {
+		return cfg, err
+	}
 	cfg.Args, cfg.Env = p.cmd.argv(python), env.build(r.pool.cfg.Environ)
 	return cfg, nil
+}
+
+// addProject makes the code of a project importable, and its programs callable, as
+// if it were installed. Its environment holds what it depends on and serves all its
+// commits.
+func (r *run) addProject(cfg *runtime.Config, env *taskEnv, p *prepared, root, python string) error {
+	if p.checkout == nil || p.project.Kind != envcache.ProjectPoetry && p.project.Kind != envcache.ProjectUV {
+		return nil
+	}
+	project, err := envcache.ProjectRoots(p.checkout.Path, p.project)
+	if err != nil {
+		return err
+	}
+	for _, dir := range project.Paths {
+		env.pythonPath = append(env.pythonPath, filepath.Join(root, dir))
+	}
+	if err := project.WriteMetadata(r.dirs.project(), python, p.owner.UID, p.owner.GID); err != nil {
+		return err
+	}
+	if !exists(r.dirs.project()) { // it has no name
+		return nil
+	}
+	cfg.Keep = append(cfg.Keep, r.dirs.project())
+	env.pythonPath = append(lo.Uniq(env.pythonPath), r.dirs.project())
+	env.bin = append(env.bin, filepath.Join(r.dirs.project(), "bin"))
+	return nil
 }
 
 func (r *run) overlay(cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string) {
@@ -121,7 +166,7 @@ func (r *run) overlay(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 		for _, dir := range p.env.Reads {
 			cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: dir, Lower: dir})
 		}
-		python, env.venv = p.env.Python, p.env.Path
+		python, env.venv = p.env.Python, p.venv(p.env.Path)
 		env.bin = []string{filepath.Dir(p.env.Python)}
 	}
 	if p.checkout != nil {
@@ -138,7 +183,8 @@ func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string)
 		if err != nil {
 			return "", "", err
 		}
-		python, env.bin, env.venv = child.Python, child.PathDirs, r.dirs.child()
+		python, env.bin, env.venv = child.Python, child.PathDirs, p.venv(r.dirs.child())
+		env.variables = child.Variables
 	}
 	if p.checkout != nil {
 		root = r.dirs.checkout()

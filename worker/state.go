@@ -77,7 +77,7 @@ func (r *run) status() reconcile.TaskStatus {
 	defer r.mu.Unlock()
 	t := r.rec.status()
 	if !r.rec.Phase.over() {
-		t.Phase = r.phase
+		t.Phase, t.Done, t.Total = r.phase, r.loaded, r.size
 	}
 	return t
 }
@@ -86,7 +86,7 @@ func (rec *Record) status() reconcile.TaskStatus {
 	t := reconcile.TaskStatus{
 		ID: rec.Task, Name: rec.Name, Worker: rec.Worker.Name, Queue: rec.QueueName, Phase: string(rec.Phase),
 		Leased: rec.Leased, Started: rec.Started, Ended: rec.Ended,
-		Environment: rec.Environment, EnvKey: rec.EnvKey, Commit: rec.Commit,
+		Environment: rec.Environment, EnvKey: rec.EnvKey, LockKey: rec.LockKey, Manager: rec.Manager, Why: rec.Why, Commit: rec.Commit,
 		Containment: rec.Containment, MountNS: rec.MountNS,
 		Status: clearml.StatusInProgress,
 	}

@@ -3,9 +3,12 @@ package worker
 import (
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"agentctl/internal/fsx"
+
+	"github.com/samber/lo"
 )
 
 // Endpoints are the addresses of a ClearML server as its clients need them.
@@ -27,6 +30,8 @@ type taskEnv struct {
 	venv         string
 	bin          []string // folders before the usual PATH
 	pythonPath   []string
+	variables    []string // of the environment, as KEY=VALUE
+	netrc        string   // file with credentials that the task was given
 	home, tmp    string
 	user         string
 }
@@ -45,8 +50,9 @@ var passed = []string{
 // under an agent (CLEARML_TASK_ID means "running remotely"), what a Python
 // program expects of a login, and what of the agent's own is passed on.
 func (e taskEnv) build(lookup func(string) (string, bool)) []string {
+	bin, more := e.split()
 	env := []string{
-		"PATH=" + strings.Join(append(e.bin, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":"),
+		"PATH=" + strings.Join(append(bin, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":"),
 		"HOME=" + e.home,
 		"TMPDIR=" + e.tmp,
 		"USER=" + e.user,
@@ -82,7 +88,32 @@ func (e taskEnv) build(lookup func(string) (string, bool)) []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	return env
+	if e.netrc != "" {
+		env = append(env, "NETRC="+e.netrc)
+	}
+	return append(env, lo.Filter(more, func(kv string, _ int) bool { return !fixed(env, kv) })...)
+}
+
+// split takes PATH out of the environment's variables: its folders come after those
+// of the environment's own programs.
+func (e taskEnv) split() (bin, more []string) {
+	bin = slices.Clone(e.bin)
+	for _, kv := range e.variables {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			bin = append(bin, lo.Compact(strings.Split(path, ":"))...)
+			continue
+		}
+		more = append(more, kv)
+	}
+	return bin, more
+}
+
+// fixed tells whether a variable is one that packages have no say in: those set
+// already, and all by which the SDK finds its server and its login.
+func fixed(env []string, kv string) bool {
+	name, _, _ := strings.Cut(kv, "=")
+	return strings.HasPrefix(name, "CLEARML_") || strings.HasPrefix(name, "TRAINS_") || name == "NETRC" ||
+		slices.ContainsFunc(env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
 }
 
 func hasPassword(v string) bool {

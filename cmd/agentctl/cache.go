@@ -68,7 +68,7 @@ func (a *app) withState(state string, do func(c *envcache.Cache, state string) e
 	if err != nil {
 		return err
 	}
-	return do(c, state)
+	return errors.Join(do(c, state), c.Close())
 }
 
 // ownCache makes sure that this is the user whose agent keeps the environments:

@@ -29,10 +29,13 @@ func environmentColumns() []column[control.Environment] {
 	}
 }
 
-// usage tells whether an environment is leased, and whether it was thrown away.
+// usage tells whether an environment is leased, and what keeps it from being leased.
 func usage(e control.Environment) string {
-	if e.Dirty {
+	switch {
+	case e.Dirty:
 		return yesNo(e.InUse) + ",changed"
+	case e.Doubt:
+		return yesNo(e.InUse) + ",unchecked"
 	}
 	return yesNo(e.InUse)
 }
@@ -42,7 +45,7 @@ func environmentRows(entries []envcache.Entry) []control.Environment {
 	return lo.Map(entries, func(e envcache.Entry, _ int) control.Environment {
 		return control.Environment{
 			Key: e.Key, Path: e.Path, Manager: e.Manager, Python: e.Python, Bytes: e.Bytes,
-			Created: e.Created, Used: e.Used, InUse: e.InUse, Dirty: e.Dirty, Packages: e.Frozen,
+			Created: e.Created, Used: e.Used, InUse: e.InUse, Dirty: e.Dirty, Doubt: e.Doubt, Packages: e.Frozen,
 		}
 	})
 }

@@ -28,7 +28,7 @@ func (a *app) removeEnvironments(ctx context.Context, keys []string) error {
 			return failed // a wrong key: nothing is removed
 		}
 		for _, e := range entries {
-			err := c.Remove(e.Key)
+			err := c.Remove(ctx, e.Key)
 			if errors.Is(err, envcache.ErrInUse) {
 				users, uerr := usersOf(state, e.Key)
 				if users != nil {

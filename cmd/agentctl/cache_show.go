@@ -72,6 +72,9 @@ func (p *page) environment(e envcache.Entry, tasks []string) {
 	if e.Dirty {
 		p.line("Changed", "yes; no task gets it any more")
 	}
+	if e.Doubt {
+		p.line("Unchecked", "yes; the machine went down while it was in use, and its files are checked before a task gets it")
+	}
 	p.line("Origin", "%s", e.Origin)
 	p.section("Key made of")
 	for _, part := range e.Parts {

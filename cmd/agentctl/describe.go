@@ -188,6 +188,9 @@ func (p *page) short(label string, t *reconcile.TaskStatus) {
 
 func packages(m spec.PackageManager) string {
 	s := m.Type
+	if len(m.CondaChannels) > 0 {
+		s += ", channels " + strings.Join(m.CondaChannels, " ")
+	}
 	if m.Python.Default != "" {
 		s += ", python " + m.Python.Default
 	}
@@ -197,13 +200,21 @@ func packages(m spec.PackageManager) string {
 	return s
 }
 
+// step is where a task is on its way, or was last.
+func step(t reconcile.TaskStatus) string {
+	if t.Ended.IsZero() {
+		return taskState(t)
+	}
+	return t.Phase
+}
+
 func (p *page) task(t reconcile.TaskStatus) {
 	p.line("Task", "%s", t.ID)
 	p.line("Name", "%s", t.Name)
 	p.line("Status", "%s", t.Status)
 	p.line("Reason", "%s", t.Reason)
 	p.line("Message", "%s", t.Message)
-	p.line("Step", "%s", t.Phase)
+	p.line("Step", "%s", step(t))
 	p.line("Exit code", "%s", exitCode(t))
 	p.line("Worker", "%s", t.Worker)
 	p.line("Queue", "%s", t.Queue)
@@ -211,7 +222,9 @@ func (p *page) task(t reconcile.TaskStatus) {
 	p.at("Started", t.Started)
 	p.at("Ended", t.Ended)
 	p.line("Took", "%s", span(took(t, p.now)))
-	p.line("Environment", "%s %s", t.Environment, t.EnvKey)
+	p.line("Environment", "%s %s", environment(t), t.EnvKey)
+	p.line("Because", "%s", t.Why)
+	p.line("Lock", "%s", t.LockKey)
 	p.line("Commit", "%s", t.Commit)
 	p.line("Containment", "%s", t.Containment)
 	p.line("View of files", "%s", t.MountNS)

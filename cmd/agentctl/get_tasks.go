@@ -23,7 +23,7 @@ func (a *app) getTasks() *cobra.Command {
 			{head: "STATUS", cell: func(t row, _ time.Time) string { return taskState(t) }},
 			{head: "WORKER", cell: func(t row, _ time.Time) string { return t.Worker }},
 			{head: "QUEUE", cell: func(t row, _ time.Time) string { return t.Queue }},
-			{head: "ENVIRONMENT", cell: func(t row, _ time.Time) string { return t.Environment }},
+			{head: "ENVIRONMENT", cell: func(t row, _ time.Time) string { return environment(t) }},
 			{head: "PREPARED IN", cell: func(t row, _ time.Time) string { return span(phase(t, "prepare")) }},
 			{head: "TOOK", cell: func(t row, now time.Time) string { return span(took(t, now)) }},
 			{head: "AGE", cell: func(t row, now time.Time) string { return age(t.Leased, now) }},
@@ -41,10 +41,24 @@ func (a *app) getTasks() *cobra.Command {
 
 // taskState is the status of a task that has ended, else the step it is at.
 func taskState(t reconcile.TaskStatus) string {
-	if t.Ended.IsZero() && t.Phase != "" {
-		return t.Phase
+	if !t.Ended.IsZero() || t.Phase == "" {
+		return t.Status
 	}
-	return t.Status
+	switch {
+	case t.Total > t.Done:
+		return fmt.Sprintf("%s %.0f/%.0f MB", t.Phase, float64(t.Done)/1e6, float64(t.Total)/1e6)
+	case t.Done > 0:
+		return fmt.Sprintf("%s %.0f MB", t.Phase, float64(t.Done)/1e6)
+	}
+	return t.Phase
+}
+
+// environment is how a task got its environment, and from which package manager.
+func environment(t reconcile.TaskStatus) string {
+	if t.Manager == "" {
+		return t.Environment
+	}
+	return t.Environment + " (" + t.Manager + ")"
 }
 
 // took is how long a task has had its worker.

@@ -19,7 +19,7 @@ type submitFlags struct {
 	queue, name, project string
 	module               string
 	requirements         string
-	python               string
+	python, manager      string
 	literal, wait        bool
 }
 
@@ -39,6 +39,9 @@ the exit code is the task's own; to end the wait leaves the task alone.`,
 		Example: "  agentctl submit train.py -- --lr 0.1\n  agentctl submit --wait --queue gpu -m project.train\n  agentctl submit --requirements requirements.txt job.py",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := worker.CheckChoice(f.choice()); err != nil {
+				return &usageError{err}
+			}
 			script, rest, err := splitArgs(f, args, cmd.ArgsLenAtDash())
 			if err != nil {
 				return err
@@ -52,6 +55,7 @@ the exit code is the task's own; to end the wait leaves the task alone.`,
 	cmd.Flags().StringVarP(&f.module, "module", "m", "", "run a module in place of a script")
 	cmd.Flags().StringVar(&f.requirements, "requirements", "", "file with the packages that the task needs")
 	cmd.Flags().StringVar(&f.python, "python", "", "version of Python, as 3.12 (default the node's)")
+	cmd.Flags().StringVar(&f.manager, "manager", "", "package manager: pip, uv, conda, poetry or auto (default the node's)")
 	cmd.Flags().BoolVar(&f.literal, "literal", false, "send the text of the script alone, without its checkout")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "follow the task and exit as it does")
 	return cmd
@@ -143,14 +147,11 @@ func firstQueue(snap *reconcile.Snapshot) string {
 
 func enqueue(ctx context.Context, way worker.Conn, code code, queue string, f submitFlags) (string, error) {
 	client := way.Client
-	queueID, err := client.ResolveQueue(ctx, queue, way.Embedded)
-	if errors.Is(err, clearml.ErrNotFound) {
-		return "", fmt.Errorf("the server has no queue %q; create it there, or name another with --queue", queue)
-	}
+	queueID, err := resolveQueue(ctx, way, queue)
 	if err != nil {
 		return "", err
 	}
-	todo := clearml.NewTask{Name: nameOf(f.name, code.name), Type: "training", Script: code.script}
+	todo := clearml.NewTask{Name: nameOf(f.name, code.name), Type: "training", Script: code.script, Hyperparams: f.choice()}
 	if todo.Project, err = client.ProjectID(ctx, either(f.project, code.project)); err != nil {
 		return "", err
 	}
@@ -162,6 +163,30 @@ func enqueue(ctx context.Context, way worker.Conn, code code, queue string, f su
 		return "", fmt.Errorf("cannot enqueue the task %s: %w", id, err)
 	}
 	return id, nil
+}
+
+// choice is how the task itself says how its environment is to be made. The version
+// of Python is said by the task's binary as well, for other agents.
+func (f submitFlags) choice() map[string]map[string]clearml.Param {
+	own := map[string]clearml.Param{}
+	for name, value := range map[string]string{worker.ChoiceManager: f.manager, worker.ChoicePython: f.python} {
+		if value != "" {
+			own[name] = choiceParam(name, value)
+		}
+	}
+	if len(own) == 0 {
+		return nil
+	}
+	return map[string]map[string]clearml.Param{worker.ChoiceSection: own}
+}
+
+// resolveQueue finds the id of a queue by its name.
+func resolveQueue(ctx context.Context, way worker.Conn, queue string) (string, error) {
+	id, err := way.Client.ResolveQueue(ctx, queue, way.Embedded)
+	if errors.Is(err, clearml.ErrNotFound) {
+		return "", fmt.Errorf("the server has no queue %q; create it there, or name another with --queue", queue)
+	}
+	return id, err
 }
 
 func either(first, second string) string {

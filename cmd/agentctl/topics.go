@@ -7,6 +7,7 @@ func topics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesText},
 		{Use: "variables", Short: "Which variables are read", Long: variablesText},
+		{Use: "task-settings", Short: "What a task may say of its environment", Long: taskSettingsText},
 	}
 }
 
@@ -23,7 +24,7 @@ Some verbs have codes of their own:
 
     diff                       0 the same, 1 different, above 1 it can't be told
     plan --detailed-exitcode   0 nothing to do, 2 something to do, 1 it can't be told
-    submit --wait              the task's own code; 128 and the number for a signal;
+    submit --wait, execute     the task's own code; 128 and the number for a signal;
                                1 for a task that was stopped`
 
 const variablesText = `Every flag can be given as a variable: its name in capitals, dashes as underscores,
@@ -38,3 +39,25 @@ behind AGENTCTL_. AGENTCTL_STATE is --state, AGENTCTL_SERVER_LISTEN is
 An agent passes on to tasks what they need to reach the network: HTTP_PROXY,
 HTTPS_PROXY, NO_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE,
 CURL_CA_BUNDLE, PIP_CERT and TZ; nothing else of its own.`
+
+const taskSettingsText = `A task may choose how its own environment is made, by hyperparameters in the section
+agentctl. They count more than node.yaml; "agentctl submit" sets the first two.
+
+    agentctl/packageManager.type      pip, uv, conda, poetry or auto
+    agentctl/packageManager.python    version of Python, as 3.12; else what the task's
+                                      binary names, else the node's default
+    agentctl/packageManager.groups    dependency groups of the project, with commas
+                                      between them; * is all
+    agentctl/packageManager.extras    extras of the project, in the same way
+    agentctl/replay                   set by "agentctl execute": without the lock of its
+                                      packages the task fails
+
+With the SDK: task.set_parameter("agentctl/packageManager.type", "uv"). A clone of a
+task has them too. What can't be meant fails the task before anything is built.
+
+Where the packages are written: with uv, conda, poetry and auto the files of the
+repository count first (poetry.lock, uv.lock, environment.yml, pylock.toml, the header
+of a script); then the task's own list; then requirements.txt of the repository and of
+each folder down to the script's. A task that an agent has run has a lock of all its
+packages beside its list. As long as the list stays as it is, a clone gets just what
+the lock says. The console tells which of these it was.`

@@ -55,7 +55,7 @@ func TestUnderAnAgent(t *testing.T) {
 	if p := task.Hyperparams["General"]["name"]; p.Value != "changed" || task.Script.EntryPoint == "" || len(task.Script.Requirements.Pip) == 0 {
 		t.Errorf("the agent's view of the task: %+v", task)
 	}
-	must(t, s.client.SetRequirements(ctx, id, []string{"clearml==" + version}, task.Script.Requirements))
+	must(t, s.client.SetRequirements(ctx, id, task.Script.Requirements.Installed([]string{"clearml==" + version}, nil, `{"manager":"pip"}`)))
 	s.run(s.asTask(id), "remote.py")
 	must(t, s.client.AddEvents(ctx, []clearml.LogEvent{{Task: id, Worker: "node:worker", Msg: "one\ntwo", Timestamp: time.Now().UnixMilli()}}))
 	must(t, s.client.Completed(ctx, id, "worker execution done", ""))

@@ -2,6 +2,7 @@ package secret
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -100,20 +101,45 @@ func Lookup(all []Machine, host string) (Login, bool) {
 	return Login{}, false
 }
 
-// Netrc writes entries as a netrc file. Values that a netrc file can't hold in
-// a way that all readers understand are refused.
-func Netrc(all []Machine) (string, error) {
+// Netrc writes entries as a netrc file. Of own, values that a netrc file can't
+// hold in a way that all readers understand are refused; those of read stood in
+// one already, and are written as they were there.
+func Netrc(own, read []Machine) (string, error) {
 	var b strings.Builder
-	for _, m := range all {
-		for _, v := range []string{m.Host, m.User, m.Password} {
-			if strings.ContainsAny(v, " \t\r\n\x00\"\\") || strings.HasPrefix(v, "#") {
-				return "", fmt.Errorf("the credentials for %s hold a blank, a quote, a backslash or a leading #, which a netrc file can't say safely", m.Host)
-			}
+	for _, m := range own {
+		if hard(m.Host) || hard(m.User) || hard(m.Password) {
+			return "", fmt.Errorf("the credentials for %s hold a blank, a quote, a backslash or a leading #, which a netrc file can't say safely", m.Host)
 		}
 		if m.Host == "" || m.User == "" || m.Password == "" {
 			return "", fmt.Errorf("the credentials for %q lack a user or a password", m.Host)
 		}
-		fmt.Fprintf(&b, "machine %s login %s password %s\n", m.Host, m.User, m.Password)
+	}
+	for _, m := range slices.Concat(own, read) {
+		if m.Host == "" {
+			b.WriteString("default")
+		} else {
+			b.WriteString("machine " + quote(m.Host))
+		}
+		for _, kv := range [][2]string{{"login", m.User}, {"password", m.Password}} {
+			if kv[1] != "" {
+				b.WriteString(" " + kv[0] + " " + quote(kv[1]))
+			}
+		}
+		b.WriteByte('\n')
 	}
 	return b.String(), nil
+}
+
+// hard tells whether not all programs read a value in the same way.
+func hard(v string) bool {
+	return strings.ContainsAny(v, " \t\r\n\x00\"\\") || strings.HasPrefix(v, "#")
+}
+
+var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+func quote(v string) string {
+	if !hard(v) {
+		return v
+	}
+	return `"` + quoting.Replace(v) + `"`
 }

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"bytes"
 	"encoding/base64"
 	"net/url"
 	"regexp"
@@ -45,6 +46,16 @@ func (r *Redactor) add(words ...string) {
 	}
 	// The longest first: a secret may hold another one.
 	slices.SortFunc(r.words, func(a, b string) int { return len(b) - len(a) })
+}
+
+// Finds tells whether a known secret is in text.
+func (r *Redactor) Finds(text []byte) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.ContainsFunc(r.words, func(w string) bool { return bytes.Contains(text, []byte(w)) })
 }
 
 var inURL = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)([^/\s?#'"<>]+)@`)

@@ -1,0 +1,218 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/envcache"
+	"agentctl/spec"
+)
+
+// packages is what a task's environment is to hold, as far as the task and the
+// worker's settings say it; the rest is in the repository.
+type packages struct {
+	task   *clearml.Task
+	cmd    command
+	choice choice
+	pm     spec.PackageManager // the worker's, with the task's choice over it
+	python string              // "" for any
+	// lock of an earlier run, nil if it is not to be used; refused says why.
+	lock    *envcache.Lock
+	refused string
+}
+
+// packagesOf reads what a task says of its packages.
+func packagesOf(t *clearml.Task, cmd command, pm spec.PackageManager) (packages, error) {
+	p := packages{task: t, cmd: cmd}
+	var err error
+	if p.choice, err = choiceOf(t); err != nil {
+		return p, err
+	}
+	p.pm = p.choice.over(pm)
+	p.python = wantedPython(p.choice, t.Script.Binary, p.pm)
+	lock, err := LockOf(t.Script.Requirements)
+	if err == nil {
+		err = p.choice.fits(lock)
+	}
+	switch {
+	case err == nil:
+		p.lock = lock
+	case p.choice.replay != "":
+		return p, fmt.Errorf("cannot build the environment of task %s again: %w", p.choice.replay, err)
+	case !errors.Is(err, ErrNoLock):
+		p.refused = err.Error()
+	}
+	return p, nil
+}
+
+// withoutLock gives up a lock that turns out to be of no use here.
+func (p *packages) withoutLock(why error) error {
+	if p.choice.replay != "" {
+		return fmt.Errorf("cannot build the environment of task %s again: %w", p.choice.replay, why)
+	}
+	p.lock, p.refused = nil, why.Error()
+	return nil
+}
+
+var ownFiles = regexp.MustCompile(`(?m)^\s*(-r|--requirement|-c|--constraint|-e|--editable|\.|/|file:)|@\s*file:`)
+
+// needsCheckout tells whether the packages can't be known, or installed, without
+// the repository.
+func (p *packages) needsCheckout() bool {
+	switch {
+	case p.task.Script.Repository == "":
+		return false
+	case p.lock != nil:
+		return p.lock.File != "" || p.lock.Manager != spec.ManagerPip
+	case p.pm.Type != spec.ManagerPip:
+		return true
+	}
+	pip := p.task.Script.Requirements.Pip
+	return blank(pip) || ownFiles.MatchString(strings.Join(pip, "\n"))
+}
+
+// mayHaveHeader tells whether a script without a repository is to be looked into for
+// the packages that it needs (PEP 723).
+func (p *packages) mayHaveHeader() bool {
+	return p.cmd.Literal != "" && p.task.Script.Repository == "" && p.lock == nil &&
+		(p.pm.Type == spec.ManagerUV || p.pm.Type == spec.ManagerAuto) && strings.Contains(p.cmd.Literal, "# /// script")
+}
+
+func blank(lines []string) bool {
+	return !slices.ContainsFunc(lines, func(l string) bool { return strings.TrimSpace(l) != "" })
+}
+
+// request says what is to be had, and in words where that is written. base is the
+// repository, "" without one.
+func (p *packages) request(base string) (req envcache.Request, from string, err error) {
+	req = envcache.Request{
+		Manager: p.pm.Type, PythonWanted: p.python, BaseDir: base, Versions: p.pm.Versions,
+		Priority: p.pm.PriorityPackages, Post: p.pm.PostPackages, Groups: p.pm.Groups, Extras: p.pm.Extras,
+		CondaChannels: p.pm.CondaChannels, IndexURL: p.pm.IndexURL, ExtraIndexURLs: p.pm.ExtraIndexURLs,
+		CredentialsFile: p.pm.IndexCredentialsFile, CredentialsCommand: p.pm.IndexCredentialsCommand,
+		SystemSite: p.pm.SystemSitePackages != nil && *p.pm.SystemSitePackages,
+		Timeout:    time.Duration(p.pm.BuildTimeout),
+	}
+	if p.lock != nil {
+		if err := p.lockedFile(base); err != nil {
+			if err := p.withoutLock(err); err != nil {
+				return req, "", err
+			}
+		}
+	}
+	if p.lock != nil {
+		req.Manager = p.lock.Manager
+	}
+	if base != "" && req.Manager != spec.ManagerPip {
+		if req.Project, req.Manager, err = envcache.Detect(base, p.cmd.Dir, p.cmd.File, req.Manager); err != nil {
+			return req, "", err
+		}
+	}
+	if req.Manager == spec.ManagerAuto { // without a repository
+		req.Manager = spec.ManagerPip
+	}
+	switch {
+	case p.lock != nil:
+		req.Lock = p.lock
+		return req, "the lock of an earlier run", nil
+	case req.Project.Kind != "":
+		return req, where(req.Project, p.task.Script.Repository), nil
+	}
+	from, err = p.list(&req, base)
+	return req, from, err
+}
+
+// where tells in words which file counts.
+func where(project envcache.Project, repository string) string {
+	switch {
+	case repository == "":
+		return "the header of the script"
+	case project.Kind == envcache.ProjectScript:
+		return "the header of " + project.File + " of the repository"
+	}
+	return project.File + " of the repository"
+}
+
+// list asks for the task's own lists, else for the requirements.txt of each folder
+// from the repository's root down to the entry point's, as clearml-agent does.
+func (p *packages) list(req *envcache.Request, base string) (from string, err error) {
+	own := p.task.Script.Requirements
+	if req.Manager == spec.ManagerConda && !blank(own.Conda) {
+		req.CondaRequirements = own.Conda
+	}
+	if !blank(own.Pip) || req.CondaRequirements != nil {
+		req.Requirements = own.Pip
+		return "the task's own list", nil
+	}
+	files, err := p.requirementFiles(base)
+	if err != nil || len(files) == 0 {
+		return "", err
+	}
+	for _, f := range files {
+		req.Requirements = append(req.Requirements, "-r "+f)
+	}
+	return strings.Join(files, ", ") + " of the repository", nil
+}
+
+func (p *packages) requirementFiles(base string) (files []string, err error) {
+	if base == "" {
+		return nil, nil
+	}
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the repository: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	dir := filepath.Join(p.cmd.Dir, filepath.Dir(p.cmd.File))
+	at := ""
+	for _, part := range append([]string{"."}, strings.Split(filepath.Clean(dir), "/")...) {
+		at = filepath.Join(at, part)
+		name := filepath.Join(at, "requirements.txt")
+		if _, err := root.Stat(name); err == nil && !slices.Contains(files, name) {
+			files = append(files, name)
+		}
+	}
+	return files, nil
+}
+
+// lockedFile tells whether the file of the repository that is the lock is the one
+// that it was: a clone may be of another commit.
+func (p *packages) lockedFile(base string) error {
+	if p.lock.File == "" {
+		return nil
+	}
+	if base == "" {
+		return fmt.Errorf("the lock is the file %s of a repository, and the task has none", p.lock.File)
+	}
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return fmt.Errorf("cannot read the repository: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	f, err := root.Open(p.lock.File)
+	if err != nil {
+		return fmt.Errorf("the lock is the file %s, which is not in the repository", p.lock.File)
+	}
+	defer func() { _ = f.Close() }()
+	sum := sha256.New()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return fmt.Errorf("the lock is the file %s, which is no file in the repository", p.lock.File)
+	}
+	if _, err := io.Copy(sum, f); err != nil {
+		return fmt.Errorf("cannot read %s: %w", p.lock.File, err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != p.lock.SHA256 {
+		return fmt.Errorf("%s of the repository is not the one of the earlier run", p.lock.File)
+	}
+	return nil
+}
