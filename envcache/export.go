@@ -35,6 +35,9 @@ func (c *Cache) Export(ctx context.Context, key string, w io.Writer) (Exported, 
 		return Exported{}, err
 	}
 	held, err := c.hold(ctx, e.Key)
+	if e.Dirty {
+		err = errors.New("it was found changed")
+	}
 	if err != nil {
 		return Exported{}, fmt.Errorf("cannot export the environment %s: %w", e.Key, err)
 	}

@@ -48,6 +48,9 @@ func (c *Cache) importing(ctx context.Context, r io.Reader, opts ImportOptions, 
 		return nil, err
 	}
 	defer from.close()
+	if _, ok := c.builders[from.Record.Manager]; !ok {
+		return nil, fmt.Errorf("it is one of %q, which this agentctl does not know", shorten(from.Record.Manager))
+	}
 	if size, free := from.manifest.bytes(), shelf.Free(c.shelf.Dir()); size > free {
 		return nil, fmt.Errorf("its files have %d bytes, and %d are free on the disk", size, free)
 	}

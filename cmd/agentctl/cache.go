@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -100,26 +101,27 @@ func findEntries(c *envcache.Cache, keys []string) ([]envcache.Entry, error) {
 	return found, failed
 }
 
-// completeKeys completes the keys of environments.
-func (a *app) completeKeys(cmd *cobra.Command) *cobra.Command {
+// completeKeys completes the keys of environments, and what else can stand there.
+func (a *app) completeKeys(cmd *cobra.Command, more ...func(state string) []string) *cobra.Command {
 	cmd.ValidArgsFunction = func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if err := a.fromEnviron(c.Flags()); err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		var keys []string
-		err := a.withCache(c.Context(), func(cache *envcache.Cache, _ string) error {
+		var words []string
+		err := a.withCache(c.Context(), func(cache *envcache.Cache, state string) error {
 			entries, err := cache.Entries()
 			for _, e := range entries {
-				if strings.HasPrefix(e.Key, begun) {
-					keys = append(keys, fmt.Sprintf("%s\t%s %s, %d packages", e.Key, e.Manager, e.Python, len(e.Frozen)))
-				}
+				words = append(words, fmt.Sprintf("%s\t%s %s, %d packages", e.Key, e.Manager, e.Python, len(e.Frozen)))
+			}
+			for _, m := range more {
+				words = append(words, m(state)...)
 			}
 			return err
 		})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		return keys, cobra.ShellCompDirectiveNoFileComp
+		return slices.DeleteFunc(words, func(w string) bool { return !strings.HasPrefix(w, begun) }), cobra.ShellCompDirectiveNoFileComp
 	}
 	return cmd
 }

@@ -38,7 +38,13 @@ or from another.`,
 		},
 	}
 	o.flag(cmd)
-	return a.completeKeys(cmd)
+	return a.completeKeys(cmd, func(state string) (ids []string) {
+		recs, _ := worker.History(state)
+		for _, r := range recs {
+			ids = append(ids, r.Task+"\t"+r.Name)
+		}
+		return ids
+	})
 }
 
 // why is what is known of the reason for an environment.
