@@ -16,7 +16,6 @@ import (
 	"github.com/samber/lo"
 
 	"agentctl/envcache/internal/tree"
-	"agentctl/internal/fsx"
 )
 
 // pipTree is the digest of all files of the pinned pip, without bytecode. Builds
@@ -104,13 +103,15 @@ func (a *archiveReader) takeTool(ctx context.Context, t *pipTools) error {
 		return errors.New("the pip in the archive is not the one that was released")
 	}
 	return t.once(ctx, filepath.Join(t.dir, a.Tool), func(tmp string) error {
+		root, err := os.OpenRoot(tmp)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = root.Close() }()
 		for _, f := range files {
-			to, err := fsx.SafeJoin(tmp, f.name)
+			err := root.MkdirAll(path.Dir(f.name), 0o755)
 			if err == nil {
-				err = os.MkdirAll(filepath.Dir(to), 0o755)
-			}
-			if err == nil {
-				err = os.WriteFile(to, f.data, 0o644)
+				err = root.WriteFile(f.name, f.data, 0o644)
 			}
 			if err != nil {
 				return err
