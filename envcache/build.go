@@ -22,7 +22,7 @@ func (a *acquisition) build(ctx context.Context, key, base string, parts []Part,
 	settling := &settling{cache: a.cache, parts: a.parts, plan: a.plan, stay: stay}
 	defer settling.close() // after the environment is published
 	held, err := a.cache.shelf.Get(ctx, key, waiting, func(ctx context.Context, m shelf.Making) (record, int64, error) {
-		rec := record{Manager: a.req.Manager, Python: a.req.Python.Version, Parts: parts, Base: base, Reads: a.plan.reads}
+		rec := record{Manager: a.req.Manager, Python: a.req.Python.Version, Parts: parts, Base: base, Reads: a.plan.reads, Wishes: a.plan.wishes, Origin: a.plan.origin}
 		bytes, err := a.fill(ctx, m, settling, &rec)
 		return rec, bytes, err
 	})

@@ -30,6 +30,8 @@ type plan struct {
 	// reads are folders of the state folder, outside the environment, that it
 	// needs at run time.
 	reads []string
+	// origin says where the files come from, if they are not installed.
+	origin string
 	// notes are told to the user when the environment is built.
 	notes []string
 	// secrets removes from what a person reads what the plan knows as secret.

@@ -83,9 +83,9 @@ func (p *pipPlan) parts(req Request) []Part {
 
 // systemParts are the interpreter's own packages, where the environment shows them.
 func systemParts(req Request) []Part {
-	parts := []Part{{Name: "system packages", Value: strconv.FormatBool(req.SystemSite)}}
+	parts := []Part{{Name: systemPart, Value: strconv.FormatBool(req.SystemSite)}}
 	if req.SystemSite {
-		parts = append(parts, Part{Name: "system packages changed", Lines: lo.Map(req.Python.Sites, stamp)})
+		parts = append(parts, Part{Name: systemChangedPart, Lines: lo.Map(req.Python.Sites, stamp)})
 	}
 	return parts
 }
