@@ -226,32 +226,32 @@ func TestReplayWithoutItsLock(t *testing.T) {
 	}
 }
 
-func TestInstalledIn(t *testing.T) {
+func TestInstalled(t *testing.T) {
 	t.Parallel()
 	sum := strings.Repeat("ab", 32)
-	lease := &envcache.Lease{
-		Frozen: []string{"numpy==2.0", "six==1.16.0"},
+	in := installed{
+		Manager: "conda", Frozen: []string{"numpy==2.0", "six==1.16.0"},
 		Lock: &envcache.Lock{
 			Manager: "conda", Python: "3.11.7", Packages: []string{"six==1.16.0 --hash=sha256:" + sum},
 			Conda: []string{"https://host/c/linux-64/numpy-base-2.0-py311_0.conda#sha256:" + sum, "https://host/c/noarch/a-1-0.tar.bz2#" + sum[:32]},
 		},
 	}
-	in, why := installedIn(lease, "conda")
-	if diff := cmp.Diff([]string{"a=1=0", "numpy-base=2.0=py311_0"}, in.Conda); why != nil || diff != "" || !slices.Equal(in.Pip, []string{"six==1.16.0"}) {
-		t.Fatalf("%+v, %v\n%s", in, why, diff)
+	pip, conda, lock, why := in.lists()
+	if diff := cmp.Diff([]string{"a=1=0", "numpy-base=2.0=py311_0"}, conda); why != nil || diff != "" || !slices.Equal(pip, []string{"six==1.16.0"}) {
+		t.Fatalf("%q, %v\n%s", pip, why, diff)
 	}
-	if _, err := LockOf(clearml.Requirements{Pip: in.Pip, Conda: in.Conda, Lock: clearml.Text(in.Lock)}); err != nil {
+	if _, err := LockOf(clearml.Requirements{Pip: pip, Conda: conda, Lock: clearml.Text(lock)}); err != nil {
 		t.Fatal(err)
 	}
-	lease.Lock.Packages = []string{"x @ file:///host/x.whl --hash=sha256:" + sum}
-	if in, why := installedIn(lease, "pip"); why == nil || in.Lock != "" || !slices.Equal(in.Pip, lease.Frozen) {
-		t.Fatalf("a lock that nobody takes: %+v, %v", in, why)
+	in.Manager, in.Lock.Packages = "pip", []string{"x @ file:///host/x.whl --hash=sha256:" + sum}
+	if pip, _, lock, why := in.lists(); why == nil || lock != "" || !slices.Equal(pip, in.Frozen) {
+		t.Fatalf("a lock that nobody takes: %q, %q, %v", pip, lock, why)
 	}
-	lease.Lock = nil
-	if in, why := installedIn(lease, "pip"); why == nil || in.Lock != "" {
-		t.Fatalf("no lock: %+v, %v", in, why)
+	in.Lock = nil
+	if pip, _, lock, why := in.lists(); why == nil || lock != "" || len(pip) != 2 {
+		t.Fatalf("no lock: %q, %q, %v", pip, lock, why)
 	}
-	if _, why := installedIn(&envcache.Lease{}, "pip"); why != nil {
+	if _, _, _, why := (installed{}).lists(); why != nil {
 		t.Fatalf("nothing installed: %v", why)
 	}
 }
