@@ -24,22 +24,35 @@ type acquisition struct {
 	say   func(Progress)
 }
 
+// errAgain tells that an environment was thrown away: the next one has another key.
+var errAgain = errors.New("the environment was found changed and is thrown away")
+
 // lease leases the environment in its present generation.
 func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
+	for {
+		l, err := a.present(ctx)
+		if !errors.Is(err, errAgain) && !errors.Is(err, shelf.ErrDoubt) {
+			return l, err
+		}
+	}
+}
+
+// present is lease for the generation that there is now.
+func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 	base := keyOf(a.parts)
 	maxAge := cmp.Or(a.req.ResolveAge, a.cache.opts.MaxAge)
 	gen, aged, err := a.cache.generation(ctx, base, a.plan.unpinned, maxAge)
 	if err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	parts := a.parts
 	if gen != "" {
 		parts = append(slices.Clone(parts), Part{Name: agePart, Value: gen})
 	}
 	key := keyOf(parts)
-	held, err := a.cache.named(key)
+	held, err := a.find(ctx, key)
 	why := ""
-	if err != nil {
+	if errors.Is(err, errNone) {
 		if why = a.cache.explainMiss(parts); aged {
 			why = "the list does not pin every version, and what it was resolved to is older than " + days(maxAge)
 		}
@@ -48,6 +61,12 @@ func (a *acquisition) lease(ctx context.Context) (*Lease, error) {
 			a.tell(n)
 		}
 		held, err = a.make(ctx, key, base, parts)
+	}
+	if errors.Is(err, shelf.ErrDirty) { // and in use
+		if _, err = a.cache.renew(ctx, base, gen); err != nil {
+			return nil, failed(err)
+		}
+		err = errAgain
 	}
 	if err != nil {
 		return nil, err
@@ -78,23 +97,53 @@ func (a *acquisition) tell(text string) {
 	a.say(Progress{Time: a.cache.now(), Step: "environment", Text: text})
 }
 
+// errNone tells that no environment is filed under a key.
+var errNone = errors.New("there is no such environment")
+
+// find leases the environment that is filed under a key. One in doubt is examined
+// first; if it turns out to be changed, find fails with errAgain.
+func (a *acquisition) find(ctx context.Context, key string) (*shelf.Lease[record], error) {
+	for examined := false; ; examined = true {
+		held, err := a.cache.named(key)
+		inDoubt := (*doubtful)(nil)
+		if errors.As(err, &inDoubt) {
+			if err = a.cache.examine(ctx, inDoubt.key, a.tell); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		switch {
+		case err == nil:
+			return held, nil
+		case examined: // by somebody else, who threw it away
+			return nil, errAgain
+		}
+		return nil, errNone
+	}
+}
+
 // make builds the environment key, unless it turns out on the way that another
 // one holds the same packages.
 func (a *acquisition) make(ctx context.Context, key, base string, parts []Part) (*shelf.Lease[record], error) {
-	for {
-		held, err := a.build(ctx, key, base, parts)
+	for stay := false; ; stay = true {
+		held, err := a.build(ctx, key, base, parts, stay)
 		other := (*elsewhere)(nil)
 		if !errors.As(err, &other) {
 			return held, err
 		}
-		held, err = a.cache.settled(ctx, other.lock)
-		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				return nil, fmt.Errorf("cannot wait for another build: %w", cause)
-			}
+		if held = other.held; held == nil {
+			held, err = a.settled(ctx, other.lock)
+		} else {
+			err = nil
+		}
+		if errors.Is(err, errNone) || errors.Is(err, errAgain) {
 			continue // its builder failed, or it was collected since
 		}
-		if err := a.cache.name(key, held.Key); err != nil {
+		if err != nil {
+			return nil, fmt.Errorf("cannot wait for another build: %w", err)
+		}
+		to := alias{Key: held.Key, Lock: other.lock, Base: base}
+		if err := a.cache.name(ctx, key, to); err != nil {
 			a.cache.opts.Log.Warn("environment not filed under the request's key", "env", held.Key, "error", err)
 		}
 		return held, nil

@@ -55,7 +55,7 @@ func (c *Cache) old(gen string, maxAge time.Duration) bool {
 // renew starts a new generation after the one named old; if another process
 // did so already, its generation is taken.
 func (c *Cache) renew(ctx context.Context, base, old string) (string, error) {
-	l, err := fsx.WaitLock(ctx, filepath.Join(c.shelf.Dir(), ".age"))
+	l, err := c.shelf.Guard(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -68,16 +68,13 @@ func (c *Cache) renew(ctx context.Context, base, old string) (string, error) {
 	return next, fsx.WriteFile(c.ageFile(base), []byte(next+"\n"), 0o600)
 }
 
-// forgetAges removes the age files that no entry needs and that have run out.
+// forgetAges removes the age files that no entry needs and that have run out. The
+// caller holds the guard.
 func (c *Cache) forgetAges(needed map[string]bool) {
-	files, err := filepath.Glob(filepath.Join(c.shelf.Dir(), "*"+ageSuffix))
-	if err != nil {
-		return
-	}
-	for _, f := range files {
+	for _, f := range c.files("*" + ageSuffix) {
 		base := strings.TrimSuffix(filepath.Base(f), ageSuffix)
 		gen, err := c.readGeneration(base)
-		if len(base) == 32 && err == nil && !needed[base] && c.opts.MaxAge > 0 && c.old(gen, c.opts.MaxAge) {
+		if err == nil && !needed[base] && c.opts.MaxAge > 0 && c.old(gen, c.opts.MaxAge) {
 			_ = os.Remove(f)
 		}
 	}

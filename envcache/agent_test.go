@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"agentctl/internal/crash"
+	"agentctl/internal/fsx"
 )
 
 // childVar holds the order of an agent that this test's program plays.
@@ -85,25 +87,44 @@ func crashing(t *testing.T) string {
 	return filepath.Join(crasher.dir, "crashing")
 }
 
-// litter lists what is in envs/ besides whole entries.
+// litter lists what is in envs/ and beside it that no whole entry explains.
 func litter(t *testing.T, state string) []string {
 	t.Helper()
-	files, err := os.ReadDir(filepath.Join(state, "envs"))
+	dir := filepath.Join(state, "envs")
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Of a folder in use: the locks of ages and aliases, of collections, of its users.
+	fixed := []string{".guard", ".collect", usersFile, bootFile}
 	var bad []string
 	for _, f := range files {
-		k, suffix, _ := strings.Cut(f.Name(), ".")
-		_, err := os.Stat(filepath.Join(state, "envs", k+".json"))
-		if suffix == "alias" { // as good as what it leads to
-			key, _ := os.ReadFile(filepath.Join(state, "envs", f.Name()))
-			_, err = os.Stat(filepath.Join(state, "envs", strings.TrimSpace(string(key))+".json"))
+		key, suffix, _ := strings.Cut(f.Name(), ".")
+		_, whole := os.Stat(filepath.Join(dir, key+".json"))
+		ok := false
+		switch suffix {
+		case "", "json", "manifest", "lock":
+			ok = whole == nil
+		case "age":
+			ok = len(key) == 32
+		case "alias": // as good as what it leads to
+			var to alias
+			var rec struct{ Entry record }
+			ok = fsx.ReadJSON(filepath.Join(dir, f.Name()), &to) == nil && fsx.ReadJSON(filepath.Join(dir, to.Key+".json"), &rec) == nil &&
+				rec.Entry.Settled == to.Lock
+		default:
+			ok = slices.Contains(fixed, f.Name())
 		}
-		whole := k != "" && err == nil && suffix != "partial" && suffix != "dirty"
-		if !whole && suffix != "age" && f.Name() != ".age" && f.Name() != ".collect" {
+		if !ok {
 			bad = append(bad, f.Name())
 		}
+	}
+	for _, pattern := range []string{"tools/.new*", "tools/.home-*", "tools/.*.tmp-*"} {
+		found, err := filepath.Glob(filepath.Join(state, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad = append(bad, found...)
 	}
 	return bad
 }

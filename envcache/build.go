@@ -17,26 +17,29 @@ import (
 )
 
 // build leases the environment key, building it if no other process does.
-func (a *acquisition) build(ctx context.Context, key, base string, parts []Part) (*shelf.Lease[record], error) {
+func (a *acquisition) build(ctx context.Context, key, base string, parts []Part, stay bool) (*shelf.Lease[record], error) {
 	waiting := func() { a.tell("waiting for another task's build of the same environment") }
-	settling := &settling{cache: a.cache, parts: a.parts, plan: a.plan}
+	settling := &settling{cache: a.cache, parts: a.parts, plan: a.plan, stay: stay}
 	defer settling.close() // after the environment is published
 	held, err := a.cache.shelf.Get(ctx, key, waiting, func(ctx context.Context, m shelf.Making) (record, int64, error) {
 		rec := record{Manager: a.req.Manager, Python: a.req.Python.Version, Parts: parts, Base: base, Reads: a.plan.reads}
 		bytes, err := a.fill(ctx, m, settling, &rec)
 		return rec, bytes, err
 	})
-	if err != nil {
-		return nil, failed(err)
+	if err == nil {
+		return held, nil
 	}
-	return held, nil
+	if other := (*elsewhere)(nil); settling.found != nil && !errors.As(err, &other) {
+		_ = settling.found.Close()
+	}
+	return nil, failed(err)
 }
 
 func failed(err error) error {
 	var b *BuildError
 	var other *elsewhere
 	switch {
-	case errors.Is(err, shelf.ErrDirty), errors.As(err, &b), errors.As(err, &other):
+	case errors.Is(err, shelf.ErrDirty), errors.Is(err, shelf.ErrDoubt), errors.As(err, &b), errors.As(err, &other):
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("cannot build the environment: the disk is full: %w", err)
@@ -67,9 +70,9 @@ func (a *acquisition) fill(ctx context.Context, m shelf.Making, settling *settli
 	if rec.Frozen, err = freeze(s.root, s.path); err != nil {
 		return 0, err
 	}
-	rec.Lock, rec.Variables = settling.lock, s.variables
-	if rec.Lock != nil {
-		rec.Python = rec.Lock.Python
+	rec.Variables = s.variables
+	if settling.lock != nil {
+		rec.Python = settling.lock.Python
 	}
 	crash.Point("env.frozen")
 	all, err := survey(ctx, s.path)
@@ -83,7 +86,7 @@ func (a *acquisition) fill(ctx context.Context, m shelf.Making, settling *settli
 		return 0, err
 	}
 	crash.Point("env.manifest")
-	return all.bytes(), settling.publish(filepath.Base(s.path))
+	return all.bytes(), settling.publish(ctx, rec, filepath.Base(s.path))
 }
 
 // openSite makes the empty folders of a build and gives them to its owner.
@@ -115,6 +118,7 @@ func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error
 		a.say(p)
 	}
 	s.say = func(step, text string) { s.tell(Progress{Time: a.cache.now(), Step: step, Text: text}) }
+	s.foreign = func() { settling.foreign.Store(true) }
 	s.run = func(ctx context.Context, step string, cmd Cmd) error {
 		return a.cache.run(ctx, s, m.Lock, a.plan, step, cmd)
 	}
@@ -161,6 +165,12 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 		hear, each = listen(), nil
 	}
 	clean := func(line string) string {
+		if step == ManagerPip && pipRunsCode.MatchString(line) {
+			s.foreign()
+		}
+		if step == "compile" && !refused.MatchString(line) {
+			return ""
+		}
 		line = listed.ReplaceAllString(p.secrets.Redact(line), "")
 		if hear(line, steps) {
 			return ""

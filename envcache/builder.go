@@ -56,6 +56,10 @@ type site struct {
 	// locked tells what the request was resolved to, at most once per build. An
 	// error of it is to be returned as it is: another environment fits.
 	locked func(ctx context.Context, l Lock) error
+	// foreign tells that code of a package runs, or ran, in this build. It could write
+	// anything into the environment and into what tells the lock, so the lock alone
+	// no longer vouches for the files. To be called before the lock is believed.
+	foreign func()
 	// variables of the environment that a task starts with, as KEY=VALUE.
 	variables []string
 }

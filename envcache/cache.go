@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentctl/envcache/internal/shelf"
+	"agentctl/internal/fsx"
 )
 
 // longestPython is the longest path of an environment's interpreter: longer
@@ -25,6 +26,7 @@ type Cache struct {
 	shelf    *shelf.Shelf[record]
 	builders map[string]builder
 	tools    *toolbox
+	users    *fsx.Lock // held as long as the cache is open
 	now      func() time.Time
 }
 
@@ -38,6 +40,7 @@ type record struct {
 	Reads     []string `json:"reads"`
 	Lock      *Lock    `json:"lock,omitempty"`
 	Variables []string `json:"variables,omitempty"`
+	Settled   string   `json:"settled,omitempty"` // key of the lock, if that alone vouches for the files
 }
 
 // Open opens the cache in the state folder dir, and removes what dead builders
@@ -58,6 +61,14 @@ func Open(dir string, opts Options) (*Cache, error) {
 	finder, err := NewFinder(state, opts)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := c.tidy(ctx); err != nil {
+		opts.Log.Info("environments are not tidied up: somebody else is at it", "error", err)
 	}
 	c.tools = &toolbox{pipTools: tools, finder: finder}
 	c.builders = map[string]builder{
@@ -121,12 +132,7 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 		return nil, errors.New("cannot build an environment: no interpreter is given")
 	}
 	a.parts = append(commonParts(req, c.shelf.Dir(), a.plan.brings), a.plan.parts...)
-	for {
-		l, err := a.lease(ctx)
-		if !errors.Is(err, shelf.ErrDirty) {
-			return l, err
-		}
-	}
+	return a.lease(ctx)
 }
 
 // Lease keeps an environment from being collected, until Close and the end of

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"agentctl/envcache/internal/shelf"
@@ -35,16 +33,9 @@ func (c *Cache) Collect(ctx context.Context, lim Limits) (Collected, error) {
 	if err != nil {
 		return Collected(done), fmt.Errorf("cannot collect environments: %w", err)
 	}
-	entries, err := c.shelf.Entries()
-	if err != nil {
+	if err := c.tidy(ctx); err != nil {
 		return Collected(done), err
 	}
-	needed, keys := map[string]bool{}, map[string]bool{}
-	for _, e := range entries {
-		needed[e.Entry.Base], keys[e.Key] = true, true
-	}
-	c.forgetAges(needed)
-	c.forgetAliases(func(key string) bool { return !keys[key] })
 	freed, err := c.trimDownloads(ctx, lim)
 	done.Freed += freed
 	return Collected(done), err
@@ -58,6 +49,7 @@ func (c *Cache) Discard(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, e := range entries {
 		if e.Key != key {
 			continue
@@ -68,52 +60,15 @@ func (c *Cache) Discard(ctx context.Context, key string) error {
 				gen = p.Value
 			}
 		}
-		if _, err := c.renew(ctx, e.Entry.Base, gen); err != nil {
-			return fmt.Errorf("cannot discard an environment: %w", err)
-		}
+		_, failed = c.renew(ctx, e.Entry.Base, gen)
 	}
-	if err := c.shelf.MarkDirty(key); err != nil {
-		return fmt.Errorf("cannot discard an environment: %w", err)
+	// It must not be leased again, though there be no room for another path.
+	err = errors.Join(failed, c.shelf.MarkDirty(key))
+	if rerr := c.shelf.Remove(key); rerr != nil && !errors.Is(rerr, fsx.ErrLocked) {
+		err = errors.Join(err, rerr)
 	}
-	c.forgetAliases(func(k string) bool { return k == key })
-	if err := c.shelf.Remove(key); err != nil && !errors.Is(err, fsx.ErrLocked) {
+	if err = errors.Join(err, c.tidy(ctx)); err != nil {
 		return fmt.Errorf("cannot discard an environment: %w", err)
 	}
 	return nil
-}
-
-// Verify compares a leased environment with what was built. A *Changed error
-// names what differs; the lease then is to be closed and its key discarded.
-func (c *Cache) Verify(ctx context.Context, l *Lease) error { return c.verify(ctx, l, false) }
-
-// VerifyFully is Verify that reads every file, whatever its times say.
-func (c *Cache) VerifyFully(ctx context.Context, l *Lease) error { return c.verify(ctx, l, true) }
-
-func (c *Cache) verify(ctx context.Context, l *Lease, full bool) error {
-	f, err := os.Open(filepath.Join(c.shelf.Dir(), l.Key+manifestSuffix))
-	if err != nil {
-		return fmt.Errorf("cannot verify an environment: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	m, err := readManifest(f)
-	if err != nil {
-		return fmt.Errorf("cannot verify an environment: %w", err)
-	}
-	return m.compare(ctx, l.Path, full)
-}
-
-// Audit verifies the environment of a key and throws it away if it was changed,
-// which the *Changed error then says. One that is not there any more is no error.
-func (c *Cache) Audit(ctx context.Context, key string) error {
-	held, err := c.shelf.Peek(key)
-	if err != nil {
-		return nil //nolint:nilerr // gone, or thrown away by somebody else
-	}
-	err = c.Verify(ctx, &Lease{Path: held.Path, Key: key, held: held})
-	_ = held.Close()
-	var changed *Changed
-	if errors.As(err, &changed) {
-		return errors.Join(err, c.Discard(ctx, key))
-	}
-	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"regexp"
 )
 
 // compile makes the bytecode of all packages, once and on all cores: each task
@@ -15,12 +16,16 @@ func (s *site) compile(ctx context.Context) error {
 		return err
 	}
 	err = s.run(ctx, "compile", Cmd{
-		Args: []string{filepath.Join(s.path, "bin", "python"), "-I", "-m", "compileall", "-qq", "-j", "0", filepath.Join(s.path, sites)},
+		Args: []string{filepath.Join(s.path, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "0", filepath.Join(s.path, sites)},
 		Dir:  s.work, Env: []string{"PATH=" + defaultPath, "LANG=C.UTF-8", "HOME=" + filepath.Join(s.work, "home"), "TMPDIR=" + filepath.Join(s.work, "tmp")},
 	})
 	var failed *BuildError
-	if errors.As(err, &failed) && failed.Err == nil && failed.Exit.Code == 1 {
+	if errors.As(err, &failed) && failed.Err == nil && failed.Exit.Code == 1 && len(failed.Lines) == 0 {
 		return nil
 	}
 	return err
 }
+
+// refused is how compileall tells of a full or broken disk (EIO, ENOSPC, EROFS,
+// EDQUOT), among what it says of files that are no Python of this version.
+var refused = regexp.MustCompile(`^OSError: \[Errno (5|28|30|122)\] `)

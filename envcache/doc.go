@@ -20,7 +20,17 @@
 //
 // Only a lock of wheels is such a second key: a package that is built from source
 // runs its author's code, which could have written anything into the environment
-// and into the report of what it is.
+// and into the report of what it is. The manager says that it starts such code
+// before it does so; from then on the report is not believed (site.foreign).
+//
+// # Unclean starts
+//
+// A process that dies leaves the kernel's files whole; a machine that goes down may
+// not. Whoever opens the cache holds STATE/envs/.open, and the last one to close it
+// marks STATE/envs/.boot. A first user that finds the mark of another uptime puts
+// every environment in doubt: its record is called KEY.doubt until all its files were
+// compared with the manifest, by Recheck or by the first who asks for it. A hit pays
+// nothing for that.
 //
 // # Locks
 //
@@ -39,7 +49,12 @@
 //	STATE/envs/KEY.partial     a build or a removal is under way
 //	STATE/envs/KEY.age         since when an unpinned list counts as resolved
 //	STATE/envs/KEY.alias       from what was asked for, or from a lock, to its environment
+//	STATE/envs/KEY.doubt       the record of an environment that is to be checked first
+//	STATE/envs/KEY.dirty       found changed: not leased any more
 //	STATE/envs/.settle-KEY     held while what a lock says is being built
+//	STATE/envs/.examine-KEY    held while an environment is being checked
+//	STATE/envs/.guard          held while ages and aliases are written or removed
+//	STATE/envs/.open, .boot    who uses the cache, and since which start of the machine
 //	STATE/envs/.work-KEY-…/    home and scratch of one build
 //	STATE/envs/.trash-…/       on its way out
 //	STATE/tools/pip-VERSION/   the private pip

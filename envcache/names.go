@@ -4,59 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
+	"sync/atomic"
+	"time"
 
 	"agentctl/envcache/internal/shelf"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
 )
 
-// aliasSuffix is of files that lead from one key to the environment of another:
-// from what a request is resolved to, and from other words for the same request.
-const aliasSuffix = ".alias"
+const settlePrefix = ".settle-"
 
-func (c *Cache) aliasFile(key string) string { return filepath.Join(c.shelf.Dir(), key+aliasSuffix) }
-
-// name files the environment key under another key as well. It is a convenience:
-// without it the other key's request is resolved, or built, once more.
-func (c *Cache) name(other, key string) error {
-	if other == key {
-		return nil
-	}
-	return fsx.WriteFile(c.aliasFile(other), []byte(key+"\n"), 0o600)
-}
-
-// named leases the environment that is filed under a key, in its own name or another.
-func (c *Cache) named(key string) (*shelf.Lease[record], error) {
-	held, err := c.shelf.Peek(key)
-	if err == nil {
-		return held, nil
-	}
-	data, rerr := os.ReadFile(c.aliasFile(key))
-	if rerr != nil {
-		return nil, err
-	}
-	return c.shelf.Peek(strings.TrimSpace(string(data)))
-}
-
-// forgetAliases removes the aliases of environments that are gone.
-func (c *Cache) forgetAliases(gone func(key string) bool) {
-	files, err := filepath.Glob(filepath.Join(c.shelf.Dir(), "*"+aliasSuffix))
-	if err != nil {
-		return
-	}
-	for _, f := range files {
-		if data, err := os.ReadFile(f); err == nil && gone(strings.TrimSpace(string(data))) {
-			_ = os.Remove(f)
-		}
-	}
-}
+// settlePause is how long a builder waits for the lock of its lock's key before it
+// takes somebody else to build that: who waited for such a build holds it, too, for
+// as long as it takes to give it back.
+const settlePause = 100 * time.Millisecond
 
 // elsewhere ends a build whose lock another environment has, or is getting.
-type elsewhere struct{ lock string }
+type elsewhere struct {
+	lock string               // key
+	held *shelf.Lease[record] // that environment, if it is there
+}
 
 func (e *elsewhere) Error() string { return "another environment has these packages" }
 
@@ -67,45 +37,75 @@ type settling struct {
 	cache *Cache
 	parts []Part // of the request, without its age
 	plan  plan
-	lock  *Lock
-	key   string // of the lock; "" when the lock alone vouches for no files
-	held  *fsx.Lock
+	// stay waits for who builds the same packages, where a first build that was given
+	// up for that found nothing in the end. It keeps a crowd whose builds all fail
+	// from starting over with each failure.
+	stay    bool
+	foreign atomic.Bool // code of a package ran
+	lock    *Lock
+	key     string // of the lock; "" when the lock alone vouches for no files
+	held    *fsx.Lock
+	found   *shelf.Lease[record] // what ended the build
 }
 
 // locked notes what the request was resolved to. It fails with *elsewhere if
 // the packages are, or are being, built for other words.
-func (s *settling) locked(_ context.Context, l Lock) error {
+func (s *settling) locked(ctx context.Context, l Lock) error {
 	s.lock = &l
 	crash.Point("env.locked")
-	if l.Built || len(l.lines()) == 0 || s.plan.wishes == nil {
+	if l.Built || s.foreign.Load() || len(l.lines()) == 0 || s.plan.wishes == nil {
 		return nil
 	}
 	s.key = keyOf(lockParts(s.parts, s.plan.wishes, l))
-	held, err := fsx.TryLock(s.cache.settleFile(s.key))
-	if errors.Is(err, fsx.ErrLocked) {
-		return &elsewhere{s.key}
+	var err error
+	if s.held, err = s.take(ctx); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("cannot lock what the request was resolved to: %w", err)
-	}
-	s.held = held
-	if lease, err := s.cache.named(s.key); err == nil {
-		_ = lease.Close()
-		return &elsewhere{s.key}
+	crash.Point("env.settling")
+	lease, err := s.cache.named(s.key)
+	inDoubt := (*doubtful)(nil)
+	if err == nil || errors.As(err, &inDoubt) {
+		s.found = lease
+		return &elsewhere{s.key, lease}
 	}
 	return nil
 }
 
+// take takes the lock of the lock's key.
+func (s *settling) take(ctx context.Context) (*fsx.Lock, error) {
+	brief := ctx
+	if !s.stay {
+		var cancel context.CancelFunc
+		brief, cancel = context.WithTimeout(ctx, settlePause)
+		defer cancel()
+	}
+	l, err := s.cache.settle(brief, s.key)
+	switch {
+	case err == nil:
+		return l, nil
+	case brief.Err() != nil && ctx.Err() == nil:
+		return nil, &elsewhere{lock: s.key}
+	}
+	return nil, fmt.Errorf("cannot lock what the request was resolved to: %w", err)
+}
+
 // publish files the environment under its lock before it is whole: nobody finds
 // it until it is.
-func (s *settling) publish(key string) error {
+func (s *settling) publish(ctx context.Context, rec *record, key string) error {
+	if s.foreign.Load() && s.lock != nil {
+		s.lock.Built, s.key = true, ""
+	}
+	rec.Lock = s.lock
 	if s.key == "" {
 		return nil
 	}
-	err := s.cache.name(s.key, key)
-	if pins := s.lock.pins(); err == nil && len(pins) > 0 && len(s.lock.Conda) == 0 {
+	rec.Settled = s.key
+	to := alias{Key: key, Lock: s.key}
+	err := s.cache.name(ctx, s.key, to)
+	pins := s.lock.pins()
+	if err == nil && len(pins) > 0 && len(s.lock.Conda) == 0 && plainWishes(s.parts, s.plan.wishes) {
 		// A clone of a finished task asks for the list that was written back to it.
-		err = s.cache.name(keyOf(pinParts(s.parts, s.plan.wishes, pins)), key)
+		err = s.cache.name(ctx, keyOf(pinParts(s.parts, s.plan.wishes, pins)), to)
 	}
 	crash.Point("env.named")
 	return err
@@ -113,23 +113,27 @@ func (s *settling) publish(key string) error {
 
 func (s *settling) close() {
 	if s.held != nil {
-		_ = os.Remove(s.cache.settleFile(s.key)) // whoever waits for it looks again
-		_ = s.held.Close()
+		_ = s.held.Remove() // whoever waits for it looks again
 	}
 }
 
-func (c *Cache) settleFile(lock string) string {
-	return filepath.Join(c.shelf.Dir(), ".settle-"+lock)
+// settle takes the lock of a lock's key.
+func (c *Cache) settle(ctx context.Context, lock string) (*fsx.Lock, error) {
+	return fsx.Passing(filepath.Join(c.shelf.Dir(), settlePrefix+lock), func(path string) (*fsx.Lock, error) {
+		return fsx.WaitLock(ctx, path)
+	})
 }
 
 // settled waits until nobody builds what a lock's key stands for, and leases it.
-func (c *Cache) settled(ctx context.Context, lock string) (*shelf.Lease[record], error) {
-	l, err := fsx.WaitLock(ctx, c.settleFile(lock))
+func (a *acquisition) settled(ctx context.Context, lock string) (*shelf.Lease[record], error) {
+	l, err := a.cache.settle(ctx, lock)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = l.Close() }()
-	return c.named(lock)
+	if err := l.Remove(); err != nil {
+		return nil, err
+	}
+	return a.find(ctx, lock)
 }
 
 // lockParts are the parts of a key whose wishes a lock answers.
@@ -153,4 +157,19 @@ func pinParts(parts []Part, wishes, pins []string) []Part {
 		}
 	}
 	return out
+}
+
+var plainWish = regexp.MustCompile(`^([a-z0-9]+(-[a-z0-9]+)*(\[[a-z0-9,-]*\])?([<>=!~]=?=?[A-Za-z0-9.*+!_-]+,?)*( ?;[^@/]*)?|--pre|--prefer-binary|--(no|only)-binary .*)$`)
+
+// plainWishes tells whether a request wishes for nothing but versions of packages.
+// Else the list of what it was resolved to, on its own and without digests, may
+// mean other files: it lacks the index, the link or the digest that was asked for.
+func plainWishes(parts []Part, wishes []string) bool {
+	for _, p := range parts {
+		plain := p.Value == "" && !slices.ContainsFunc(p.Lines, func(line string) bool { return !plainWish.MatchString(line) })
+		if slices.Contains(wishes, p.Name) && !plain {
+			return false
+		}
+	}
+	return true
 }

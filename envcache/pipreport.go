@@ -3,11 +3,11 @@ package envcache
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +24,11 @@ const (
 	// than any installation, much longer than the look.
 	reportPause = 20 * time.Millisecond
 )
+
+// pipRunsCode is how pip says, before it does so, that it starts code of a package:
+// "Preparing metadata (pyproject.toml): started". Wheels are installed without such
+// a line.
+var pipRunsCode = regexp.MustCompile(`: started$`)
 
 // report is the part of pip's installation report that a lock is made of.
 // https://pip.pypa.io/en/stable/reference/installation-report/
@@ -95,7 +100,10 @@ func (s *site) reported(ctx context.Context, reports bool, indexes []string, pip
 	go func() { settled <- s.settleReport(ctx, ended, indexes, cancel) }()
 	err := pip(ctx)
 	close(ended)
-	return errors.Join(<-settled, err)
+	if serr := <-settled; serr != nil {
+		return serr // pip was ended for it
+	}
+	return err
 }
 
 // settleReport waits for the report, or for pip's end, and tells what was resolved.

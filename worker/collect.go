@@ -30,6 +30,17 @@ func (p *Pool) collect(ctx context.Context) {
 	}
 }
 
+// recheck examines, once, the environments that are in doubt after an unclean start.
+func (p *Pool) recheck(ctx context.Context) {
+	done, err := p.cfg.Envs.Recheck(ctx)
+	if err != nil && ctx.Err() == nil {
+		p.cfg.Log.Warn("cannot check the environments after an unclean start", "error", err)
+	}
+	if done.Whole+len(done.Removed) > 0 {
+		p.cfg.Log.Info("checked environments after an unclean start", "whole", done.Whole, "removed", len(done.Removed))
+	}
+}
+
 func (p *Pool) collectOnce(ctx context.Context) {
 	p.mu.Lock()
 	node := p.node
@@ -38,7 +49,7 @@ func (p *Pool) collectOnce(ctx context.Context) {
 		return
 	}
 	c := node.Spec.Cache
-	limits := envcache.Limits{MaxBytes: int64(c.MaxSize), MinFree: int64(c.MinFree)}
+	limits := envcache.Limits{MaxBytes: int64(c.MaxSize), MinFree: int64(c.MinFree), MaxAge: time.Duration(c.MaxAge)}
 	if c.MaxEntries != nil {
 		limits.MaxEntries = *c.MaxEntries
 	}

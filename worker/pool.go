@@ -103,7 +103,7 @@ func NewPool(cfg Config) *Pool {
 // shims; the next agent's Recover finds them.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){p.dispatch, p.watchTasks, p.heartbeat, p.collect} {
+	for _, loop := range []func(context.Context){p.dispatch, p.watchTasks, p.heartbeat, p.collect, p.recheck} {
 		loops.Go(func() { loop(ctx) })
 	}
 	loops.Wait()

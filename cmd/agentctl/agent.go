@@ -204,6 +204,11 @@ func (ag *agent) socketFolder() []string {
 }
 
 func (ag *agent) close() {
+	if ag.envs != nil {
+		if err := ag.envs.Close(); err != nil {
+			ag.log.Warn("cannot close the environments in order; they are checked after the next start of this machine", "error", err)
+		}
+	}
 	if ag.socket != nil {
 		_ = ag.socket.Close()
 	}

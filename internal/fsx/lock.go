@@ -41,6 +41,45 @@ func (l *Lock) File() *os.File { return l.f }
 // processes lock two different files of one name.
 func (l *Lock) Close() error { return l.f.Close() }
 
+// Passing takes, by take, the lock of a file that comes with its holder and goes
+// with it (Remove). What was locked may have lost its name while it was waited
+// for: then it locks nothing, and the lock is taken again.
+func Passing(path string, take func(path string) (*Lock, error)) (*Lock, error) {
+	for {
+		l, err := take(path)
+		if err != nil {
+			return nil, err
+		}
+		if named(l.f, path) {
+			return l, nil
+		}
+		_ = l.Close()
+	}
+}
+
+// named tells whether path still is the name of f.
+func named(f *os.File, path string) bool {
+	held, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(held, now)
+}
+
+// Remove removes the file of an exclusive lock that was taken by Passing, and
+// gives the lock up.
+func (l *Lock) Remove() error {
+	err := os.Remove(l.f.Name())
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, l.Close())
+}
+
+// Unlock gives the lock up for every process that inherited it as well.
+func (l *Lock) Unlock() error { return errors.Join(flock(l.f, unix.LOCK_UN), l.Close()) }
+
 // Downgrade turns an exclusive lock into a shared one. flock drops the lock in
 // between, so the caller must look again at what the lock protects.
 func (l *Lock) Downgrade() error { return flock(l.f, unix.LOCK_SH) }

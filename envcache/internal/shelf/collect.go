@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/samber/lo"
 	"golang.org/x/sys/unix"
 
 	"agentctl/internal/fsx"
@@ -24,6 +25,7 @@ type Entry[R any] struct {
 	Bytes   int64
 	InUse   bool // leased, at the moment of looking
 	Dirty   bool // not leased any more, removed once it is free
+	Doubt   bool // examined before it is leased
 	Entry   R
 }
 
@@ -49,17 +51,18 @@ func (s *Shelf[R]) Entries() ([]Entry[R], error) {
 	}
 	var all []Entry[R]
 	for _, f := range files {
-		key, isRecord := strings.CutSuffix(f.Name(), recordSuffix)
-		if !isRecord || !keyShape.MatchString(key) || exists(s.at(key, partialSuffix)) {
+		key, suffix, _ := strings.Cut(f.Name(), ".")
+		doubt := "."+suffix == doubtSuffix
+		if "."+suffix != recordSuffix && !doubt || !keyShape.MatchString(key) || exists(s.at(key, partialSuffix)) {
 			continue
 		}
 		var rec record[R]
-		if fsx.ReadJSON(s.at(key, recordSuffix), &rec) != nil || rec.Version != version {
+		if fsx.ReadJSON(s.at(f.Name(), ""), &rec) != nil || rec.Version != version {
 			continue // it vanished, or the sweep will take it
 		}
 		all = append(all, Entry[R]{
-			Key: key, Path: s.Path(key), Created: rec.Created, Used: s.used(key, rec.Created),
-			Bytes: rec.Bytes, InUse: s.inUse(key), Dirty: exists(s.at(key, dirtySuffix)), Entry: rec.Entry,
+			Key: key, Path: s.Path(key), Created: rec.Created, Used: s.used(key, rec.Created), Bytes: rec.Bytes,
+			InUse: s.inUse(key), Dirty: exists(s.at(key, dirtySuffix)), Doubt: doubt, Entry: rec.Entry,
 		})
 	}
 	slices.SortFunc(all, func(a, b Entry[R]) int {
@@ -81,7 +84,7 @@ func (s *Shelf[R]) inUse(key string) bool {
 	if err != nil {
 		return true
 	}
-	_ = l.Close()
+	s.release(key, l)
 	return false
 }
 
@@ -94,7 +97,23 @@ func (s *Shelf[R]) MarkDirty(key string) error {
 	if !exists(s.Path(key)) {
 		return nil
 	}
-	return fsx.WriteFile(s.at(key, dirtySuffix), nil, 0o600)
+	l, err := s.shared(key) // under it nobody removes what is marked
+	if _, werr := s.whole(key); err != nil && werr != nil && !errors.Is(werr, ErrDoubt) {
+		return nil //nolint:nilerr // it is being removed
+	}
+	if err != nil {
+		return err
+	}
+	defer s.tidy(key)
+	defer func() { _ = l.Close() }()
+	if !exists(s.Path(key)) {
+		return nil
+	}
+	err = fsx.WriteFile(s.at(key, dirtySuffix), nil, 0o600)
+	if err != nil { // on a full disk: without a record it is not leased either, the sweep takes it
+		return errors.Join(drop(s.at(key, recordSuffix)), drop(s.at(key, doubtSuffix)))
+	}
+	return nil
 }
 
 // Remove removes the entry if nobody leases it, else it fails with
@@ -111,53 +130,70 @@ func (s *Shelf[R]) Remove(key string) error {
 	return s.clear(key)
 }
 
-// Collect removes dirty entries, then whole ones beyond the limits: the least
-// recently used first, one at a time, never one that is leased.
+// Collect finishes what dead processes left, and removes dirty entries, then
+// whole ones beyond the limits: the least recently used first, one at a time,
+// never one that is leased. For room on the disk the last used one stays: the
+// next task would only make it again.
 func (s *Shelf[R]) Collect(ctx context.Context, lim Limits, now time.Time) (Collected, error) {
 	l, err := fsx.WaitLock(ctx, s.at("", ".collect"))
 	if err != nil {
 		return Collected{}, err
 	}
 	defer func() { _ = l.Close() }()
+	// What is dirty is an entry yet, and counted below.
+	swept := s.sweep(func(key string) bool { return !exists(s.at(key, dirtySuffix)) })
 	all, err := s.Entries()
 	if err != nil {
-		return Collected{}, err
+		return Collected{}, errors.Join(swept, err)
 	}
-	c := collection[R]{shelf: s, limits: lim, now: now, left: len(all)}
-	for _, e := range all {
-		c.bytes += e.Bytes
-	}
-	slices.Reverse(all)
-	err = c.run(ctx, all)
-	c.result.Kept = c.left
-	return c.result, err
+	c := collection[R]{limits: lim, now: now, remove: s.Remove, free: func() int64 { return Free(s.dir) }}
+	err = c.run(ctx, turns(all))
+	return c.result, errors.Join(swept, err)
 }
 
+// turns puts entries, the last used first, in the order in which they go.
+func turns[R any](all []Entry[R]) []Entry[R] {
+	slices.Reverse(all)
+	slices.SortStableFunc(all, func(a, b Entry[R]) int {
+		return cmp.Compare(lo.Ternary(a.Dirty, 0, 1), lo.Ternary(b.Dirty, 0, 1))
+	})
+	return all
+}
+
+// collection is one pass over all entries.
 type collection[R any] struct {
-	shelf  *Shelf[R]
 	limits Limits
 	now    time.Time
-	left   int
-	bytes  int64
+	remove func(key string) error
+	free   func() int64
+	bytes  int64 // of what is left
 	result Collected
 }
 
-func (c *collection[R]) run(ctx context.Context, oldestFirst []Entry[R]) error {
+func (c *collection[R]) run(ctx context.Context, inTurn []Entry[R]) error {
+	newest := ""
+	for _, e := range inTurn {
+		c.bytes += e.Bytes
+		if !e.Dirty {
+			newest = e.Key
+		}
+	}
+	c.result.Kept = len(inTurn)
 	var failed error
-	for _, e := range oldestFirst {
+	for _, e := range inTurn {
 		if err := context.Cause(ctx); err != nil {
 			return errors.Join(failed, err)
 		}
-		if e.InUse || !e.Dirty && !c.over(e) {
+		if e.InUse || !e.Dirty && !c.over(e, e.Key == newest) {
 			continue
 		}
-		switch err := c.shelf.Remove(e.Key); {
+		switch err := c.remove(e.Key); {
 		case errors.Is(err, fsx.ErrLocked): // leased in between
 		case err != nil:
 			failed = errors.Join(failed, err)
 		default:
-			c.left--
 			c.bytes -= e.Bytes
+			c.result.Kept--
 			c.result.Removed = append(c.result.Removed, e.Key)
 			c.result.Freed += e.Bytes
 		}
@@ -166,12 +202,12 @@ func (c *collection[R]) run(ctx context.Context, oldestFirst []Entry[R]) error {
 }
 
 // over tells whether e, the oldest that is left, has to go.
-func (c *collection[R]) over(e Entry[R]) bool {
+func (c *collection[R]) over(e Entry[R], newest bool) bool {
 	lim := c.limits
-	return lim.MaxEntries > 0 && c.left > lim.MaxEntries ||
-		lim.MaxBytes > 0 && c.bytes > lim.MaxBytes ||
-		lim.MaxAge > 0 && c.now.Sub(e.Used) > lim.MaxAge ||
-		lim.MinFree > 0 && Free(c.shelf.dir) < lim.MinFree
+	if lim.MaxEntries > 0 && c.result.Kept > lim.MaxEntries || lim.MaxAge > 0 && c.now.Sub(e.Used) > lim.MaxAge {
+		return true
+	}
+	return !newest && (lim.MaxBytes > 0 && c.bytes > lim.MaxBytes || lim.MinFree > 0 && c.free() < lim.MinFree)
 }
 
 // Free is the number of bytes that the file system of dir has for this user;

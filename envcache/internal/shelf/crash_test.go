@@ -27,6 +27,14 @@ func child(dir string) {
 		fmt.Println(l.Hit)
 		err = s.Remove(key(2))
 	}
+	if err == nil {
+		err = s.DoubtAll()
+	}
+	if err == nil {
+		if l, err = s.Examine(key(1)); err == nil {
+			err = s.Trust(l)
+		}
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -49,7 +57,7 @@ func TestKilledAtEachPoint(t *testing.T) {
 	bin := crashing(t)
 	points := []string{
 		"locked", "swept", "marked", "made", "recorded", "synced", "published", "leased",
-		"remove.marked", "remove.moved", "remove.forgotten",
+		"remove.marked", "remove.moved", "remove.forgotten", "doubted", "trusted",
 	}
 	for _, p := range points {
 		t.Run(p, func(t *testing.T) {
@@ -71,6 +79,16 @@ func TestKilledAtEachPoint(t *testing.T) {
 				_ = l.Close()
 			}
 			s = open(t, dir)
+			doubtful, err := s.Doubtful()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range doubtful {
+				l, err := s.Examine(k)
+				if err != nil || s.Trust(l) != nil || l.Close() != nil {
+					t.Fatalf("%s can't be examined: %v", k, err)
+				}
+			}
 			if bad := litter(t, dir); bad != nil {
 				t.Fatalf("left over: %v", bad)
 			}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +47,8 @@ type Making struct {
 // Maker makes an entry and tells its record and size in bytes.
 type Maker[R any] func(ctx context.Context, m Making) (R, int64, error)
 
-// Peek leases the entry if it is whole. It never waits for a builder.
+// Peek leases the entry if it is whole, and fails with ErrDoubt if it has to be
+// examined first. It never waits for a builder.
 func (s *Shelf[R]) Peek(key string) (*Lease[R], error) {
 	if !keyShape.MatchString(key) {
 		return nil, fmt.Errorf("%q is no key", key)
@@ -54,11 +56,7 @@ func (s *Shelf[R]) Peek(key string) (*Lease[R], error) {
 	if !exists(s.Path(key)) {
 		return nil, fs.ErrNotExist
 	}
-	return s.share(key)
-}
-
-func (s *Shelf[R]) share(key string) (*Lease[R], error) {
-	l, err := s.lock(key, fsx.TryLockShared)
+	l, err := s.shared(key)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +68,7 @@ func (s *Shelf[R]) lease(key string, l *fsx.Lock) (*Lease[R], error) {
 	rec, err := s.whole(key)
 	if err != nil {
 		_ = l.Close()
+		s.tidy(key)
 		return nil, err
 	}
 	s.touch(key, time.Now())
@@ -91,10 +90,12 @@ func (s *Shelf[R]) Get(ctx context.Context, key string, waiting func(), make Mak
 			lease.Hit = !made
 			return lease, nil
 		}
-		if exists(s.at(key, dirtySuffix)) {
+		switch {
+		case errors.Is(err, ErrDoubt):
+			return nil, err
+		case exists(s.at(key, dirtySuffix)) && exists(s.Path(key)):
 			return nil, ErrDirty
-		}
-		if !errors.Is(err, fsx.ErrLocked) {
+		case !errors.Is(err, fsx.ErrLocked):
 			err = s.try(ctx, key, make)
 			made = made || err == nil
 		}
@@ -129,12 +130,15 @@ func (s *Shelf[R]) try(ctx context.Context, key string, make Maker[R]) error {
 	if err != nil {
 		return err
 	}
-	defer s.release(key, l)
 	s.point("locked")
-	if _, err := s.whole(key); err == nil {
-		return fsx.ErrLocked // made by another one in between: lease it as a hit
+	if _, err = s.whole(key); err == nil || errors.Is(err, ErrDoubt) {
+		err = fsx.ErrLocked // made by another one in between: lease it as a hit
+	} else if err = s.build(ctx, key, l, make); err == nil {
+		// A child that outlives the build must not keep the entry from being leased.
+		return l.Unlock()
 	}
-	return s.build(ctx, key, l, make)
+	s.release(key, l)
+	return err
 }
 
 // build makes the entry under its exclusive lock.
@@ -207,7 +211,8 @@ func syncAll(dir string) error {
 
 // clear removes what an earlier, dead or failed, holder of the key's lock left.
 func (s *Shelf[R]) clear(key string) error {
-	if exists(s.Path(key)) || exists(s.at(key, partialSuffix)) || exists(s.at(key, recordSuffix)) {
+	left := func(suffix string) bool { return exists(s.at(key, suffix)) }
+	if exists(s.Path(key)) || slices.ContainsFunc(s.files(), left) {
 		if err := s.remove(key); err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 package shelf
 
 import (
+	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -11,33 +13,53 @@ import (
 // write per hit for an order that nobody needs that exactly.
 const touched = 10 * time.Minute
 
+// moment bounds the wait for a lock whose holder only looks at the entry, or is
+// just done with making it.
+const moment = 256 * time.Millisecond
+
 type taker func(path string) (*fsx.Lock, error)
 
-// lock takes the lock of a key. A lock file is removed with its entry, so what
-// was locked may be a file without a name: then it locks nothing, and the lock
-// is taken again.
+// lock takes the lock of a key, whose file goes with the entry.
 func (s *Shelf[R]) lock(key string, take taker) (*fsx.Lock, error) {
-	path := s.at(key, lockSuffix)
-	for {
-		l, err := take(path)
-		if err != nil {
+	return fsx.Passing(s.at(key, lockSuffix), take)
+}
+
+// shared takes the shared lock of a key. Whoever holds the lock of a whole entry
+// alone does so for a moment: to answer with a miss would cost a build.
+func (s *Shelf[R]) shared(key string) (*fsx.Lock, error) {
+	for pause := time.Millisecond; ; pause *= 2 {
+		l, err := s.lock(key, fsx.TryLockShared)
+		if !errors.Is(err, fsx.ErrLocked) || pause > moment {
+			return l, err
+		}
+		if _, werr := s.whole(key); werr != nil && !errors.Is(werr, ErrDoubt) {
 			return nil, err
 		}
-		if named(l.File(), path) {
-			return l, nil
-		}
-		_ = l.Close()
+		time.Sleep(pause)
 	}
 }
 
-// named tells whether path still is the name of f.
-func named(f *os.File, path string) bool {
-	held, err := f.Stat()
-	if err != nil {
+// Guard takes the lock of those files of the folder that belong to no entry and
+// that the caller keeps there.
+func (s *Shelf[R]) Guard(ctx context.Context) (*fsx.Lock, error) {
+	return fsx.WaitLock(ctx, s.at("", guardFile))
+}
+
+// Stands tells that the entry is there, or that somebody is at work on it.
+func (s *Shelf[R]) Stands(key string) bool {
+	if !keyShape.MatchString(key) {
 		return false
 	}
-	now, err := os.Stat(path)
-	return err == nil && os.SameFile(held, now)
+	if _, err := s.whole(key); err == nil || s.doubtful(key) {
+		return true
+	}
+	l, err := s.lock(key, fsx.TryLock)
+	if err != nil {
+		return true
+	}
+	defer s.release(key, l)
+	_, err = s.whole(key)
+	return err == nil || s.doubtful(key)
 }
 
 // release gives up an exclusive lock, and removes the lock file if there is no
@@ -47,6 +69,16 @@ func (s *Shelf[R]) release(key string, l *fsx.Lock) {
 		_ = drop(s.at(key, lockSuffix))
 	}
 	_ = l.Close()
+}
+
+// tidy removes a lock file that was made for an entry which vanished just then.
+func (s *Shelf[R]) tidy(key string) {
+	if exists(s.Path(key)) {
+		return
+	}
+	if l, err := s.lock(key, fsx.TryLock); err == nil {
+		s.release(key, l)
+	}
 }
 
 // touch writes down a use of the entry, in the time of change of its lock file.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"agentctl/envcache/internal/tree"
@@ -20,6 +21,7 @@ const (
 	partialSuffix = ".partial"
 	dirtySuffix   = ".dirty"
 	lockSuffix    = ".lock"
+	guardFile     = ".guard"
 	workPrefix    = ".work-"
 	trashPrefix   = ".trash-"
 	version       = 1
@@ -89,6 +91,15 @@ func exists(path string) bool {
 // whole reads the record of an entry, and fails if the entry is not there to be
 // leased. It looks at markers and the top folder only, never at files inside.
 func (s *Shelf[R]) whole(key string) (record[R], error) {
+	rec, err := s.stands(key, recordSuffix)
+	if err != nil && exists(s.at(key, doubtSuffix)) && s.doubtful(key) {
+		err = ErrDoubt
+	}
+	return rec, err
+}
+
+// stands reads the record of an entry that is there, by the name that the record has.
+func (s *Shelf[R]) stands(key, suffix string) (record[R], error) {
 	var rec record[R]
 	info, err := os.Lstat(s.Path(key))
 	if err != nil {
@@ -97,7 +108,7 @@ func (s *Shelf[R]) whole(key string) (record[R], error) {
 	if !info.IsDir() || exists(s.at(key, partialSuffix)) || exists(s.at(key, dirtySuffix)) {
 		return rec, fs.ErrNotExist
 	}
-	if err := fsx.ReadJSON(s.at(key, recordSuffix), &rec); err != nil {
+	if err := fsx.ReadJSON(s.at(key, suffix), &rec); err != nil {
 		return rec, err
 	}
 	if rec.Version != version {
@@ -106,14 +117,24 @@ func (s *Shelf[R]) whole(key string) (record[R], error) {
 	return rec, nil
 }
 
-// remove removes the entry; the caller holds its lock exclusively. The marker
-// goes first, so that a crash leaves nothing that looks whole, and the bytes go
-// last, so that the key is free at once.
+// files are the suffixes of all that belongs to an entry beside its folder, but
+// for its lock; the marker of a build goes last.
+func (s *Shelf[R]) files() []string {
+	return slices.Concat([]string{recordSuffix, doubtSuffix, dirtySuffix}, s.side, []string{partialSuffix})
+}
+
+// remove removes the entry; the caller holds its lock exclusively. The record
+// goes first: without it nothing looks whole after a crash, and unlike a marker
+// that needs no room on a full disk. The bytes go last, so that the key is free
+// at once.
 func (s *Shelf[R]) remove(key string) error {
-	if !exists(s.at(key, partialSuffix)) {
-		if err := s.mark(key, "remove"); err != nil {
+	for _, suffix := range []string{recordSuffix, doubtSuffix} {
+		if err := drop(s.at(key, suffix)); err != nil {
 			return err
 		}
+	}
+	if err := fsx.SyncDir(s.dir); err != nil {
+		return err
 	}
 	s.point("remove.marked")
 	trash, err := s.discard(key)
@@ -121,15 +142,12 @@ func (s *Shelf[R]) remove(key string) error {
 		return err
 	}
 	s.point("remove.moved")
-	for _, suffix := range append([]string{recordSuffix, dirtySuffix}, s.side...) {
+	for _, suffix := range s.files() {
 		if err := drop(s.at(key, suffix)); err != nil {
 			return err
 		}
 	}
 	s.point("remove.forgotten")
-	if err := drop(s.at(key, partialSuffix)); err != nil {
-		return err
-	}
 	if trash != "" {
 		if err := tree.Remove(trash); err != nil {
 			return fmt.Errorf("cannot remove %s: %w", trash, err)
@@ -145,8 +163,8 @@ func (s *Shelf[R]) mark(key, what string) error {
 // discard moves the folder of an entry out of the way; "" if there is none.
 func (s *Shelf[R]) discard(key string) (string, error) {
 	trash, err := os.MkdirTemp(s.dir, trashPrefix+key+"-")
-	if err != nil {
-		return "", err
+	if err != nil { // a full disk has no room for a folder
+		return "", tree.Remove(s.Path(key))
 	}
 	// A folder that moves must be writable, unless one is root.
 	if info, err := os.Lstat(s.Path(key)); err == nil && info.IsDir() && info.Mode().Perm()&0o200 == 0 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +59,15 @@ func get(t *testing.T, s *Shelf[note], k string, make Maker[note]) *Lease[note] 
 		t.Fatal(err)
 	}
 	return l
+}
+
+func dup(t *testing.T, f *os.File) *os.File {
+	t.Helper()
+	fd, err := syscall.Dup(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), f.Name())
 }
 
 // litter lists what is in the folder besides whole entries and their locks.
@@ -213,7 +223,7 @@ func TestCollectTakesTheLeastRecentlyUsed(t *testing.T) {
 		{"entries", Limits{MaxEntries: 2}, []string{key(1), key(2)}},
 		{"bytes", Limits{MaxBytes: 200}, []string{key(1), key(2)}},
 		{"age", Limits{MaxAge: 150 * time.Minute}, []string{key(1)}},
-		{"free space that no disk has", Limits{MinFree: 1 << 61}, []string{key(1), key(2), key(4)}},
+		{"free space that no disk has", Limits{MinFree: 1 << 61}, []string{key(1), key(2)}},
 		{"no limit", Limits{}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"agentctl/internal/fsx"
@@ -17,7 +18,10 @@ func escape(path string) string {
 // Sweep finishes or undoes what dead processes left: half-made entries, half
 // removals, scratch, trash. What a living process works on is left alone,
 // since its lock is held.
-func (s *Shelf[R]) Sweep() error {
+func (s *Shelf[R]) Sweep() error { return s.sweep(func(string) bool { return true }) }
+
+// sweep is Sweep of the keys that want names.
+func (s *Shelf[R]) sweep(want func(key string) bool) error {
 	files, err := os.ReadDir(s.dir)
 	if err != nil {
 		return fmt.Errorf("cannot sweep %s: %w", s.dir, err)
@@ -35,7 +39,9 @@ func (s *Shelf[R]) Sweep() error {
 		}
 	}
 	for key := range keys {
-		err = errors.Join(err, s.repair(key))
+		if want(key) {
+			err = errors.Join(err, s.repair(key))
+		}
 	}
 	return err
 }
@@ -43,7 +49,7 @@ func (s *Shelf[R]) Sweep() error {
 // repair clears one key, if nobody is at work on it, and removes a lock file
 // that is alone.
 func (s *Shelf[R]) repair(key string) error {
-	if _, err := s.whole(key); err == nil {
+	if _, err := s.whole(key); err == nil || errors.Is(err, ErrDoubt) {
 		// Scratch of a builder that died when it was done. A shared lock is
 		// enough to know that none is at work, and gets along with leases.
 		l, err := s.lock(key, fsx.TryLockShared)
@@ -61,26 +67,35 @@ func (s *Shelf[R]) repair(key string) error {
 		return err
 	}
 	defer s.release(key, l)
-	if _, err := s.whole(key); err == nil {
+	if _, err := s.whole(key); err == nil || errors.Is(err, ErrDoubt) {
 		return nil
 	}
-	if exists(s.at(key, partialSuffix)) {
+	if exists(s.Path(key)) {
 		s.log.Info("removing what a dead process left", "path", s.Path(key))
 	}
 	return s.clear(key)
 }
 
 // staleTemp removes the temporary file of an atomic write. A living writer needs
-// it for milliseconds only, and its name tells the key whose lock he holds.
+// it for milliseconds only, and its name tells which lock he holds.
 func (s *Shelf[R]) staleTemp(name string) error {
-	key, _, _ := strings.Cut(strings.TrimPrefix(name, "."), ".")
-	if !keyShape.MatchString(key) {
-		return nil
+	file, _, _ := strings.Cut(strings.TrimPrefix(name, "."), ".tmp-")
+	key, suffix := file, ""
+	if i := strings.LastIndexByte(file, '.'); i >= 0 {
+		key, suffix = file[:i], file[i:]
 	}
-	l, err := s.lock(key, fsx.TryLock)
+	if keyShape.MatchString(key) && slices.Contains(s.files(), suffix) {
+		l, err := s.lock(key, fsx.TryLock)
+		if err != nil {
+			return nil //nolint:nilerr // in use: its owner removes it
+		}
+		defer s.release(key, l)
+		return drop(s.at(name, ""))
+	}
+	l, err := fsx.TryLock(s.at("", guardFile))
 	if err != nil {
 		return nil //nolint:nilerr // in use: its owner removes it
 	}
-	defer s.release(key, l)
+	defer func() { _ = l.Close() }()
 	return drop(s.at(name, ""))
 }
