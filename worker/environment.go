@@ -43,7 +43,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	r.note(func(rec *Record) {
 		rec.Environment, rec.EnvKey, rec.LockKey, rec.Manager, rec.Why = how, lease.Key, lease.LockKey, req.Manager, lease.Why
 	})
-	if err := r.keepInstalled(lease, req.Manager); err != nil {
+	if err := r.keepInstalled(lease, &p.packages, req); err != nil {
 		return err
 	}
 	r.say("environment %s (%s) in %s by %s: python %s, %d packages; %s",

@@ -160,6 +160,10 @@ func TestWherePackagesComeFrom(t *testing.T) {
 	byFile := func(digest string) clearml.Requirements {
 		return clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, func(l *envcache.Lock) { l.Manager, l.File, l.SHA256 = "uv", "uv.lock", digest })}
 	}
+	from := func(digest string, groups ...string) clearml.Requirements {
+		return clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, func(l *envcache.Lock) { l.Manager, l.Source, l.Groups = "uv", "uv.lock@"+digest, groups })}
+	}
+	good := hex.EncodeToString(sum[:])
 	for name, tc := range map[string]struct {
 		manager string
 		req     clearml.Requirements
@@ -185,6 +189,12 @@ func TestWherePackagesComeFrom(t *testing.T) {
 		"the file is the lock":   {manager: "pip", req: byFile(hex.EncodeToString(sum[:])), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
 		"the file has changed":   {manager: "uv", req: byFile(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock of the repository is not the one", waits: true},
 		"the file is gone":       {manager: "pip", req: byFile(hex.EncodeToString(sum[:])), files: map[string]string{"x": ""}, want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "is not in the repository", waits: true},
+		"from the file":          {manager: "pip", req: from(good), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
+		"from another file":      {manager: "uv", req: from(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock of the repository is not the one", waits: true},
+		"the same groups":        {manager: "uv", req: from(good, "a", "b"), params: params(ChoiceGroups, "b, a"), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
+		"other groups":           {manager: "uv", req: from(good, "a", "b"), params: params(ChoiceGroups, "b"), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "other groups", waits: true},
+		"the same Python":        {manager: "pip", req: locked, params: params(ChoicePython, "3.11"), want: "pip;;;;true", from: "the lock of an earlier run"},
+		"another Python":         {manager: "pip", req: locked, params: params(ChoicePython, "3.1"), want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "for python 3.11.7"},
 		"the file has no folder": {manager: "pip", req: byFile(hex.EncodeToString(sum[:])), want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "the task has none"},
 	} {
 		task := &clearml.Task{Hyperparams: tc.params, Script: clearml.Script{Requirements: tc.req}}

@@ -67,8 +67,20 @@ func condaSpecs(locked []string) []string {
 }
 
 // keepInstalled writes down what is to be reported once the task runs.
-func (r *run) keepInstalled(l *envcache.Lease, manager string) error {
-	in := installed{manager, l.Frozen, l.Lock}
+func (r *run) keepInstalled(l *envcache.Lease, p *packages, req envcache.Request) error {
+	in := installed{req.Manager, l.Frozen, l.Lock}
+	switch {
+	case l.Lock == nil:
+	case p.lock != nil:
+		in.Lock = p.lock
+	default:
+		lock := *l.Lock
+		lock.Source = p.source
+		if req.Project.Kind != "" {
+			lock.Groups, lock.Extras = req.Groups, req.Extras
+		}
+		in.Lock = &lock
+	}
 	if !l.Hit {
 		if _, _, _, why := in.lists(); why != nil {
 			r.say("this environment can't be had again by its lock: %v", why)
