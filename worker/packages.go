@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -89,8 +90,8 @@ func (p *packages) needsCheckout() bool {
 // mayHaveHeader tells whether a script without a repository is to be looked into for
 // the packages that it needs (PEP 723).
 func (p *packages) mayHaveHeader() bool {
-	return p.cmd.Literal != "" && p.task.Script.Repository == "" && p.lock == nil &&
-		(p.pm.Type == spec.ManagerUV || p.pm.Type == spec.ManagerAuto) && strings.Contains(p.cmd.Literal, "# /// script")
+	return p.cmd.Literal != "" && p.task.Script.Repository == "" && header.MatchString(p.cmd.Literal) &&
+		(p.pm.Type == spec.ManagerUV || p.pm.Type == spec.ManagerAuto || p.lock != nil)
 }
 
 func blank(lines []string) bool {
@@ -210,13 +211,20 @@ func (p *packages) lockedFile(base string) error {
 			return err
 		}
 		if now != source {
-			return fmt.Errorf("%s of the repository is not the one of the earlier run", file)
+			return fmt.Errorf("%s is not the one of the earlier run", file)
 		}
 	}
 	return nil
 }
 
-// sourceOf names a file of the repository with its digest, as FILE@HEX.
+// header is the block of a script that says what it needs (PEP 723).
+var header = regexp.MustCompile(`(?m)^# /// script\r?$\s(?:^#(?:| .*)$\s)+^# ///\r?$`)
+
+// mostScript is the largest script that is looked into for a header.
+const mostScript = 4 << 20
+
+// sourceOf names a file of the repository with its digest, as FILE@HEX; of a script
+// its header alone counts.
 func sourceOf(base, file string) (string, error) {
 	root, err := os.OpenRoot(base)
 	if err != nil {
@@ -231,8 +239,16 @@ func sourceOf(base, file string) (string, error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return "", fmt.Errorf("%s is no file in the repository", file)
 	}
+	var text io.Reader = f
+	if strings.HasSuffix(file, ".py") {
+		script, err := io.ReadAll(io.LimitReader(f, mostScript))
+		if err != nil {
+			return "", fmt.Errorf("cannot read %s: %w", file, err)
+		}
+		text = bytes.NewReader(header.Find(script))
+	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
+	if _, err := io.Copy(sum, text); err != nil {
 		return "", fmt.Errorf("cannot read %s: %w", file, err)
 	}
 	return file + "@" + hex.EncodeToString(sum.Sum(nil)), nil

@@ -164,6 +164,12 @@ func TestWherePackagesComeFrom(t *testing.T) {
 		return clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, func(l *envcache.Lock) { l.Manager, l.Source, l.Groups = "uv", "uv.lock@"+digest, groups })}
 	}
 	good := hex.EncodeToString(sum[:])
+	const headed = "# /// script\n# dependencies = ['six']\n# ///\n"
+	source, err := sourceOf(repository(t, map[string]string{"sub/run.py": headed}), "sub/run.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromHeader := clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, func(l *envcache.Lock) { l.Manager, l.Source = "uv", source })}
 	for name, tc := range map[string]struct {
 		manager string
 		req     clearml.Requirements
@@ -187,10 +193,12 @@ func TestWherePackagesComeFrom(t *testing.T) {
 		"lock counts first":      {manager: "auto", req: locked, files: files, want: "pip;;;;true", from: "the lock of an earlier run"},
 		"lock of another":        {manager: "pip", req: locked, params: params(ChoiceManager, "uv"), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "it is of pip", waits: true},
 		"the file is the lock":   {manager: "pip", req: byFile(hex.EncodeToString(sum[:])), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
-		"the file has changed":   {manager: "uv", req: byFile(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock of the repository is not the one", waits: true},
+		"the file has changed":   {manager: "uv", req: byFile(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock is not the one", waits: true},
 		"the file is gone":       {manager: "pip", req: byFile(hex.EncodeToString(sum[:])), files: map[string]string{"x": ""}, want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "is not in the repository", waits: true},
 		"from the file":          {manager: "pip", req: from(good), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
-		"from another file":      {manager: "uv", req: from(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock of the repository is not the one", waits: true},
+		"from another file":      {manager: "uv", req: from(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock is not the one", waits: true},
+		"a header, other code":   {manager: "pip", req: fromHeader, files: map[string]string{"sub/run.py": headed + "print(2)\n"}, want: "uv;sub/run.py;;;true", from: "the lock of an earlier run", waits: true},
+		"another header":         {manager: "pip", req: fromHeader, files: map[string]string{"sub/run.py": strings.Replace(headed, "six", "seven", 1)}, want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "sub/run.py is not the one", waits: true},
 		"the same groups":        {manager: "uv", req: from(good, "a", "b"), params: params(ChoiceGroups, "b, a"), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
 		"other groups":           {manager: "uv", req: from(good, "a", "b"), params: params(ChoiceGroups, "b"), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "other groups", waits: true},
 		"the same Python":        {manager: "pip", req: locked, params: params(ChoicePython, "3.11"), want: "pip;;;;true", from: "the lock of an earlier run"},
