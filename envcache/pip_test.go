@@ -2,6 +2,8 @@ package envcache
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -258,8 +260,61 @@ func TestAPipWithAnotherDigestIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := index.fetch(t.Context(), x.url(), "pip", pipWheel, pipSHA256); err == nil || !strings.Contains(err.Error(), "has the digest") {
+	if _, err := index.fetch(t.Context(), x.url(), "pip", pipSHA256, pipWheel); err == nil || !strings.Contains(err.Error(), "has the digest") {
 		t.Fatalf("err = %v", err)
+	}
+}
+
+// Another version of pip than the pinned one comes from the index, by the digest
+// that the index gives.
+func TestAnotherVersionOfPip(t *testing.T) {
+	t.Parallel()
+	py := hostPython(t, SameUser)
+	if py.PipWheel == "" {
+		t.Skip("the Python of this host carries no pip as a wheel")
+	}
+	data, err := os.ReadFile(py.PipWheel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := wheelVersion.FindStringSubmatch(filepath.Base(py.PipWheel))[1]
+	py.PipWheel, py.PipFolder = "", "" // it comes from the index only
+	x := newIndexServer(t, "", "")
+	x.add("pip-"+version+"-py3-none-any.whl", data)
+	x.add(wheel("here", "1.0"))
+	c, err := Open(newState(t), Options{Getenv: environ(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := Request{
+		Python: py, IndexURL: x.url(), UID: SameUser, GID: SameUser, Versions: map[string]string{ManagerPip: version},
+	}.with("here")
+	l := acquire(t, c, req)
+	if got := python(t, l.Python, "-m", "pip", "--version"); !strings.HasPrefix(got, "pip "+version+" ") || len(l.Frozen) != 1 {
+		t.Fatalf("%s, %q", got, l.Frozen)
+	}
+	if again := acquire(t, c, req); !again.Hit {
+		t.Fatalf("%+v", again)
+	}
+	for _, bad := range []string{"1.0", "../x", "25.3"} { // none of them is in the index, or may be fetched
+		req.Versions = map[string]string{ManagerPip: bad}
+		if _, err := c.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("pip %s: %v", bad, err)
+		}
+	}
+	for page, says := range map[string]string{
+		`<a href="/pip-9.9-py3-none-any.whl#sha256=` + strings.Repeat("0", 64) + `">`: "has the digest", `<a href="/pip-9.9-py3-none-any.whl">`: "gives no sha256",
+	} {
+		bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(page)) }))
+		defer bad.Close()
+		other, err := Open(newState(t), Options{Getenv: environ(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.IndexURL, req.Versions = bad.URL, map[string]string{ManagerPip: "9.9"}
+		if _, err := other.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", page, err)
+		}
 	}
 }
 

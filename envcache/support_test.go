@@ -170,12 +170,18 @@ func python(t *testing.T, program string, args ...string) string {
 
 // wheel makes a wheel of pure Python with one module of the package's name.
 func wheel(name, version string, requires ...string) (file string, data []byte) {
-	module := strings.ToLower(strings.ReplaceAll(name, "-", "_"))
-	info := module + "-" + version + ".dist-info/"
-	meta := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n"
+	more := ""
 	for _, r := range requires {
-		meta += "Requires-Dist: " + r + "\n"
+		more += "Requires-Dist: " + r + "\n"
 	}
+	return wheelWith(name, version, more)
+}
+
+// wheelWith makes a wheel with more lines of metadata.
+func wheelWith(name, version, more string) (file string, data []byte) {
+	module := strings.ToLower(strings.NewReplacer("-", "_", ".", "_").Replace(name))
+	info := module + "-" + version + ".dist-info/"
+	meta := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n" + more
 	files := [][2]string{
 		{module + ".py", fmt.Sprintf("version = %q\n\ndef main():\n    print(%q, version)\n", version, name)},
 		{info + "METADATA", meta},
