@@ -139,7 +139,7 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 	}
 	var failed *BuildError
 	if errors.As(err, &failed) {
-		failed.Cause = cmp.Or(diagnose(ctx, failed, p), failed.Cause)
+		failed.Cause = cmp.Or(j.diagnose(ctx, failed), failed.Cause)
 	}
 	if err != nil {
 		return err
