@@ -202,7 +202,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	well := err == nil && exit.Code == 0
 	steps.end(well)
 	if !well {
-		return newBuildError(step, exit, err, lines.Tail(25), s.req.Python.Version)
+		return newBuildError(step, exit, err, lines.Tail(2*shownLines), s.req.Python.Version)
 	}
 	if each != nil && events == nil {
 		s.tell(Progress{Time: c.now(), Step: step, Text: "done", Took: max(c.now().Sub(start), time.Millisecond)})

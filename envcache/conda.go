@@ -56,7 +56,7 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	if err != nil {
 		return plan{}, err
 	}
-	if p.pip, err = b.tools.pipTools.get(ctx, py, p.access, say); err != nil {
+	if p.pip, err = b.tools.wanted(ctx, py, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
 	if err := b.tools.compile(ctx, p.pip, py); err != nil {

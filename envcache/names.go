@@ -157,6 +157,7 @@ func pinParts(parts []Part, wishes, pins []string) []Part {
 		switch {
 		case p.Name == requirementsPart:
 			out[i].Lines = pins
+		case p.Name == orderPart: // whoever asks for the pins has the same order
 		case slices.Contains(wishes, p.Name):
 			out[i] = Part{Name: p.Name}
 		}
@@ -172,7 +173,7 @@ var plainWish = regexp.MustCompile(`^([a-z0-9]+(-[a-z0-9]+)*(\[[a-z0-9,-]*\])?([
 func plainWishes(parts []Part, wishes []string) bool {
 	for _, p := range parts {
 		plain := p.Value == "" && !slices.ContainsFunc(p.Lines, func(line string) bool { return !plainWish.MatchString(line) })
-		if slices.Contains(wishes, p.Name) && !plain {
+		if slices.Contains(wishes, p.Name) && p.Name != orderPart && !plain {
 			return false
 		}
 	}

@@ -70,7 +70,7 @@ func (b *poetryBuilder) plan(ctx context.Context, req Request, say func(Progress
 		_, login := secret.SplitURL(s.url)
 		p.secrets.Add(login)
 	}
-	if p.pip, err = b.tools.pipTools.get(ctx, req.Python, p.access, say); err != nil {
+	if p.pip, err = b.tools.wanted(ctx, req.Python, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
 	if p.tool, err = b.tools.get(ctx, ManagerPoetry, req, p.access, say); err != nil {
@@ -95,7 +95,7 @@ func (b *poetryBuilder) planLock(ctx context.Context, req Request, say func(Prog
 		return plan{}, err
 	}
 	p := &poetryPlan{access: newAccess(b.getenv, req, nil)}
-	if p.pip, err = b.tools.pipTools.get(ctx, req.Python, p.access, say); err != nil {
+	if p.pip, err = b.tools.wanted(ctx, req.Python, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
 	product := products[ManagerPoetry]

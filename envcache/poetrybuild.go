@@ -150,7 +150,7 @@ func (b *poetryBuilder) install(ctx context.Context, s *site, p *poetryPlan, dir
 			over.Indexes = append(over.Indexes, "--extra-index-url "+oneLine(plain))
 		}
 	}
-	err := s.reported(ctx, true, over, func(ctx context.Context) error {
+	err := s.reported(ctx, reportWatch{file: pipReport, over: over}, func(ctx context.Context) error {
 		return b.run(ctx, s, p, dir, filepath.Join(s.work, "home", pipReport), args...)
 	})
 	if err == nil {
