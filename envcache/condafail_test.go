@@ -38,6 +38,7 @@ func TestCondaFailures(t *testing.T) {
 		"no network":      {condaRequest(kit, dead.Main()).conda("six"), []string{"can't be reached"}},
 		"no channel":      {condaRequest(kit, server.URL+"/nothing").conda("six"), []string{"no such channel"}},
 		"another file":    {condaRequest(kit, tampered.Main()).conda("six"), []string{"not the one whose hash was asked for"}},
+		"bad script":      {condaRequest(kit, server.Main()).conda("mislinked"), []string{"post-link script failed of mislinked"}},
 		"no login":        {condaRequest(kit, closed.Main()).conda("six"), []string{"refuses the credentials", "401"}},
 		"no spec":         {condaRequest(kit, server.Main()).conda("six ==="), []string{"conda failed"}},
 		"no channel name": {condaRequest(kit, "a b"), []string{`"a b" is no channel`}},
