@@ -194,6 +194,10 @@ func (b *condaBuilder) channels(req Request, file condaFile, p *condaPlan) (err 
 			return err
 		}
 	}
+	own := []string{}
+	if host {
+		own = slices.Clone(c.names)
+	}
 	if err := p.specify(req, file.specs, c); err != nil {
 		return err
 	}
@@ -202,7 +206,10 @@ func (b *condaBuilder) channels(req Request, file condaFile, p *condaPlan) (err 
 		p.secrets.Add(login)
 	}
 	p.channels, p.notes = c.names, append(p.notes, c.notes...)
-	p.channelLogins = channelLogins{stood: c.logins, host: host}
-	p.asked = append(slices.Clone(c.names), lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.channel() })...)
+	listed := lo.Uniq(lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.channel() }))
+	if !lo.Every(own, listed) {
+		own = nil
+	}
+	p.channelLogins = channelLogins{stood: c.logins, asked: append(slices.Clone(c.names), listed...), own: own}
 	return nil
 }
