@@ -31,6 +31,8 @@ type order struct {
 	Import string
 	// Discard throws the environment away afterwards.
 	Discard bool
+	// Stress, in place of all that.
+	Stress *stress
 }
 
 // playAgent acquires an environment and prints "built KEY" or "hit KEY".
@@ -40,6 +42,11 @@ func playAgent() {
 	var c *Cache
 	if err == nil {
 		c, err = Open(o.State, Options{Getenv: environ(nil)})
+	}
+	if err == nil && o.Stress != nil {
+		if err = o.Stress.play(c); err == nil {
+			os.Exit(0)
+		}
 	}
 	var l *Lease
 	switch {
