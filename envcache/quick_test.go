@@ -24,8 +24,10 @@ const quickManager = "quick"
 type quickBuilder struct {
 	// witness is a folder with a lock for everything that may have one builder only.
 	witness string
-	// marker stands in the environment of every program that it runs.
-	marker string
+	// begun and filled, where they are set, are called when a build begins and when
+	// its packages are in place.
+	begun  func()
+	filled func(ctx context.Context) error
 }
 
 func quickRequest(words ...string) Request {
@@ -55,6 +57,9 @@ func (b *quickBuilder) plan(_ context.Context, req Request, _ func(Progress)) (p
 }
 
 func (b *quickBuilder) build(ctx context.Context, s *site) error {
+	if b.begun != nil {
+		b.begun()
+	}
 	alone, err := b.alone(filepath.Base(s.path))
 	if err != nil {
 		return err
@@ -80,11 +85,14 @@ func (b *quickBuilder) build(ctx context.Context, s *site) error {
 	for _, n := range names {
 		err := s.run(ctx, "quick", Cmd{
 			Args: []string{"/bin/sh", "-c", `printf %s "$1" >"$2"`, "sh", quickText(n), quickFile(s.path, n)},
-			Dir:  s.work, Env: []string{"PATH=" + defaultPath, b.marker},
+			Dir:  s.work, Env: []string{"PATH=" + defaultPath, "HOME=" + s.work},
 		})
 		if err != nil {
 			return err
 		}
+	}
+	if b.filled != nil {
+		return b.filled(ctx)
 	}
 	return nil
 }

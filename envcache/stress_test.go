@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,7 +26,6 @@ type stress struct {
 	Workers int
 	Steps   int // of each worker
 	Witness string
-	Marker  string
 	// Remove has environments collected and thrown away, too.
 	Remove bool
 }
@@ -39,11 +35,9 @@ var stressWords = [][]string{
 	{"a"}, {"a==1.0"}, {"a>=1"}, {"a~=1.0"}, {"b"}, {"b==1.0"}, {"a", "b"}, {"a==1.0", "b==1.0"}, {"b>0", "a!=2"}, {"c==1.0"},
 }
 
-func (s *stress) builder() *quickBuilder { return &quickBuilder{s.Witness, "AC_MARKER=" + s.Marker} }
-
 // play is the life of the agent. It prints a line for each environment it built.
 func (s *stress) play(c *Cache) error {
-	c.builders[quickManager] = s.builder()
+	c.builders[quickManager] = &quickBuilder{witness: s.Witness}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), 2*time.Minute, errors.New(violation+": the agent hangs"))
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -106,18 +100,16 @@ func (s *stress) lease(ctx context.Context, c *Cache, random *rand.Rand) error {
 
 // stressed is a state folder for such agents.
 type stressed struct {
-	state, witness, marker string
+	state, witness string
 }
 
 func newStressed(t *testing.T) stressed {
 	t.Helper()
-	x := stressed{newState(t), newState(t), fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano())}
-	t.Cleanup(func() { x.noProcesses(t) })
-	return x
+	return stressed{newState(t), newState(t)}
 }
 
 func (x stressed) order(seed uint64, workers, steps int, remove bool) order {
-	return order{State: x.state, Stress: &stress{seed, workers, steps, x.witness, x.marker, remove}}
+	return order{State: x.state, Stress: &stress{seed, workers, steps, x.witness, remove}}
 }
 
 func (x stressed) open(t *testing.T) *Cache {
@@ -126,45 +118,19 @@ func (x stressed) open(t *testing.T) *Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.builders[quickManager] = (&stress{Witness: x.witness, Marker: x.marker}).builder()
+	c.builders[quickManager] = &quickBuilder{witness: x.witness}
 	return c
-}
-
-// noProcesses waits until nothing runs any more that a build started.
-func (x stressed) noProcesses(t *testing.T) {
-	t.Helper()
-	running := func() []string {
-		all, _ := filepath.Glob("/proc/[0-9]*/environ")
-		return lo.Filter(all, func(file string, _ int) bool {
-			env, err := os.ReadFile(file)
-			return err == nil && bytes.Contains(env, []byte("AC_MARKER="+x.marker))
-		})
-	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		left := running()
-		if len(left) == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still running: %q", left)
-		}
-	}
 }
 
 // sound checks what the next agent finds: no litter, and for every list of packages
 // an environment that is as it was built.
 func (x stressed) sound(t *testing.T) {
 	t.Helper()
-	x.noProcesses(t)
+	noProcesses(t, x.state)
 	c := x.open(t)
 	defer func() { _ = c.Close() }()
-	left := litter(t, x.state)
-	doubtful, err := c.shelf.Doubtful()
-	left = slices.DeleteFunc(left, func(name string) bool { // in doubt is no litter
-		return err == nil && slices.Contains(doubtful, strings.SplitN(name, ".", 2)[0]) || strings.HasSuffix(name, aliasSuffix) && len(doubtful) > 0
-	})
-	if err != nil || len(left) > 0 {
-		t.Fatalf("left over: %q, %v", left, err)
+	if bad := litter(t, x.state); bad != nil {
+		t.Fatalf("left over: %q", bad)
 	}
 	for _, words := range stressWords {
 		l, err := c.Acquire(t.Context(), quickRequest(words...), nil)
@@ -234,7 +200,9 @@ func TestAgentsKilledAtRandom(t *testing.T) {
 	killed := 0
 	for round := range killings {
 		if random.IntN(4) == 0 {
-			x.powerCut(t)
+			if err := anotherUptime(x.state); err != nil {
+				t.Fatal(err)
+			}
 		}
 		var agents sync.WaitGroup
 		cmds := make([]*exec.Cmd, 2)
@@ -261,28 +229,4 @@ func TestAgentsKilledAtRandom(t *testing.T) {
 	if killed < killings/2 {
 		t.Errorf("only %d agents were killed in %d rounds", killed, killings)
 	}
-}
-
-// powerCut has the next agent find the mark of another uptime.
-func (x stressed) powerCut(t *testing.T) {
-	t.Helper()
-	err := os.WriteFile(filepath.Join(x.state, "envs", bootFile), []byte("another\n"), 0o600)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-}
-
-// stepsOf lists the steps that a trace names, each once.
-func stepsOf(t *testing.T, trace string) []string {
-	t.Helper()
-	data, err := os.ReadFile(trace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return lo.Uniq(strings.Fields(string(data)))
-}
-
-func wasKilled(err error) bool {
-	var failed *exec.ExitError
-	return errors.As(err, &failed) && failed.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
 }
