@@ -84,8 +84,8 @@ func (b *quickBuilder) build(ctx context.Context, s *site) error {
 	defer func() { _ = packages.Close() }()
 	for _, n := range names {
 		err := s.run(ctx, "quick", Cmd{
-			Args: []string{"/bin/sh", "-c", `printf %s "$1" >"$2"`, "sh", quickText(n), quickFile(s.path, n)},
-			Dir:  s.work, Env: []string{"PATH=" + defaultPath, "HOME=" + s.work},
+			Args: []string{"/bin/sh", "-c", `cat >"$1"`, "sh", quickFile(s.path, n)}, Stdin: strings.NewReader(quickText(n)),
+			Dir: s.work, Env: []string{"PATH=" + defaultPath, "HOME=" + s.work},
 		})
 		if err != nil {
 			return err
