@@ -103,5 +103,5 @@ func (i *importer) nameAll(ctx context.Context, a *acquisition, parts []Part, l 
 	if err := i.cache.name(ctx, keyOf(withAge(parts, gen)), to); err != nil || rec.Settled == "" {
 		return err
 	}
-	return i.cache.nameLock(ctx, parts, rec.Wishes, *rec.Lock, to)
+	return i.cache.nameAll(ctx, lockNames(parts, rec.Wishes, *rec.Lock), to)
 }
