@@ -119,9 +119,10 @@ func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error
 	}
 	s.say = func(step, text string) { s.tell(Progress{Time: a.cache.now(), Step: step, Text: text}) }
 	s.foreign = func() { settling.foreign.Store(true) }
-	s.run = func(ctx context.Context, step string, cmd Cmd) error {
-		return a.cache.run(ctx, s, m.Lock, a.plan, step, cmd)
+	s.listen = func(ctx context.Context, step string, cmd Cmd, events func(string, *phases) bool) error {
+		return a.cache.run(ctx, s, m.Lock, a.plan, step, cmd, events)
 	}
+	s.run = func(ctx context.Context, step string, cmd Cmd) error { return s.listen(ctx, step, cmd, nil) }
 	return s, nil
 }
 
@@ -157,7 +158,7 @@ var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)|->
 // run runs one program of a build. The exclusive lock goes with it: if this
 // process is killed, nobody builds the same environment until the program is
 // gone as well.
-func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step string, cmd Cmd) error {
+func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step string, cmd Cmd, events func(string, *phases) bool) error {
 	steps := newPhases(s.tell, c.now)
 	hear := func(string, *phases) bool { return false }
 	each := func(line string) { s.say(step, line) }
@@ -165,6 +166,9 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 		hear, each = listen(), nil
 	}
 	clean := func(line string) string {
+		if events != nil && events(line, steps) {
+			return ""
+		}
 		if step == ManagerPip && pipRunsCode.MatchString(line) {
 			s.foreign()
 		}
@@ -190,7 +194,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	if !well {
 		return newBuildError(step, exit, err, lines.Tail(25), s.req.Python.Version)
 	}
-	if each != nil {
+	if each != nil && events == nil {
 		s.tell(Progress{Time: c.now(), Step: step, Text: "done", Took: max(c.now().Sub(start), time.Millisecond)})
 	}
 	return nil

@@ -74,7 +74,8 @@ func Open(dir string, opts Options) (*Cache, error) {
 	}
 	c.tools = &toolbox{pipTools: tools, finder: finder}
 	c.builders = map[string]builder{
-		ManagerPip: &pipBuilder{state: state, tools: tools, getenv: opts.Getenv},
+		ManagerPip:   &pipBuilder{state: state, tools: tools, getenv: opts.Getenv},
+		ManagerConda: &condaBuilder{state: state, tools: c.tools, exec: opts.Exec, getenv: opts.Getenv},
 	}
 	return c, nil
 }
@@ -151,7 +152,8 @@ type Lease struct {
 	// LockKey is the key of what Lock says: the same for every environment of this
 	// host that a lock of the same words gives, whatever it was asked for by.
 	LockKey string
-	// Variables that a task in the environment starts with, as KEY=VALUE.
+	// Variables that a task in the environment starts with, as KEY=VALUE. A PATH
+	// among them holds only folders that go to the front of the task's.
 	Variables []string
 	Version   string // of Python, as "3.11.7"
 	Parts     []Part // of its key

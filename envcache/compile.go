@@ -16,10 +16,15 @@ func (s *site) compile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.compileall(ctx, filepath.Join(s.path, sites))
+	return s.compileTree(ctx, sites)
 }
 
-// compileFiles makes the bytecode of some files of the environment.
+// compileTree does it for a folder of the environment.
+func (s *site) compileTree(ctx context.Context, dir string) error {
+	return s.compileall(ctx, filepath.Join(s.path, dir))
+}
+
+// compileFiles does it for some files of the environment.
 func (s *site) compileFiles(ctx context.Context, files []string) error {
 	var list strings.Builder
 	for _, f := range files {

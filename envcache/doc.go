@@ -59,6 +59,8 @@
 //	STATE/envs/.trash-…/       on its way out
 //	STATE/tools/pip-VERSION/   the private pip
 //	STATE/tools/interpreters.json
+//	STATE/tools/conda-client-….py, conda-virtual.json
 //	STATE/cache/pip-UID/       downloads and wheels of one user
 //	STATE/cache/wheels-UID/    the same by digest, for locks; the agent's
+//	STATE/cache/conda-UID/     packages/, each unpacked; repodata/
 package envcache

@@ -29,6 +29,9 @@ type pipPlan struct {
 	*access
 	list reqList
 	tool pipTool
+	// over is the lock of what is installed already; variables are set meanwhile.
+	over      Lock
+	variables []string
 }
 
 func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) (plan, error) {
@@ -65,7 +68,7 @@ func asked(req Request) []string {
 // parts are what decides the content of the environment, beyond the interpreter.
 func (p *pipPlan) parts(req Request) []Part {
 	parts := append([]Part{
-		{Name: "manager", Value: p.tool.identity()},
+		{Name: managerPart, Value: p.tool.identity()},
 		{Name: requirementsPart, Lines: p.list.canon},
 		{Name: "options", Lines: p.list.options},
 		{Name: "constraints", Lines: p.list.constrCanon},
@@ -105,6 +108,12 @@ func (b *pipBuilder) build(ctx context.Context, s *site, p *pipPlan) error {
 	if len(p.list.canon) == 0 {
 		return s.locked(ctx, Lock{Manager: ManagerPip, Python: s.req.Python.Version})
 	}
+	p.over = Lock{Manager: ManagerPip, Python: s.req.Python.Version}
+	return b.packages(ctx, s, p)
+}
+
+// packages installs the list into an environment that has an interpreter.
+func (b *pipBuilder) packages(ctx context.Context, s *site, p *pipPlan) error {
 	dir := s.work
 	if p.list.local {
 		// Building a package writes into its folder, and an editable one stays
@@ -164,7 +173,7 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 		if err := s.private(home, "requirements.txt", strings.Join(r.lines, "\n")+"\n"); err != nil {
 			return err
 		}
-		return s.run(ctx, "pip", Cmd{Args: slices.Concat(args, r.args), Dir: dir, Env: s.env(b.getenv, p.access)})
+		return s.run(ctx, "pip", Cmd{Args: slices.Concat(args, r.args), Dir: dir, Env: s.env(b.getenv, p.access, p.variables...)})
 	}
 	if s.req.Lock != nil {
 		err = b.installLock(ctx, s, p, run)
@@ -183,8 +192,8 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 
 // installList has pip resolve the list and install it.
 func (b *pipBuilder) installList(ctx context.Context, s *site, p *pipPlan, run func(context.Context, pipRun) error) error {
-	indexes := lo.Filter(p.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
-	err := s.reported(ctx, p.tool.reports(), indexes, func(ctx context.Context) error {
+	p.over.Indexes = lo.Filter(p.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
+	err := s.reported(ctx, p.tool.reports() && p.over.Manager != "", p.over, func(ctx context.Context) error {
 		return run(ctx, pipRun{lines: append(p.settings.lines(), p.list.lines...)})
 	})
 	if err == nil {
