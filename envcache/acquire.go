@@ -83,7 +83,7 @@ func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 	}
 	return &Lease{
 		Path: held.Path, Python: filepath.Join(held.Path, "bin", "python"), Reads: e.Reads, Hit: held.Hit, Why: why, Key: held.Key,
-		Frozen: e.Frozen, Lock: a.req.shown(e.Lock), LockKey: lockKey, Variables: e.Variables, Version: e.Python, Parts: e.Parts,
+		Frozen: e.Frozen, Lock: e.Lock, LockKey: lockKey, Variables: e.Variables, Version: e.Python, Parts: e.Parts,
 		Bytes: held.Bytes, Took: a.cache.now().Sub(a.start), held: held,
 	}, nil
 }

@@ -155,6 +155,9 @@ func enterable(path string, uid, gid int) error {
 // listed is how pip says which line of the scratch file asked for a package.
 var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)|->-[rc] \S*/\.work-\S* \(line \d+\)`)
 
+// runsCode is how programs say, before it runs, that code of a package is going to.
+var runsCode = map[string]*regexp.Regexp{ManagerPip: pipRunsCode, ManagerPoetry: poetryBuilding}
+
 // run runs one program of a build. The exclusive lock goes with it: if this
 // process is killed, nobody builds the same environment until the program is
 // gone as well.
@@ -169,7 +172,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 		if events != nil && events(line, steps) {
 			return ""
 		}
-		if step == ManagerPip && pipRunsCode.MatchString(line) {
+		if says := runsCode[step]; says != nil && says.MatchString(line) {
 			s.foreign()
 		}
 		if step == "compile" && !refused.MatchString(line) {

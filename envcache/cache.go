@@ -73,9 +73,11 @@ func Open(dir string, opts Options) (*Cache, error) {
 		opts.Log.Info("environments are not tidied up: somebody else is at it", "error", err)
 	}
 	c.tools = &toolbox{pipTools: tools, finder: finder}
+	pip := &pipBuilder{state: state, tools: tools, getenv: opts.Getenv}
 	c.builders = map[string]builder{
-		ManagerPip:   &pipBuilder{state: state, tools: tools, getenv: opts.Getenv},
-		ManagerConda: &condaBuilder{state: state, tools: c.tools, exec: opts.Exec, getenv: opts.Getenv},
+		ManagerConda:  &condaBuilder{state: state, tools: c.tools, exec: opts.Exec, getenv: opts.Getenv},
+		ManagerPip:    pip,
+		ManagerPoetry: &poetryBuilder{pip: pip, tools: c.tools, getenv: opts.Getenv},
 	}
 	return c, nil
 }

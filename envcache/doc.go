@@ -58,6 +58,7 @@
 //	STATE/envs/.work-KEY-…/    home and scratch of one build
 //	STATE/envs/.trash-…/       on its way out
 //	STATE/tools/pip-VERSION/   the private pip
+//	STATE/tools/NAME-VERSION-…/  another private manager, in an environment of its own
 //	STATE/tools/interpreters.json
 //	STATE/tools/conda-client-….py, conda-virtual.json
 //	STATE/cache/pip-UID/       downloads and wheels of one user

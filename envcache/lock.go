@@ -30,6 +30,9 @@ type Lock struct {
 	// not repeated here.
 	File   string `json:"file,omitempty"`
 	SHA256 string `json:"sha256,omitempty"`
+	// Source is the file of the repository that the packages were resolved from, and its
+	// digest, as FILE@HEX: whoever changes the file no longer asks for this lock.
+	Source string `json:"source,omitempty"`
 	// Groups and Extras of the project whose file that is: what of it was installed.
 	Groups []string `json:"groups,omitempty"`
 	Extras []string `json:"extras,omitempty"`

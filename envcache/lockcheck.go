@@ -50,6 +50,9 @@ func (l Lock) Check() error {
 	case (l.File == "") != (l.SHA256 == "") || l.File != "" && (!filepath.IsLocal(l.File) || !fileDigest.MatchString(l.SHA256)):
 		return fmt.Errorf("the lock names the file %q, which is none of a repository with its digest", shorten(l.File))
 	}
+	if file, digest, _ := cutLast(l.Source, "@"); l.Source != "" && (!filepath.IsLocal(file) || !fileDigest.MatchString(digest)) {
+		return fmt.Errorf("the lock comes from %q, which is no file of a repository with its digest", shorten(l.Source))
+	}
 	if bad, found := lo.Find(slices.Concat(l.Groups, l.Extras), func(n string) bool { return !lockGroup.MatchString(n) }); found {
 		return fmt.Errorf("the lock names the group %q", shorten(bad))
 	}
@@ -72,8 +75,16 @@ func (l Lock) Check() error {
 	return nil
 }
 
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
 // byLock checks the lock of a request. Of the file that is a lock, the lock says
-// what was installed.
+// what was installed. What it is shown beside is no part of it.
 func (r *Request) byLock() error {
 	l := *r.Lock
 	if err := l.Check(); err != nil {
@@ -85,19 +96,9 @@ func (r *Request) byLock() error {
 	if l.File != "" {
 		r.Groups, r.Extras = l.Groups, l.Extras
 	}
-	l.For, l.Groups, l.Extras = "", nil, nil // what it is shown beside, and what the request says now
+	l.For, l.Source, l.Groups, l.Extras = "", "", nil, nil
 	r.Lock = &l
 	return nil
-}
-
-// shown is the lock of an environment as the request got it; nil if there is none.
-func (r *Request) shown(l *Lock) *Lock {
-	if l == nil || l.File == "" {
-		return l
-	}
-	out := *l
-	out.Groups, out.Extras = r.Groups, r.Extras
-	return &out
 }
 
 // checkLocked checks one line of Lock.Packages.

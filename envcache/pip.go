@@ -73,13 +73,19 @@ func (p *pipPlan) parts(req Request) []Part {
 		{Name: "options", Lines: p.list.options},
 		{Name: "constraints", Lines: p.list.constrCanon},
 	}, p.access.parts()...)
-	parts = append(parts, Part{Name: systemPart, Value: strconv.FormatBool(req.SystemSite)})
-	if req.SystemSite {
-		parts = append(parts, Part{Name: systemChangedPart, Lines: lo.Map(req.Python.Sites, stamp)})
-	}
+	parts = append(parts, systemParts(req)...)
 	if p.list.local {
 		// Its path stands for the repository's content.
 		parts = append(parts, Part{Name: "repository", Value: req.BaseDir})
+	}
+	return parts
+}
+
+// systemParts are the interpreter's own packages, where the environment shows them.
+func systemParts(req Request) []Part {
+	parts := []Part{{Name: systemPart, Value: strconv.FormatBool(req.SystemSite)}}
+	if req.SystemSite {
+		parts = append(parts, Part{Name: systemChangedPart, Lines: lo.Map(req.Python.Sites, stamp)})
 	}
 	return parts
 }

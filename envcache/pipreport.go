@@ -114,7 +114,7 @@ func (s *site) settleReport(ctx context.Context, ended <-chan struct{}, over Loc
 		if r, ok := s.readReport(); ok {
 			lock, err := r.lock(over)
 			if err != nil {
-				s.say("pip", "the packages can't be locked: "+err.Error())
+				s.say(s.req.Manager, "the packages can't be locked: "+err.Error())
 				return nil
 			}
 			if err := s.locked(ctx, lock); err != nil {

@@ -132,6 +132,7 @@ func TestLocksFromElsewhereAreChecked(t *testing.T) {
 		},
 		Conda:   []string{"https://host/conda-forge/linux-64/a-1-0.conda#sha256:" + sum, "file:///c/noarch/b-1-0.tar.bz2#" + sum[:32]},
 		Indexes: []string{"--index-url https://host/simple"}, File: "sub/uv.lock", SHA256: sum, Groups: []string{"dev"}, Extras: []string{"*"},
+		Source: "a@b/poetry.lock@" + sum,
 	}
 	if err := good.Check(); err != nil {
 		t.Fatal(err)
@@ -142,6 +143,8 @@ func TestLocksFromElsewhereAreChecked(t *testing.T) {
 		"for":              func(l *Lock) { l.For = "x" },
 		"file":             func(l *Lock) { l.File = "../uv.lock" },
 		"file's digest":    func(l *Lock) { l.SHA256 = "" },
+		"source":           func(l *Lock) { l.Source = "../x@" + sum },
+		"source's digest":  func(l *Lock) { l.Source = "x" },
 		"group":            func(l *Lock) { l.Groups = []string{"--all"} },
 		"no digest":        func(l *Lock) { l.Packages = []string{"six==1.16.0"} },
 		"another digest":   func(l *Lock) { l.Packages = []string{"six==1.16.0 --hash=md5:" + sum[:32]} },

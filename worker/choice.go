@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -10,6 +11,8 @@ import (
 	"agentctl/clearml"
 	"agentctl/envcache"
 	"agentctl/spec"
+
+	"github.com/samber/lo"
 )
 
 // ChoiceSection is the section of a task's hyperparameters by which it chooses how
@@ -133,10 +136,20 @@ func wantedPython(c choice, binary string, pm spec.PackageManager) string {
 	return pm.Python.Default
 }
 
-// fits tells whether a lock is of the manager that the task asks for.
-func (c choice) fits(l *envcache.Lock) error {
-	if c.manager != "" && c.manager != spec.ManagerAuto && c.manager != l.Manager {
+// fits tells whether a lock is of what the task itself asks for.
+func (c choice) fits(l envcache.Lock) error {
+	switch {
+	case c.manager != "" && c.manager != spec.ManagerAuto && c.manager != l.Manager:
 		return fmt.Errorf("it is of %s, and the task asks for %s", l.Manager, c.manager)
+	case c.python != "" && !strings.HasPrefix(l.Python+".", c.python+"."):
+		return fmt.Errorf("it is for python %s, and the task asks for %s", l.Python, c.python)
+	case c.groups != nil && !sameNames(c.groups, l.Groups), c.extras != nil && !sameNames(c.extras, l.Extras):
+		return errors.New("the task asks for other groups or extras")
 	}
 	return nil
+}
+
+func sameNames(a, b []string) bool {
+	added, gone := lo.Difference(a, b)
+	return len(added)+len(gone) == 0
 }

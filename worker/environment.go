@@ -44,7 +44,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	r.note(func(rec *Record) {
 		rec.Environment, rec.EnvKey, rec.LockKey, rec.Manager, rec.Why = how, lease.Key, lease.LockKey, req.Manager, lease.Why
 	})
-	if err := errors.Join(r.keepInstalled(lease, req.Manager), r.keepKey(lease)); err != nil {
+	if err := errors.Join(r.keepInstalled(lease, &p.packages, req), r.keepKey(lease)); err != nil {
 		return err
 	}
 	r.say("environment %s (%s) in %s by %s: python %s, %d packages; %s",

@@ -50,12 +50,9 @@ func LockOf(r clearml.Requirements) (*envcache.Lock, error) {
 // listed is the digest of the lists that a task shows beside its lock.
 func listed(pip, conda []string) string { return envcache.DigestOf(slices.Concat(pip, conda)) }
 
-// lockText is the lock as it goes to the server, beside the lists; "" where there
-// is none that another agent would take.
+// lockText is the lock as it goes to the server, beside the lists. One that no agent
+// would take is an error.
 func lockText(l *envcache.Lock, pip, conda []string) (string, error) {
-	if l == nil {
-		return "", nil
-	}
 	out := *l
 	out.For = listed(pip, conda)
 	if err := out.Check(); err != nil {

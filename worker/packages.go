@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"agentctl/clearml"
 	"agentctl/envcache"
 	"agentctl/spec"
+
+	"golang.org/x/sys/unix"
 )
 
 // packages is what a task's environment is to hold, as far as the task and the
@@ -29,6 +32,9 @@ type packages struct {
 	// lock of an earlier run, nil if it is not to be used; refused says why.
 	lock    *envcache.Lock
 	refused string
+	// source is the file of the repository that the packages are resolved from, and its
+	// digest, as in a lock; "" for a list.
+	source string
 }
 
 // packagesOf reads what a task says of its packages.
@@ -42,7 +48,7 @@ func packagesOf(t *clearml.Task, cmd command, pm spec.PackageManager) (packages,
 	p.python = wantedPython(p.choice, t.Script.Binary, p.pm)
 	lock, err := LockOf(t.Script.Requirements)
 	if err == nil {
-		err = p.choice.fits(lock)
+		err = p.choice.fits(*lock)
 	}
 	switch {
 	case err == nil:
@@ -73,7 +79,7 @@ func (p *packages) needsCheckout() bool {
 	case p.task.Script.Repository == "":
 		return false
 	case p.lock != nil:
-		return p.lock.File != "" || p.lock.Manager != spec.ManagerPip
+		return p.lock.File+p.lock.Source != "" || p.lock.Manager != spec.ManagerPip
 	case p.pm.Type != spec.ManagerPip:
 		return true
 	}
@@ -84,8 +90,8 @@ func (p *packages) needsCheckout() bool {
 // mayHaveHeader tells whether a script without a repository is to be looked into for
 // the packages that it needs (PEP 723).
 func (p *packages) mayHaveHeader() bool {
-	return p.cmd.Literal != "" && p.task.Script.Repository == "" && p.lock == nil &&
-		(p.pm.Type == spec.ManagerUV || p.pm.Type == spec.ManagerAuto) && strings.Contains(p.cmd.Literal, "# /// script")
+	return p.cmd.Literal != "" && p.task.Script.Repository == "" && header.MatchString(p.cmd.Literal) &&
+		(p.pm.Type == spec.ManagerUV || p.pm.Type == spec.ManagerAuto || p.lock != nil)
 }
 
 func blank(lines []string) bool {
@@ -126,6 +132,9 @@ func (p *packages) request(base string) (req envcache.Request, from string, err 
 		req.Lock = p.lock
 		return req, "the lock of an earlier run", nil
 	case req.Project.Kind != "":
+		if p.source, err = sourceOf(base, req.Project.File); err != nil {
+			return req, "", err
+		}
 		return req, where(req.Project, p.task.Script.Repository), nil
 	}
 	from, err = p.list(&req, base)
@@ -185,34 +194,62 @@ func (p *packages) requirementFiles(base string) (files []string, err error) {
 	return files, nil
 }
 
-// lockedFile tells whether the file of the repository that is the lock is the one
-// that it was: a clone may be of another commit.
+// lockedFile tells whether the file of the repository that is the lock, or that it
+// comes from, is the one that it was: a clone may be of another commit.
 func (p *packages) lockedFile(base string) error {
-	if p.lock.File == "" {
-		return nil
-	}
-	if base == "" {
-		return fmt.Errorf("the lock is the file %s of a repository, and the task has none", p.lock.File)
-	}
-	root, err := os.OpenRoot(base)
-	if err != nil {
-		return fmt.Errorf("cannot read the repository: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	f, err := root.Open(p.lock.File)
-	if err != nil {
-		return fmt.Errorf("the lock is the file %s, which is not in the repository", p.lock.File)
-	}
-	defer func() { _ = f.Close() }()
-	sum := sha256.New()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return fmt.Errorf("the lock is the file %s, which is no file in the repository", p.lock.File)
-	}
-	if _, err := io.Copy(sum, f); err != nil {
-		return fmt.Errorf("cannot read %s: %w", p.lock.File, err)
-	}
-	if hex.EncodeToString(sum.Sum(nil)) != p.lock.SHA256 {
-		return fmt.Errorf("%s of the repository is not the one of the earlier run", p.lock.File)
+	for _, source := range []string{p.lock.Source, p.lock.File + "@" + p.lock.SHA256} {
+		at := strings.LastIndexByte(source, '@')
+		if at < 1 {
+			continue
+		}
+		file := source[:at]
+		if base == "" {
+			return fmt.Errorf("it is of the file %s of a repository, and the task has none", file)
+		}
+		now, err := sourceOf(base, file)
+		if err != nil {
+			return err
+		}
+		if now != source {
+			return fmt.Errorf("%s is not the one of the earlier run", file)
+		}
 	}
 	return nil
+}
+
+// header is the block of a script that says what it needs (PEP 723).
+var header = regexp.MustCompile(`(?m)^# /// script\r?$\s(?:^#(?:| .*)$\s)+^# ///\r?$`)
+
+// mostScript is the largest script that is looked into for a header.
+const mostScript = 4 << 20
+
+// sourceOf names a file of the repository with its digest, as FILE@HEX; of a script
+// its header alone counts.
+func sourceOf(base, file string) (string, error) {
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the repository: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	f, err := root.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return "", fmt.Errorf("%s is not in the repository", file)
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no file in the repository", file)
+	}
+	var text io.Reader = f
+	if strings.HasSuffix(file, ".py") {
+		script, err := io.ReadAll(io.LimitReader(f, mostScript))
+		if err != nil {
+			return "", fmt.Errorf("cannot read %s: %w", file, err)
+		}
+		text = bytes.NewReader(header.Find(script))
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, text); err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", file, err)
+	}
+	return file + "@" + hex.EncodeToString(sum.Sum(nil)), nil
 }

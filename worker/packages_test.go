@@ -160,6 +160,16 @@ func TestWherePackagesComeFrom(t *testing.T) {
 	byFile := func(digest string) clearml.Requirements {
 		return clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, func(l *envcache.Lock) { l.Manager, l.File, l.SHA256 = "uv", "uv.lock", digest })}
 	}
+	from := func(digest string, groups ...string) clearml.Requirements {
+		return clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, func(l *envcache.Lock) { l.Manager, l.Source, l.Groups = "uv", "uv.lock@"+digest, groups })}
+	}
+	good := hex.EncodeToString(sum[:])
+	const headed = "# /// script\n# dependencies = ['six']\n# ///\n"
+	source, err := sourceOf(repository(t, map[string]string{"sub/run.py": headed}), "sub/run.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromHeader := clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, func(l *envcache.Lock) { l.Manager, l.Source = "uv", source })}
 	for name, tc := range map[string]struct {
 		manager string
 		req     clearml.Requirements
@@ -183,8 +193,16 @@ func TestWherePackagesComeFrom(t *testing.T) {
 		"lock counts first":      {manager: "auto", req: locked, files: files, want: "pip;;;;true", from: "the lock of an earlier run"},
 		"lock of another":        {manager: "pip", req: locked, params: params(ChoiceManager, "uv"), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "it is of pip", waits: true},
 		"the file is the lock":   {manager: "pip", req: byFile(hex.EncodeToString(sum[:])), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
-		"the file has changed":   {manager: "uv", req: byFile(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock of the repository is not the one", waits: true},
+		"the file has changed":   {manager: "uv", req: byFile(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock is not the one", waits: true},
 		"the file is gone":       {manager: "pip", req: byFile(hex.EncodeToString(sum[:])), files: map[string]string{"x": ""}, want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "is not in the repository", waits: true},
+		"from the file":          {manager: "pip", req: from(good), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
+		"from another file":      {manager: "uv", req: from(strings.Repeat("00", 32)), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "uv.lock is not the one", waits: true},
+		"a header, other code":   {manager: "pip", req: fromHeader, files: map[string]string{"sub/run.py": headed + "print(2)\n"}, want: "uv;sub/run.py;;;true", from: "the lock of an earlier run", waits: true},
+		"another header":         {manager: "pip", req: fromHeader, files: map[string]string{"sub/run.py": strings.Replace(headed, "six", "seven", 1)}, want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "sub/run.py is not the one", waits: true},
+		"the same groups":        {manager: "uv", req: from(good, "a", "b"), params: params(ChoiceGroups, "b, a"), files: files, want: "uv;uv.lock;;;true", from: "the lock of an earlier run", waits: true},
+		"other groups":           {manager: "uv", req: from(good, "a", "b"), params: params(ChoiceGroups, "b"), files: files, want: "uv;uv.lock;;;false", from: "uv.lock of the repository", refused: "other groups", waits: true},
+		"the same Python":        {manager: "pip", req: locked, params: params(ChoicePython, "3.11"), want: "pip;;;;true", from: "the lock of an earlier run"},
+		"another Python":         {manager: "pip", req: locked, params: params(ChoicePython, "3.1"), want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "for python 3.11.7"},
 		"the file has no folder": {manager: "pip", req: byFile(hex.EncodeToString(sum[:])), want: "pip;;six==1.16.0;;false", from: "the task's own list", refused: "the task has none"},
 	} {
 		task := &clearml.Task{Hyperparams: tc.params, Script: clearml.Script{Requirements: tc.req}}
@@ -226,32 +244,32 @@ func TestReplayWithoutItsLock(t *testing.T) {
 	}
 }
 
-func TestInstalledIn(t *testing.T) {
+func TestInstalled(t *testing.T) {
 	t.Parallel()
 	sum := strings.Repeat("ab", 32)
-	lease := &envcache.Lease{
-		Frozen: []string{"numpy==2.0", "six==1.16.0"},
+	in := installed{
+		Manager: "conda", Frozen: []string{"numpy==2.0", "six==1.16.0"},
 		Lock: &envcache.Lock{
 			Manager: "conda", Python: "3.11.7", Packages: []string{"six==1.16.0 --hash=sha256:" + sum},
 			Conda: []string{"https://host/c/linux-64/numpy-base-2.0-py311_0.conda#sha256:" + sum, "https://host/c/noarch/a-1-0.tar.bz2#" + sum[:32]},
 		},
 	}
-	in, why := installedIn(lease, "conda")
-	if diff := cmp.Diff([]string{"a=1=0", "numpy-base=2.0=py311_0"}, in.Conda); why != nil || diff != "" || !slices.Equal(in.Pip, []string{"six==1.16.0"}) {
-		t.Fatalf("%+v, %v\n%s", in, why, diff)
+	pip, conda, lock, why := in.lists()
+	if diff := cmp.Diff([]string{"a=1=0", "numpy-base=2.0=py311_0"}, conda); why != nil || diff != "" || !slices.Equal(pip, []string{"six==1.16.0"}) {
+		t.Fatalf("%q, %v\n%s", pip, why, diff)
 	}
-	if _, err := LockOf(clearml.Requirements{Pip: in.Pip, Conda: in.Conda, Lock: clearml.Text(in.Lock)}); err != nil {
+	if _, err := LockOf(clearml.Requirements{Pip: pip, Conda: conda, Lock: clearml.Text(lock)}); err != nil {
 		t.Fatal(err)
 	}
-	lease.Lock.Packages = []string{"x @ file:///host/x.whl --hash=sha256:" + sum}
-	if in, why := installedIn(lease, "pip"); why == nil || in.Lock != "" || !slices.Equal(in.Pip, lease.Frozen) {
-		t.Fatalf("a lock that nobody takes: %+v, %v", in, why)
+	in.Manager, in.Lock.Packages = "pip", []string{"x @ file:///host/x.whl --hash=sha256:" + sum}
+	if pip, _, lock, why := in.lists(); why == nil || lock != "" || !slices.Equal(pip, in.Frozen) {
+		t.Fatalf("a lock that nobody takes: %q, %q, %v", pip, lock, why)
 	}
-	lease.Lock = nil
-	if in, why := installedIn(lease, "pip"); why == nil || in.Lock != "" {
-		t.Fatalf("no lock: %+v, %v", in, why)
+	in.Lock = nil
+	if pip, _, lock, why := in.lists(); why == nil || lock != "" || len(pip) != 2 {
+		t.Fatalf("no lock: %q, %q, %v", pip, lock, why)
 	}
-	if _, why := installedIn(&envcache.Lease{}, "pip"); why != nil {
+	if _, _, _, why := (installed{}).lists(); why != nil {
 		t.Fatalf("nothing installed: %v", why)
 	}
 }

@@ -13,31 +13,32 @@ import (
 	"agentctl/spec"
 )
 
-// installed is what a task runs with, in the words of its requirements on the
-// server: pip's list, conda's, and the lock of both.
+// installed is what a task runs with.
 type installed struct {
-	Pip   []string `json:"pip"`
-	Conda []string `json:"conda,omitempty"`
-	Lock  string   `json:"lock,omitempty"`
+	Manager string         `json:"manager"`
+	Frozen  []string       `json:"frozen"`
+	Lock    *envcache.Lock `json:"lock,omitempty"`
 }
 
-// installedFile holds them in the task's folder until they are reported: they are
-// long, and the journal would repeat them with every step.
+// installedFile holds it in the task's folder until it is reported: it is long, and
+// the journal would repeat it with every step.
 const installedFile = "installed.json"
 
-// installedIn says what an environment holds. It also says why there is no lock, if
-// it has none that can be used again.
-func installedIn(l *envcache.Lease, manager string) (in installed, why error) {
-	in.Pip = l.Frozen
-	if manager == spec.ManagerConda && l.Lock != nil {
+// lists are pip's and conda's list of what is installed, and the text of the lock of
+// both. why says why there is none, if there is none that can be used again.
+func (in installed) lists() (pip, conda []string, lock string, why error) {
+	pip = in.Frozen
+	switch {
+	case in.Lock == nil && len(pip) > 0:
+		return pip, nil, "", errors.New("not all of its packages are known by a digest or a commit")
+	case in.Lock == nil:
+		return nil, nil, "", nil
+	case in.Manager == spec.ManagerConda:
 		// What conda installed is in conda's list: another agent would ask pip for it too.
-		in.Pip, in.Conda = pins(l.Lock.Packages), condaSpecs(l.Lock.Conda)
+		pip, conda = pins(in.Lock.Packages), condaSpecs(in.Lock.Conda)
 	}
-	in.Lock, why = lockText(l.Lock, in.Pip, in.Conda)
-	if l.Lock == nil && len(l.Frozen) > 0 {
-		why = errors.New("not all of its packages are known by a digest or a commit")
-	}
-	return in, why
+	lock, why = lockText(in.Lock, pip, conda)
+	return pip, conda, lock, why
 }
 
 // pins are locked packages without their digests.
@@ -66,17 +67,31 @@ func condaSpecs(locked []string) []string {
 }
 
 // keepInstalled writes down what is to be reported once the task runs.
-func (r *run) keepInstalled(l *envcache.Lease, manager string) error {
-	in, why := installedIn(l, manager)
-	if why != nil {
-		r.say("this environment can't be had again by its lock: %v", why)
+func (r *run) keepInstalled(l *envcache.Lease, p *packages, req envcache.Request) error {
+	in := installed{req.Manager, l.Frozen, l.Lock}
+	switch {
+	case l.Lock == nil:
+	case p.lock != nil:
+		in.Lock = p.lock
+	default:
+		lock := *l.Lock
+		lock.Source = p.source
+		if req.Project.Kind != "" {
+			lock.Groups, lock.Extras = req.Groups, req.Extras
+		}
+		in.Lock = &lock
+	}
+	if !l.Hit {
+		if _, _, _, why := in.lists(); why != nil {
+			r.say("this environment can't be had again by its lock: %v", why)
+		}
 	}
 	return fsx.ReplaceJSON(filepath.Join(r.dirs.root, installedFile), in, 0o600)
 }
 
 // installed reads what an agent, maybe an earlier one, wrote down.
 func (r *run) installed() installed {
-	in := installed{Pip: r.rec.Frozen}
+	in := installed{Frozen: r.rec.Frozen}
 	err := fsx.ReadJSON(filepath.Join(r.dirs.root, installedFile), &in)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.log.Warn("installed packages not known", "error", err)
@@ -92,10 +107,11 @@ func (r *run) announce(ctx context.Context) {
 	if r.task == nil { // gone from the server
 		return
 	}
-	in, script := r.installed(), r.task.Script
-	lists := len(in.Pip)+len(in.Conda) > 0
+	script := r.task.Script
+	pip, conda, lock, _ := r.installed().lists()
+	lists := len(pip)+len(conda) > 0
 	if lists {
-		script.Requirements = script.Requirements.Installed(in.Pip, in.Conda, in.Lock)
+		script.Requirements = script.Requirements.Installed(pip, conda, lock)
 	}
 	var err error
 	switch commit := r.rec.Commit; {

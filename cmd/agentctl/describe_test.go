@@ -39,6 +39,7 @@ func TestDescribe(t *testing.T) {
 	task := reconcile.TaskStatus{
 		ID: "f2ac05019ec07536c03864a535942719", Name: "train \x1b[2J", Worker: "train/0", Queue: "default", Phase: "running",
 		Status: "in_progress", Leased: ago(time.Hour), Started: ago(59 * time.Minute), Environment: "hit", EnvKey: "1842eff454aa",
+		Manager: "uv", Why: "the same parts as the environment built 2026-11-24 11:00:00", LockKey: "77aa0c5e",
 		Containment: "cgroup2", Times: []reconcile.PhaseTime{{Name: "environment", Took: 5 * time.Millisecond}},
 	}
 	last := task
@@ -74,5 +75,20 @@ func TestDescribe(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, name, out.String())
+	}
+}
+
+// A task that is being prepared shows its step, and how far a download is.
+func TestTaskState(t *testing.T) {
+	for want, task := range map[string]reconcile.TaskStatus{
+		"download 120/450 MB": {Phase: "download", Status: "in_progress", Done: 120e6, Total: 450e6},
+		"download 7 MB":       {Phase: "download", Status: "in_progress", Done: 7e6},
+		"resolve":             {Phase: "resolve", Status: "in_progress"},
+		"failed":              {Phase: "download", Status: "failed", Done: 1e6, Total: 2e6, Ended: time.Now()},
+		"in_progress":         {Status: "in_progress"},
+	} {
+		if got := taskState(task); got != want {
+			t.Errorf("%+v: %q, want %q", task, got, want)
+		}
 	}
 }
