@@ -65,7 +65,7 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	p.client = func(ctx context.Context, say func(Progress)) (tool, error) {
 		return b.tools.get(ctx, ManagerConda, req, p.access, say)
 	}
-	p.identity = products[ManagerConda].project + "-" + cmp.Or(req.Versions[ManagerConda], products[ManagerConda].version)
+	p.identity = b.tools.named(ManagerConda, req).identity
 	if len(p.explicit) == 0 { // else nothing is assumed of the host
 		if p.virtual, err = b.virtual(ctx, p, say); err != nil {
 			return plan{}, err
