@@ -29,7 +29,7 @@ func (s *site) compileTree(ctx context.Context, dir string) error {
 	return s.compileall(ctx, filepath.Join(s.path, dir))
 }
 
-// compileFiles makes the bytecode of some files of the environment.
+// compileFiles does it for some files of the environment.
 func (s *site) compileFiles(ctx context.Context, files []string) error {
 	var list strings.Builder
 	for _, f := range files {

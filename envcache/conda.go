@@ -65,7 +65,7 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	p.client = func(ctx context.Context, say func(Progress)) (tool, error) {
 		return b.tools.get(ctx, ManagerConda, req, p.access, say)
 	}
-	p.identity = products[ManagerConda].project + "-" + cmp.Or(req.Versions[ManagerConda], products[ManagerConda].version)
+	p.identity = b.tools.named(ManagerConda, req).identity
 	if len(p.explicit) == 0 { // else nothing is assumed of the host
 		if p.virtual, err = b.virtual(ctx, p, say); err != nil {
 			return plan{}, err
@@ -84,20 +84,20 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 
 // condaAnswers are the parts that a lock answers.
 var condaAnswers = []string{
-	requirementsPart, "options", "constraints", "python version", "channels", "conda packages", "explicit list", "virtual packages",
+	requirementsPart, "options", "constraints", "python version", "channels", "conda packages", "explicit list", virtualPart,
 }
 
 // parts are what decides the content of the environment.
 func (p *condaPlan) parts(req Request) []Part {
 	parts := append([]Part{
-		{Name: "manager", Value: p.identity + " and " + p.pip.identity()},
+		{Name: managerPart, Value: p.identity + " and " + p.pip.identity()},
 		{Name: "channels", Lines: p.channels},
 		{Name: "conda packages", Lines: p.specs},
 		{Name: "explicit list", Lines: lo.Map(p.explicit, func(c condaPackage, _ int) string { return c.line() })},
 		{Name: requirementsPart, Lines: p.list.canon},
 		{Name: "options", Lines: p.list.options},
 		{Name: "constraints", Lines: p.list.constrCanon},
-		{Name: "virtual packages", Lines: p.virtual},
+		{Name: virtualPart, Lines: p.virtual},
 		{Name: "variables", Lines: p.more},
 	}, p.access.parts()...)
 	if p.list.local {

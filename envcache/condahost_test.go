@@ -146,8 +146,8 @@ func TestCondaOfAnotherUser(t *testing.T) {
 	}
 	run("pip", "install", "-q", "added")
 	got := run("python", "-c", "import sys, added; print(sys.prefix, sys.base_prefix, added.version)")
-	if got != thin+" "+l.Path+" 1.0" {
-		t.Fatalf("the thin environment says %q", got)
+	if got != thin+" "+thin+" 1.0" {
+		t.Fatalf("the task's environment says %q", got)
 	}
 	if err := c.Verify(t.Context(), l); err != nil {
 		t.Fatal(err)

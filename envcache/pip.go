@@ -66,7 +66,7 @@ func asked(req Request) []string {
 // parts are what decides the content of the environment, beyond the interpreter.
 func (p *pipPlan) parts(req Request) []Part {
 	parts := append([]Part{
-		{Name: "manager", Value: p.tool.identity()},
+		{Name: managerPart, Value: p.tool.identity()},
 		{Name: requirementsPart, Lines: p.list.canon},
 		{Name: "options", Lines: p.list.options},
 		{Name: "constraints", Lines: p.list.constrCanon},

@@ -26,7 +26,6 @@ type poetryBuilder struct {
 type poetryPlan struct {
 	*access
 	poetryProject
-	tool   tool
 	pip    pipTool
 	groups []string // besides the main one; "*" is all
 	extras []string // "*" is all
@@ -73,11 +72,8 @@ func (b *poetryBuilder) plan(ctx context.Context, req Request, say func(Progress
 	if p.pip, err = b.tools.wanted(ctx, req.Python, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
-	if p.tool, err = b.tools.get(ctx, ManagerPoetry, req, p.access, say); err != nil {
-		return plan{}, err
-	}
 	out := plan{
-		parts: p.parts(req, p.tool.identity), wishes: poetryWishes,
+		parts: p.parts(req, b.tools.named(ManagerPoetry, req).identity), wishes: poetryWishes,
 		unpinned: p.lock == nil, secrets: p.secrets, reads: []string{p.pip.dir}, notes: p.notes(),
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
@@ -98,9 +94,7 @@ func (b *poetryBuilder) planLock(ctx context.Context, req Request, say func(Prog
 	if p.pip, err = b.tools.wanted(ctx, req.Python, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
-	product := products[ManagerPoetry]
-	identity := product.project + "-" + cmp.Or(req.Versions[ManagerPoetry], product.version)
-	out.parts, out.wishes = lockParts(p.parts(req, identity), poetryWishes, *req.Lock), poetryWishes
+	out.parts, out.wishes = lockParts(p.parts(req, b.tools.named(ManagerPoetry, req).identity), poetryWishes, *req.Lock), poetryWishes
 	return out, nil
 }
 
