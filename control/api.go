@@ -113,5 +113,6 @@ type Environment struct {
 	Used     time.Time `json:"used"`
 	InUse    bool      `json:"inUse"`
 	Dirty    bool      `json:"dirty,omitempty"`
+	Doubt    bool      `json:"doubt,omitempty"`
 	Packages []string  `json:"packages"`
 }

@@ -52,8 +52,8 @@ func newAccess(getenv func(string) string, req Request, more []urlLogin) *access
 // parts are the indexes, for a key: without credentials.
 func (p *access) parts() []Part {
 	return []Part{
-		{Name: "index", Value: trimSlash(p.settings.index)},
-		{Name: "extra indexes", Lines: lo.Map(p.settings.extra, func(s string, _ int) string { return trimSlash(s) })},
+		{Name: indexPart, Value: trimSlash(p.settings.index)},
+		{Name: extraPart, Lines: lo.Map(p.settings.extra, func(s string, _ int) string { return trimSlash(s) })},
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"agentctl/envcache/internal/shelf"
@@ -45,18 +44,18 @@ func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 	if err != nil {
 		return nil, failed(err)
 	}
-	parts := a.parts
-	if gen != "" {
-		parts = append(slices.Clone(parts), Part{Name: agePart, Value: gen})
-	}
+	parts := withAge(a.parts, gen)
 	key := keyOf(parts)
 	held, err := a.find(ctx, key)
 	why := ""
 	if errors.Is(err, errNone) {
-		if why = a.cache.explainMiss(parts); aged {
-			why = "the list does not pin every version, and what it was resolved to is older than " + days(maxAge)
+		if why = a.plan.origin; why == "" {
+			why = a.cache.explainMiss(parts)
+			if aged {
+				why = "the list does not pin every version, and what it was resolved to is older than " + days(maxAge)
+			}
+			a.tell("building: " + why)
 		}
-		a.tell("building: " + why)
 		for _, n := range a.plan.notes {
 			a.tell(n)
 		}
@@ -84,7 +83,7 @@ func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 	}
 	return &Lease{
 		Path: held.Path, Python: filepath.Join(held.Path, "bin", "python"), Reads: e.Reads, Hit: held.Hit, Why: why, Key: held.Key,
-		Frozen: e.Frozen, Lock: e.Lock, LockKey: lockKey, Variables: e.Variables, Version: e.Python,
+		Frozen: e.Frozen, Lock: e.Lock, LockKey: lockKey, Variables: e.Variables, Version: e.Python, Parts: e.Parts,
 		Bytes: held.Bytes, Took: a.cache.now().Sub(a.start), held: held,
 	}, nil
 }

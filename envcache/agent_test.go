@@ -27,6 +27,8 @@ const childVar = "ENVCACHE_TEST_AGENT"
 type order struct {
 	State   string
 	Request Request
+	// Import takes the environment from an archive, in place of a request.
+	Import string
 	// Discard throws the environment away afterwards.
 	Discard bool
 }
@@ -40,7 +42,13 @@ func playAgent() {
 		c, err = Open(o.State, Options{Getenv: environ(nil)})
 	}
 	var l *Lease
-	if err == nil {
+	switch {
+	case err == nil && o.Import != "":
+		var f *os.File
+		if f, err = os.Open(o.Import); err == nil {
+			l, err = c.Import(context.Background(), f, ImportOptions{UID: o.Request.UID, GID: o.Request.GID}, nil)
+		}
+	case err == nil:
 		l, err = c.Acquire(context.Background(), o.Request, nil)
 	}
 	if err == nil {
@@ -215,7 +223,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			state := newState(t)
 			withTools(t, state)
 			req := Request{Python: py, Requirements: []string{"./"}, BaseDir: repo, UID: SameUser, GID: SameUser}
-			out, err := agent(t, bin, order{state, req, true}, "AGENTCTL_CRASH_AT="+point).CombinedOutput()
+			out, err := agent(t, bin, order{State: state, Request: req, Discard: true}, "AGENTCTL_CRASH_AT="+point).CombinedOutput()
 			var failed *exec.ExitError
 			if !errors.As(err, &failed) || failed.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 				t.Fatalf("the agent was not killed: %v\n%s", err, out)

@@ -22,7 +22,7 @@ func (a *acquisition) build(ctx context.Context, key, base string, parts []Part,
 	settling := &settling{cache: a.cache, parts: a.parts, plan: a.plan, stay: stay}
 	defer settling.close() // after the environment is published
 	held, err := a.cache.shelf.Get(ctx, key, waiting, func(ctx context.Context, m shelf.Making) (record, int64, error) {
-		rec := record{Manager: a.req.Manager, Python: a.req.Python.Version, Parts: parts, Base: base, Reads: a.plan.reads}
+		rec := record{Manager: a.req.Manager, Python: a.req.Python.Version, Parts: parts, Base: base, Reads: a.plan.reads, Wishes: a.plan.wishes, Origin: a.plan.origin}
 		bytes, err := a.fill(ctx, m, settling, &rec)
 		return rec, bytes, err
 	})
@@ -119,9 +119,10 @@ func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error
 	}
 	s.say = func(step, text string) { s.tell(Progress{Time: a.cache.now(), Step: step, Text: text}) }
 	s.foreign = func() { settling.foreign.Store(true) }
-	s.run = func(ctx context.Context, step string, cmd Cmd) error {
-		return a.cache.run(ctx, s, m.Lock, a.plan, step, cmd)
+	s.listen = func(ctx context.Context, step string, cmd Cmd, events func(string, *phases) bool) error {
+		return a.cache.run(ctx, s, m.Lock, a.plan, step, cmd, events)
 	}
+	s.run = func(ctx context.Context, step string, cmd Cmd) error { return s.listen(ctx, step, cmd, nil) }
 	return s, nil
 }
 
@@ -154,10 +155,13 @@ func enterable(path string, uid, gid int) error {
 // listed is how pip says which line of the scratch file asked for a package.
 var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)|->-[rc] \S*/\.work-\S* \(line \d+\)`)
 
+// runsCode is how programs say, before it runs, that code of a package is going to.
+var runsCode = map[string]*regexp.Regexp{ManagerPip: pipRunsCode, ManagerPoetry: poetryBuilding}
+
 // run runs one program of a build. The exclusive lock goes with it: if this
 // process is killed, nobody builds the same environment until the program is
 // gone as well.
-func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step string, cmd Cmd) error {
+func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step string, cmd Cmd, events func(string, *phases) bool) error {
 	steps := newPhases(s.tell, c.now)
 	hear := func(string, *phases) bool { return false }
 	each := func(line string) { s.say(step, line) }
@@ -165,7 +169,10 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 		hear, each = listen(), nil
 	}
 	clean := func(line string) string {
-		if step == ManagerPip && pipRunsCode.MatchString(line) {
+		if events != nil && events(line, steps) {
+			return ""
+		}
+		if says := runsCode[step]; says != nil && says.MatchString(line) {
 			s.foreign()
 		}
 		if step == "compile" && !refused.MatchString(line) {
@@ -190,7 +197,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	if !well {
 		return newBuildError(step, exit, err, lines.Tail(25), s.req.Python.Version)
 	}
-	if each != nil {
+	if each != nil && events == nil {
 		s.tell(Progress{Time: c.now(), Step: step, Text: "done", Took: max(c.now().Sub(start), time.Millisecond)})
 	}
 	return nil

@@ -87,6 +87,15 @@ func (s *site) downloads(manager string) (string, error) {
 	return dir, err
 }
 
+// scratch makes a folder of the build's own that is gone with it.
+func (s *site) scratch(name string) error {
+	dir := filepath.Join(s.work, name)
+	if err := os.Mkdir(dir, 0o700); err != nil || !switches(s.uid) {
+		return err
+	}
+	return os.Chown(dir, s.uid, s.gid)
+}
+
 // private writes a file for the builder's eyes only.
 func (s *site) private(dir, name, text string) error {
 	root, err := os.OpenRoot(dir)

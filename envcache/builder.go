@@ -30,6 +30,8 @@ type plan struct {
 	// reads are folders of the state folder, outside the environment, that it
 	// needs at run time.
 	reads []string
+	// origin says where the files come from, if they are not installed.
+	origin string
 	// notes are told to the user when the environment is built.
 	notes []string
 	// secrets removes from what a person reads what the plan knows as secret.
@@ -53,6 +55,9 @@ type site struct {
 	// A step that listeners names is told in the steps that its listener hears, any
 	// other by the program's lines.
 	run func(ctx context.Context, step string, c Cmd) error
+	// listen is run for a program some of whose lines are for us: events gets each
+	// as it is, secrets and all, and tells whether it was one.
+	listen func(ctx context.Context, step string, c Cmd, events func(line string, p *phases) bool) error
 	// locked tells what the request was resolved to, at most once per build. An
 	// error of it is to be returned as it is: another environment fits.
 	locked func(ctx context.Context, l Lock) error

@@ -41,6 +41,8 @@ type record struct {
 	Lock      *Lock    `json:"lock,omitempty"`
 	Variables []string `json:"variables,omitempty"`
 	Settled   string   `json:"settled,omitempty"` // key of the lock, if that alone vouches for the files
+	Wishes    []string `json:"wishes,omitempty"`  // parts that the lock answers
+	Origin    string   `json:"origin,omitempty"`  // of one that was imported
 }
 
 // Open opens the cache in the state folder dir, and removes what dead builders
@@ -71,8 +73,11 @@ func Open(dir string, opts Options) (*Cache, error) {
 		opts.Log.Info("environments are not tidied up: somebody else is at it", "error", err)
 	}
 	c.tools = &toolbox{pipTools: tools, finder: finder}
+	pip := &pipBuilder{state: state, tools: tools, getenv: opts.Getenv}
 	c.builders = map[string]builder{
-		ManagerPip: &pipBuilder{state: state, tools: tools, getenv: opts.Getenv},
+		ManagerConda:  &condaBuilder{state: state, tools: c.tools, exec: opts.Exec, getenv: opts.Getenv},
+		ManagerPip:    pip,
+		ManagerPoetry: &poetryBuilder{pip: pip, tools: c.tools, getenv: opts.Getenv},
 	}
 	return c, nil
 }
@@ -149,9 +154,11 @@ type Lease struct {
 	// LockKey is the key of what Lock says: the same for every environment of this
 	// host that a lock of the same words gives, whatever it was asked for by.
 	LockKey string
-	// Variables that a task in the environment starts with, as KEY=VALUE.
+	// Variables that a task in the environment starts with, as KEY=VALUE. A PATH
+	// among them holds only folders that go to the front of the task's.
 	Variables []string
 	Version   string // of Python, as "3.11.7"
+	Parts     []Part // of its key
 	Took      time.Duration
 	Bytes     int64
 	held      *shelf.Lease[record]
@@ -175,7 +182,14 @@ type Entry struct {
 	Frozen  []string  `json:"frozen"`
 	Parts   []Part    `json:"parts"`
 	InUse   bool      `json:"inUse"`
-	Dirty   bool      `json:"dirty"` // found changed; removed as soon as it is free
+	Dirty   bool      `json:"dirty"`           // found changed; removed as soon as it is free
+	Doubt   bool      `json:"doubt,omitempty"` // to be checked before it is used again, since the machine went down
+	// Lock is what its request was resolved to; nil if it can't be told.
+	Lock *Lock `json:"lock,omitempty"`
+	// Variables that a task in it starts with.
+	Variables []string `json:"variables,omitempty"`
+	// Origin is set if it was not built here.
+	Origin string `json:"origin,omitempty"`
 }
 
 // Entries lists the environments, last used first.
@@ -188,7 +202,7 @@ func (c *Cache) Entries() ([]Entry, error) {
 	for i, e := range all {
 		out[i] = Entry{
 			e.Key, e.Path, e.Entry.Manager, e.Entry.Python, e.Created, e.Used, e.Bytes,
-			e.Entry.Frozen, e.Entry.Parts, e.InUse, e.Dirty,
+			e.Entry.Frozen, e.Entry.Parts, e.InUse, e.Dirty, e.Doubt, e.Entry.Lock, e.Entry.Variables, e.Entry.Origin,
 		}
 	}
 	return out, nil

@@ -12,11 +12,13 @@ import (
 	"strings"
 )
 
-// ChildEnv is a thin environment over a leased one.
+// ChildEnv is an environment of a task's own in place of a leased one.
 type ChildEnv struct {
 	Path     string   // the environment
 	Python   string   // its bin/python
 	PathDirs []string // what goes to the front of PATH, in order: the child's programs, then the base's
+	// Variables that the task starts with, in place of those of the lease.
+	Variables []string
 }
 
 // basePthName is the file that shows the base's packages in a thin environment.
@@ -28,10 +30,19 @@ const basePthName = "_agentctl_base.pth"
 // installs goes to the child and counts first. The programs of l are reached
 // by PATH and run in l itself.
 //
+// Of an environment of conda it makes a copy: it can't be thin.
+//
 // Nothing but the rights of the files keeps a task of the same user from
 // writing to l: Verify tells afterwards, and Discard throws a changed one away.
-func (c *Cache) Child(_ context.Context, l *Lease, dir string, uid, gid int) (ChildEnv, error) {
-	child := ChildEnv{dir, filepath.Join(dir, "bin", "python"), []string{filepath.Join(dir, "bin"), filepath.Join(l.Path, "bin")}}
+func (c *Cache) Child(ctx context.Context, l *Lease, dir string, uid, gid int) (ChildEnv, error) {
+	if l.held.Entry.Manager == ManagerConda {
+		child, err := c.childCopy(ctx, l, dir, uid, gid)
+		if err != nil {
+			return ChildEnv{}, fmt.Errorf("cannot copy the environment for the task: %w", err)
+		}
+		return child, nil
+	}
+	child := ChildEnv{dir, filepath.Join(dir, "bin", "python"), []string{filepath.Join(dir, "bin"), filepath.Join(l.Path, "bin")}, l.Variables}
 	if err := c.child(l, dir, uid, gid); err != nil {
 		return ChildEnv{}, fmt.Errorf("cannot make a thin environment: %w", err)
 	}
@@ -63,10 +74,14 @@ func (c *Cache) child(l *Lease, dir string, uid, gid int) error {
 	for _, d := range []string{"bin", "lib", path.Dir(sites), sites} {
 		w.mkdir(d)
 	}
-	w.copy("pyvenv.cfg")
 	w.copy("pip.conf")
 	w.link("lib64", "lib")
-	w.interpreters()
+	if _, err := base.Lstat("pyvenv.cfg"); errors.Is(err, fs.ErrNotExist) {
+		w.ownInterpreter(l.Path)
+	} else {
+		w.copy("pyvenv.cfg")
+		w.interpreters()
+	}
 	w.write(path.Join(sites, basePthName), "import site; site.addsitedir("+strconv.QuoteToASCII(filepath.Join(l.Path, sites))+")\n", 0o644)
 	for _, name := range []string{"pip", "pip3"} {
 		w.write("bin/"+name, pipScript(filepath.Join(dir, "bin", "python")), 0o755)
@@ -125,6 +140,19 @@ func (w *childWriter) copy(name string) {
 	}
 	w.do(err)
 	w.write(name, string(data), 0o644)
+}
+
+// ownInterpreter makes a virtual environment of an interpreter that the base
+// holds itself, as a conda environment does.
+func (w *childWriter) ownInterpreter(base string) {
+	w.write("pyvenv.cfg", "home = "+filepath.Join(base, "bin")+"\ninclude-system-site-packages = false\n", 0o644)
+	files, err := fs.Glob(w.base.FS(), "bin/python3.[0-9]*")
+	w.do(err)
+	for _, f := range append(files, "bin/python3", "bin/python") {
+		if !strings.HasSuffix(f, "-config") {
+			w.link(f, filepath.Join(base, f))
+		}
+	}
 }
 
 // interpreters copies the links python, python3 and python3.N.

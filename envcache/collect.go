@@ -41,6 +41,16 @@ func (c *Cache) Collect(ctx context.Context, lim Limits) (Collected, error) {
 	return Collected(done), err
 }
 
+// WouldCollect tells what Collect would remove, but for downloads, and removes
+// nothing.
+func (c *Cache) WouldCollect(ctx context.Context, lim Limits) (Collected, error) {
+	done, err := c.shelf.Preview(ctx, shelf.Limits(lim), c.now())
+	if err != nil {
+		err = fmt.Errorf("cannot look for what to collect: %w", err)
+	}
+	return Collected(done), err
+}
+
 // Discard throws an environment away. From now on no task gets it, and the next
 // request for it builds a new one at another path; the files go at once if
 // nobody leases it, else with a later Collect.

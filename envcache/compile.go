@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"regexp"
+	"strings"
 )
 
 // compile makes the bytecode of all packages, once and on all cores: each task
@@ -15,8 +16,31 @@ func (s *site) compile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.run(ctx, "compile", Cmd{
-		Args: []string{filepath.Join(s.path, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "0", filepath.Join(s.path, sites)},
+	return s.compileTree(ctx, sites)
+}
+
+// compileTree does it for a folder of the environment.
+func (s *site) compileTree(ctx context.Context, dir string) error {
+	return s.compileall(ctx, filepath.Join(s.path, dir))
+}
+
+// compileFiles makes the bytecode of some files of the environment.
+func (s *site) compileFiles(ctx context.Context, files []string) error {
+	var list strings.Builder
+	for _, f := range files {
+		if !strings.ContainsAny(f, "\r\n") { // the list has a line for each
+			list.WriteString(filepath.Join(s.path, f) + "\n")
+		}
+	}
+	if err := s.private(s.work, "sources.txt", list.String()); err != nil {
+		return err
+	}
+	return s.compileall(ctx, "-i", filepath.Join(s.work, "sources.txt"))
+}
+
+func (s *site) compileall(ctx context.Context, what ...string) error {
+	err := s.run(ctx, "compile", Cmd{
+		Args: append([]string{filepath.Join(s.path, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "0"}, what...),
 		Dir:  s.work, Env: []string{"PATH=" + defaultPath, "LANG=C.UTF-8", "HOME=" + filepath.Join(s.work, "home"), "TMPDIR=" + filepath.Join(s.work, "tmp")},
 	})
 	var failed *BuildError

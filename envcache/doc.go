@@ -58,7 +58,10 @@
 //	STATE/envs/.work-KEY-…/    home and scratch of one build
 //	STATE/envs/.trash-…/       on its way out
 //	STATE/tools/pip-VERSION/   the private pip
+//	STATE/tools/NAME-VERSION-…/  another private manager, in an environment of its own
 //	STATE/tools/interpreters.json
+//	STATE/tools/conda-client-….py, conda-virtual.json
 //	STATE/cache/pip-UID/       downloads and wheels of one user
 //	STATE/cache/wheels-UID/    the same by digest, for locks; the agent's
+//	STATE/cache/conda-UID/     packages/, each unpacked; repodata/
 package envcache

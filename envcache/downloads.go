@@ -6,15 +6,21 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"agentctl/envcache/internal/shelf"
 	"agentctl/envcache/internal/tree"
 )
 
-// cachedFile is one file of a package manager's own cache.
+// cachedFile is one file of a package manager's own cache, or one unpacked package
+// of conda's: its files are as old as the package, and worth nothing one by one.
 type cachedFile struct {
 	rel  string
 	size int64
@@ -48,19 +54,52 @@ func (c *Cache) trimDownloads(ctx context.Context, lim Limits) (freed int64, err
 		if !old && (lim.MinFree <= 0 || shelf.Free(c.state) >= lim.MinFree) {
 			continue
 		}
-		if err := root.Remove(f.rel); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		gone, err := f.remove(root)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return freed, fmt.Errorf("cannot trim downloads: %w", err)
 		}
-		freed += f.size
+		if gone {
+			freed += f.size
+		}
 	}
 	return freed, nil
+}
+
+var (
+	condaUnit = regexp.MustCompile(`^conda-[0-9]+/packages/[^/]+$`)
+	condaLock = regexp.MustCompile(`^conda-[0-9]+/(packages/[^/]*|repodata/.*)\.lock$`)
+)
+
+// remove removes the file, or the package if no installation may be reading it.
+func (f cachedFile) remove(root *os.Root) (gone bool, err error) {
+	if !condaUnit.MatchString(f.rel) {
+		err := root.Remove(f.rel)
+		return err == nil, err
+	}
+	lock, err := root.OpenFile(path.Dir(f.rel)+"/.cache.lock", os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return false, nil //nolint:nilerr // another time
+	}
+	err = root.RemoveAll(f.rel)
+	return err == nil, err
 }
 
 // cachedFiles lists the files below top, the oldest first.
 func cachedFiles(top string) ([]cachedFile, error) {
 	var files []cachedFile
 	err := tree.Walk(top, func(n tree.Node) error {
-		if n.Info.Mode().IsRegular() {
+		switch last := len(files) - 1; {
+		case condaLock.MatchString(n.Rel): // who holds one may not lose it
+		case n.Info.IsDir() && condaUnit.MatchString(n.Rel):
+			files = append(files, cachedFile{n.Rel, 0, n.Info.ModTime()})
+		case !n.Info.Mode().IsRegular():
+		case last >= 0 && strings.HasPrefix(n.Rel, files[last].rel+"/"):
+			files[last].size += n.Info.Size()
+		default:
 			files = append(files, cachedFile{n.Rel, n.Info.Size(), n.Info.ModTime()})
 		}
 		return nil

@@ -35,6 +35,11 @@ func keyOf(parts []Part) string {
 const (
 	requirementsPart = "requirements" // the packages asked for
 	lockPart         = "lock"         // what they were resolved to
+	indexPart        = "index"
+	extraPart        = "extra indexes"
+	// Whether the packages of the interpreter itself are seen, and when they changed.
+	systemPart        = "system packages"
+	systemChangedPart = "system packages changed"
 )
 
 // commonParts are those of every manager; brings: its interpreter is a package.

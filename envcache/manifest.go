@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -162,13 +163,17 @@ func (m manifest) hash(ctx context.Context, top string, want func(i int) bool) e
 }
 
 func (m manifest) write(path string) error {
-	var b strings.Builder
+	return fsx.WriteFile(path, m.text(), 0o600)
+}
+
+func (m manifest) text() []byte {
+	var b bytes.Buffer
 	b.WriteString(manifestHead + "\n")
 	for _, it := range m {
 		b.WriteString(it.String() + "\n")
 	}
 	fmt.Fprintf(&b, "end %d\n", len(m))
-	return fsx.WriteFile(path, []byte(b.String()), 0o600)
+	return b.Bytes()
 }
 
 // readManifest reads a manifest and fails if any of it is missing.
@@ -197,21 +202,25 @@ func readManifest(r io.Reader) (manifest, error) {
 
 // Changed is the error of an environment that is not as it was built.
 type Changed struct {
-	Paths []string // what was changed, added or removed; the first few
-	More  int
+	Paths []string // what was changed, added or removed, up to a number
+	More  int      // beyond it
 }
+
+// mostChanged is how many files a Changed names.
+const mostChanged = 1000
 
 // Error names the first files.
 func (c *Changed) Error() string {
-	s := "the environment was changed: " + strings.Join(c.Paths, ", ")
-	if c.More > 0 {
-		s += fmt.Sprintf(" and %d more", c.More)
+	few := c.Paths[:min(len(c.Paths), 5)]
+	s := "the environment was changed: " + strings.Join(few, ", ")
+	if more := len(c.Paths) - len(few) + c.More; more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
 	}
 	return s
 }
 
 func (c *Changed) add(how, path string) {
-	if len(c.Paths) < 5 {
+	if len(c.Paths) < mostChanged {
 		c.Paths = append(c.Paths, how+" "+strconv.Quote(path))
 		return
 	}

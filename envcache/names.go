@@ -100,14 +100,19 @@ func (s *settling) publish(ctx context.Context, rec *record, key string) error {
 		return nil
 	}
 	rec.Settled = s.key
-	to := alias{Key: key, Lock: s.key}
-	err := s.cache.name(ctx, s.key, to)
-	pins := s.lock.pins()
-	if err == nil && len(pins) > 0 && len(s.lock.Conda) == 0 && plainWishes(s.parts, s.plan.wishes) {
-		// A clone of a finished task asks for the list that was written back to it.
-		err = s.cache.name(ctx, keyOf(pinParts(s.parts, s.plan.wishes, pins)), to)
-	}
+	err := s.cache.nameLock(ctx, s.parts, s.plan.wishes, *s.lock, alias{Key: key, Lock: s.key})
 	crash.Point("env.named")
+	return err
+}
+
+// nameLock files an environment under the keys that its lock gives a request of
+// these parts.
+func (c *Cache) nameLock(ctx context.Context, parts []Part, wishes []string, l Lock, to alias) error {
+	err := c.name(ctx, keyOf(lockParts(parts, wishes, l)), to)
+	if pins := l.pins(); err == nil && len(pins) > 0 && len(l.Conda) == 0 && plainWishes(parts, wishes) {
+		// A clone of a finished task asks for the list that was written back to it.
+		err = c.name(ctx, keyOf(pinParts(parts, wishes, pins)), to)
+	}
 	return err
 }
 

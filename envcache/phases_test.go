@@ -85,19 +85,43 @@ func TestLongDownload(t *testing.T) {
 	}
 }
 
+// Poetry installs while it downloads.
+func TestPoetryIsToldInSteps(t *testing.T) {
+	t.Parallel()
+	c := &clocked{at: time.Unix(1_700_000_000, 0)}
+	p, hear := c.phases(), listeners[ManagerPoetry]()
+	for _, line := range []string{
+		"Installing dependencies from lock file", "Downloading 2 files", "Package operations: 3 installs, 0 updates, 0 removals",
+		"  - Installing six (1.17.0)", "Progress 1000000 of 3000000", "Warning: it is yanked", "Progress 3000000 of 3000000", "Downloaded", "Building a-1.0",
+	} {
+		c.at = c.at.Add(time.Second)
+		hear(line, p)
+	}
+	p.end(true)
+	want := []string{
+		"poetry: Warning: it is yanked", "resolve: done (1s)", "download: 2 files, 3.0 MB (6s)", "install: 3 packages (1s)", "build: a-1.0 (1ms)",
+	}
+	if got := c.lines(); !slices.Equal(got, want) {
+		t.Fatalf("told %q", got)
+	}
+}
+
 // Whatever a program says, a listener takes it, and tells nothing twice.
-func FuzzPipListener(f *testing.F) {
+func FuzzListeners(f *testing.F) {
 	f.Add("Collecting x\nProgress 1 of 2\n  Downloading y (1.0 kB)\nInstalling collected packages: a")
+	f.Add("Downloading 1 files\nProgress 1 of 2\nPackage operations: 1 install\nDownloaded\nBuilding x")
 	f.Fuzz(func(t *testing.T, text string) {
-		c := &clocked{at: time.Unix(1_700_000_000, 0)}
-		p, hear := c.phases(), listeners[ManagerPip]()
-		for line := range strings.Lines(text) {
-			hear(strings.TrimRight(line, "\n"), p)
-		}
-		p.end(true)
-		for _, h := range c.heard {
-			if h.Step == "" || h.Done < 0 {
-				t.Fatalf("told %+v", h)
+		for name, listener := range listeners {
+			c := &clocked{at: time.Unix(1_700_000_000, 0)}
+			p, hear := c.phases(), listener()
+			for line := range strings.Lines(text) {
+				hear(strings.TrimRight(line, "\n"), p)
+			}
+			p.end(true)
+			for _, h := range c.heard {
+				if h.Step == "" || h.Done < 0 {
+					t.Fatalf("%s told %+v", name, h)
+				}
 			}
 		}
 	})

@@ -29,6 +29,9 @@ type pipPlan struct {
 	*access
 	list reqList
 	tool pipTool
+	// over is the lock of what is installed already; variables are set meanwhile.
+	over      Lock
+	variables []string
 }
 
 func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) (plan, error) {
@@ -70,13 +73,19 @@ func (p *pipPlan) parts(req Request) []Part {
 		{Name: "options", Lines: p.list.options},
 		{Name: "constraints", Lines: p.list.constrCanon},
 	}, p.access.parts()...)
-	parts = append(parts, Part{Name: "system packages", Value: strconv.FormatBool(req.SystemSite)})
-	if req.SystemSite {
-		parts = append(parts, Part{Name: "system packages changed", Lines: lo.Map(req.Python.Sites, stamp)})
-	}
+	parts = append(parts, systemParts(req)...)
 	if p.list.local {
 		// Its path stands for the repository's content.
 		parts = append(parts, Part{Name: "repository", Value: req.BaseDir})
+	}
+	return parts
+}
+
+// systemParts are the interpreter's own packages, where the environment shows them.
+func systemParts(req Request) []Part {
+	parts := []Part{{Name: systemPart, Value: strconv.FormatBool(req.SystemSite)}}
+	if req.SystemSite {
+		parts = append(parts, Part{Name: systemChangedPart, Lines: lo.Map(req.Python.Sites, stamp)})
 	}
 	return parts
 }
@@ -105,6 +114,12 @@ func (b *pipBuilder) build(ctx context.Context, s *site, p *pipPlan) error {
 	if len(p.list.canon) == 0 {
 		return s.locked(ctx, Lock{Manager: ManagerPip, Python: s.req.Python.Version})
 	}
+	p.over = Lock{Manager: ManagerPip, Python: s.req.Python.Version}
+	return b.packages(ctx, s, p)
+}
+
+// packages installs the list into an environment that has an interpreter.
+func (b *pipBuilder) packages(ctx context.Context, s *site, p *pipPlan) error {
 	dir := s.work
 	if p.list.local {
 		// Building a package writes into its folder, and an editable one stays
@@ -164,7 +179,7 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 		if err := s.private(home, "requirements.txt", strings.Join(r.lines, "\n")+"\n"); err != nil {
 			return err
 		}
-		return s.run(ctx, "pip", Cmd{Args: slices.Concat(args, r.args), Dir: dir, Env: s.env(b.getenv, p.access)})
+		return s.run(ctx, "pip", Cmd{Args: slices.Concat(args, r.args), Dir: dir, Env: s.env(b.getenv, p.access, p.variables...)})
 	}
 	if s.req.Lock != nil {
 		err = b.installLock(ctx, s, p, run)
@@ -183,8 +198,8 @@ func (b *pipBuilder) install(ctx context.Context, s *site, p *pipPlan, dir strin
 
 // installList has pip resolve the list and install it.
 func (b *pipBuilder) installList(ctx context.Context, s *site, p *pipPlan, run func(context.Context, pipRun) error) error {
-	indexes := lo.Filter(p.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
-	err := s.reported(ctx, p.tool.reports(), indexes, func(ctx context.Context) error {
+	p.over.Indexes = lo.Filter(p.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
+	err := s.reported(ctx, p.tool.reports() && p.over.Manager != "", p.over, func(ctx context.Context) error {
 		return run(ctx, pipRun{lines: append(p.settings.lines(), p.list.lines...)})
 	})
 	if err == nil {

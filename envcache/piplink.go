@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,9 @@ func installTool(s *site, tool pipTool, settings pipSettings) error {
 	}
 	script := pipScript(filepath.Join(s.path, "bin", "python"))
 	for _, name := range []string{"pip", "pip3"} {
+		if _, err := s.root.Lstat("bin/" + name); err == nil {
+			continue // a conda environment with a pip of its own
+		}
 		if err := s.write("bin/"+name, script, 0o755); err != nil {
 			return err
 		}
@@ -61,6 +65,11 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), "%20") }
 // sitePackages is the folder for packages, relative to the environment.
 func sitePackages(root interface{ FS() fs.FS }) (string, error) {
 	found, err := fs.Glob(root.FS(), "lib/*/site-packages")
+	// The Python of conda-forge has lib/python3.1 as another name of lib/python3.12.
+	found = slices.DeleteFunc(found, func(f string) bool {
+		info, err := fs.Lstat(root.FS(), path.Dir(f))
+		return err == nil && info.Mode().Type() == fs.ModeSymlink
+	})
 	if err != nil || len(found) != 1 {
 		return "", fmt.Errorf("the environment has %d folders for packages, not one", len(found))
 	}

@@ -14,7 +14,8 @@ type listener func(line string, p *phases) (noise bool)
 // listeners of the programs that work in steps, by the name that site.run is
 // given; each gets a new one per run. What other programs say is told as it is.
 var listeners = map[string]func() listener{
-	ManagerPip: func() listener { return (&pipListener{names: map[string]bool{}}).hear },
+	ManagerPip:    func() listener { return (&pipListener{names: map[string]bool{}}).hear },
+	ManagerPoetry: func() listener { return (&poetryListener{}).hear },
 }
 
 // pipListener reads the output of `pip install --progress-bar raw`.

@@ -54,10 +54,10 @@ type report struct {
 	} `json:"install"`
 }
 
-// lock turns the report into a lock. It fails where a package has neither a
-// digest nor a commit, as one from a folder: what it was can't be told again.
-func (r report) lock(manager, python string) (Lock, error) {
-	l := Lock{Manager: manager, Python: python}
+// lock adds what the report says to the lock l. It fails where a package has
+// neither a digest nor a commit, as one from a folder: what it was can't be told
+// again.
+func (r report) lock(l Lock) (Lock, error) {
 	for _, it := range r.Install {
 		name, version, info := normalName(it.Metadata.Name), it.Metadata.Version, it.DownloadInfo
 		if !plain(name) || strings.ContainsAny(version, " \n\t;#") || name == "" {
@@ -90,14 +90,14 @@ func (r report) lock(manager, python string) (Lock, error) {
 }
 
 // reported runs pip and settles the lock as soon as its report is there.
-func (s *site) reported(ctx context.Context, reports bool, indexes []string, pip func(context.Context) error) error {
+func (s *site) reported(ctx context.Context, reports bool, over Lock, pip func(context.Context) error) error {
 	if !reports {
 		return pip(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended, settled := make(chan struct{}), make(chan error, 1)
-	go func() { settled <- s.settleReport(ctx, ended, indexes, cancel) }()
+	go func() { settled <- s.settleReport(ctx, ended, over, cancel) }()
 	err := pip(ctx)
 	close(ended)
 	if serr := <-settled; serr != nil {
@@ -107,17 +107,16 @@ func (s *site) reported(ctx context.Context, reports bool, indexes []string, pip
 }
 
 // settleReport waits for the report, or for pip's end, and tells what was resolved.
-func (s *site) settleReport(ctx context.Context, ended <-chan struct{}, indexes []string, cancel context.CancelCauseFunc) error {
+func (s *site) settleReport(ctx context.Context, ended <-chan struct{}, over Lock, cancel context.CancelCauseFunc) error {
 	tick := time.NewTicker(reportPause)
 	defer tick.Stop()
 	for last := false; ; {
 		if r, ok := s.readReport(); ok {
-			lock, err := r.lock(s.req.Manager, s.req.Python.Version)
+			lock, err := r.lock(over)
 			if err != nil {
-				s.say("pip", "the packages can't be locked: "+err.Error())
+				s.say(s.req.Manager, "the packages can't be locked: "+err.Error())
 				return nil
 			}
-			lock.Indexes = indexes
 			if err := s.locked(ctx, lock); err != nil {
 				cancel(err)
 				return err

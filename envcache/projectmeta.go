@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"regexp"
@@ -55,23 +56,38 @@ func (p pyproject) entryPoints() map[string]map[string]string {
 
 // WriteMetadata makes the metadata of a project in the folder dir, which goes to
 // PYTHONPATH, and its scripts in dir/bin, which goes to PATH: as if the project
-// were installed, for one task. python runs the scripts. The files belong to uid
-// and gid, or to this process if uid is SameUser. Without a name it does nothing.
+// were installed, for one task. It makes dir as well. python runs the scripts. All
+// belongs to uid and gid, or to this process if uid is SameUser. Without a name it
+// does nothing.
 func (p ProjectPaths) WriteMetadata(dir, python string, uid, gid int) error {
 	if p.Name == "" {
 		return nil
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("cannot write the project's metadata: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	s := &site{root: root}
-	s.uid, s.gid = owner(uid, gid)
-	if err := errors.Join(p.writeInfo(s), p.writeScripts(s, python)); err != nil {
+	uid, gid = owner(uid, gid)
+	if err := p.writeMetadata(dir, python, uid, gid); err != nil {
 		return fmt.Errorf("cannot write the project's metadata: %w", err)
 	}
 	return nil
+}
+
+func (p ProjectPaths) writeMetadata(dir, python string, uid, gid int) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	if err == nil && switches(uid) {
+		err = os.Lchown(dir, uid, gid)
+	}
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	s := &site{root: root, uid: uid, gid: gid}
+	return errors.Join(p.writeInfo(s), p.writeScripts(s, python))
 }
 
 func (p ProjectPaths) writeInfo(s *site) error {

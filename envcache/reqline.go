@@ -241,6 +241,21 @@ func (l reqLine) canon() string {
 	return strings.TrimSpace(b.String())
 }
 
+// pathLine is a line that installs from a path, in pip's syntax.
+func (l reqLine) pathLine() string {
+	line := l.value
+	if l.extra != "" {
+		line += "[" + l.extra + "]"
+	}
+	if l.kind == lineEditable {
+		line = "-e " + line
+	}
+	if l.mark != "" {
+		line += " ; " + l.mark
+	}
+	return strings.Join(append([]string{line}, l.opts...), " ")
+}
+
 var (
 	exact  = regexp.MustCompile(`^={2,3}[^*,]+$`)
 	commit = regexp.MustCompile(`@[0-9a-f]{40}([#&].*)?$`)

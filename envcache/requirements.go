@@ -46,6 +46,7 @@ type urlLogin struct {
 // resolver reads a requirements list and the files that it names.
 type resolver struct {
 	base     string // BaseDir, or ""
+	dir      string // below base, that paths start from
 	private  string // folder nothing may be installed from: the agent's state
 	root     *os.Root
 	list     reqList
@@ -56,7 +57,13 @@ type resolver struct {
 // resolveRequirements reads requirements and constraints. Files are read below
 // base only. private is a folder whose content no line may name.
 func resolveRequirements(requirements, constraints []string, base, private string) (reqList, error) {
-	r := &resolver{base: base, private: private}
+	return resolveRequirementsIn(".", requirements, constraints, base, private)
+}
+
+// resolveRequirementsIn is resolveRequirements for lines of a file in the folder
+// dir of base: their -r and -c lines start there.
+func resolveRequirementsIn(dir string, requirements, constraints []string, base, private string) (reqList, error) {
+	r := &resolver{base: base, dir: dir, private: private}
 	if base != "" {
 		root, err := os.OpenRoot(base)
 		if err != nil {
@@ -65,7 +72,7 @@ func resolveRequirements(requirements, constraints []string, base, private strin
 		defer func() { _ = root.Close() }()
 		r.root = root
 	}
-	if err := r.text(strings.Join(requirements, "\n"), ".", false); err != nil {
+	if err := r.text(strings.Join(requirements, "\n"), dir, false); err != nil {
 		return reqList{}, fmt.Errorf("cannot read requirements: %w", err)
 	}
 	if err := r.text(strings.Join(constraints, "\n"), ".", true); err != nil {
@@ -200,6 +207,12 @@ func (r *resolver) path(line string, l reqLine, constraint bool) error {
 	}
 	if r.base == "" {
 		return errors.New("a local path, but the task has no repository")
+	}
+	if r.dir != "." && !filepath.IsAbs(l.value) {
+		// pip runs at the top of the repository.
+		target = path.Join(r.dir, target)
+		l.value = "./" + target
+		line = l.pathLine()
 	}
 	if _, err := fsx.SafeJoin(r.base, target); err != nil {
 		return err

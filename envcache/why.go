@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -23,6 +24,14 @@ func (c *Cache) explainMiss(parts []Part) string {
 		return "the environment with the same parts is being built, was thrown away or is too old"
 	}
 	return "the nearest environment differs: " + diff
+}
+
+// withAge adds the part that a generation stands for.
+func withAge(parts []Part, gen string) []Part {
+	if gen == "" {
+		return parts
+	}
+	return append(slices.Clone(parts), Part{Name: agePart, Value: gen})
 }
 
 func withoutAge(parts []Part) []Part {

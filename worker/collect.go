@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"agentctl/envcache"
+	"agentctl/spec"
 )
 
 // collectEvery bounds how long an environment stays after it went over the limits.
@@ -49,14 +50,19 @@ func (p *Pool) collectOnce(ctx context.Context) {
 		return
 	}
 	c := node.Spec.Cache
+	done, err := p.cfg.Envs.Collect(ctx, Limits(c))
+	p.collected("environments", done, err)
+	done, err = p.cfg.Repos.Collect(ctx, envcache.Limits{MaxAge: unusedCheckouts, MinFree: int64(c.MinFree)})
+	p.collected("checkouts", done, err)
+}
+
+// Limits are those of a spec in the words of the cache.
+func Limits(c spec.Cache) envcache.Limits {
 	limits := envcache.Limits{MaxBytes: int64(c.MaxSize), MinFree: int64(c.MinFree), MaxAge: time.Duration(c.MaxAge)}
 	if c.MaxEntries != nil {
 		limits.MaxEntries = *c.MaxEntries
 	}
-	done, err := p.cfg.Envs.Collect(ctx, limits)
-	p.collected("environments", done, err)
-	done, err = p.cfg.Repos.Collect(ctx, envcache.Limits{MaxAge: unusedCheckouts, MinFree: int64(c.MinFree)})
-	p.collected("checkouts", done, err)
+	return limits
 }
 
 func (p *Pool) collected(what string, done envcache.Collected, err error) {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -43,7 +44,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	r.note(func(rec *Record) {
 		rec.Environment, rec.EnvKey, rec.LockKey, rec.Manager, rec.Why = how, lease.Key, lease.LockKey, req.Manager, lease.Why
 	})
-	if err := r.keepInstalled(lease, &p.packages, req); err != nil {
+	if err := errors.Join(r.keepInstalled(lease, &p.packages, req), r.keepKey(lease)); err != nil {
 		return err
 	}
 	r.say("environment %s (%s) in %s by %s: python %s, %d packages; %s",

@@ -11,6 +11,7 @@ import (
 // Folders of one task below STATE/tasks/ID:
 //
 //	record.jsonl  what the agent must know after a crash
+//	key.json      what the key of its environment is made of
 //	console, run.json, handle.json, exit.json, …  the shim's (package runtime)
 //	installed.json  the packages that it runs with, to be reported
 //	netrc         credentials that the spec hands to it

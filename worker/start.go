@@ -184,6 +184,7 @@ func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string)
 			return "", "", err
 		}
 		python, env.bin, env.venv = child.Python, child.PathDirs, p.venv(r.dirs.child())
+		env.variables = child.Variables
 	}
 	if p.checkout != nil {
 		root = r.dirs.checkout()

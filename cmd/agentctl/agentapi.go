@@ -102,12 +102,5 @@ func (c console) Next(ctx context.Context) (control.Frame, error) {
 // Environments lists the cache.
 func (ag *agent) Environments() ([]control.Environment, error) {
 	entries, err := ag.envs.Entries()
-	out := make([]control.Environment, 0, len(entries))
-	for _, e := range entries {
-		out = append(out, control.Environment{
-			Key: e.Key, Path: e.Path, Manager: e.Manager, Python: e.Python, Bytes: e.Bytes,
-			Created: e.Created, Used: e.Used, InUse: e.InUse, Packages: e.Frozen,
-		})
-	}
-	return out, err
+	return environmentRows(entries), err
 }

@@ -179,17 +179,7 @@ func (a *app) getEnvironments() *cobra.Command {
 		use: "environments", short: "Show the environments that are kept", aliases: []string{"environment", "envs", "env"},
 		example: "  agentctl get environments\n  agentctl get environments -o json | jq '.[].packages'",
 		name:    func(e row) string { return e.Key }, prefix: true,
-		columns: []column[row]{
-			{head: "ENVIRONMENT", cell: func(e row, _ time.Time) string { return e.Key }},
-			{head: "MANAGER", cell: func(e row, _ time.Time) string { return e.Manager }},
-			{head: "PYTHON", cell: func(e row, _ time.Time) string { return e.Python }},
-			{head: "PACKAGES", cell: func(e row, _ time.Time) string { return fmt.Sprint(len(e.Packages)) }},
-			{head: "SIZE", cell: func(e row, _ time.Time) string { return bytesOf(e.Bytes) }},
-			{head: "IN USE", cell: func(e row, _ time.Time) string { return yesNo(e.InUse) }},
-			{head: "USED", cell: func(e row, now time.Time) string { return age(e.Used, now) }},
-			{head: "AGE", cell: func(e row, now time.Time) string { return age(e.Created, now) }},
-			{head: "PATH", wide: true, cell: func(e row, _ time.Time) string { return e.Path }},
-		},
+		columns: environmentColumns(),
 		follow: func(ctx context.Context, watching bool, see func([]row) error) error {
 			c := a.client()
 			defer c.Close()

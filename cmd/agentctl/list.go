@@ -22,9 +22,11 @@ type column[T any] struct {
 // kind is what `get` can list.
 type kind[T any] struct {
 	use, short string
-	aliases    []string
-	example    string
-	columns    []column[T]
+	// noun is what messages call what is listed; "" is use.
+	noun    string
+	aliases []string
+	example string
+	columns []column[T]
 	// name is what is printed with -o name, and what an argument is compared with.
 	name func(T) string
 	// prefix lets the beginning of a name stand for it.
@@ -61,7 +63,7 @@ func listCmd[T any](a *app, k kind[T]) *cobra.Command {
 					return err
 				}
 				if len(list) == 0 && !f.structured() && f.format != asName && !a.quiet {
-					fmt.Fprintf(a.Stderr, "there are no %s\n", k.use)
+					fmt.Fprintf(a.Stderr, "there are no %s\n", either(k.noun, k.use))
 				}
 				return nil
 			})
@@ -91,7 +93,7 @@ func (k kind[T]) choose(list []T, args []string) ([]T, error) {
 		out = append(out, found...)
 	}
 	if len(missing) > 0 {
-		return out, fmt.Errorf("there is none of these %s here: %s", k.use, strings.Join(missing, ", "))
+		return out, fmt.Errorf("there is none of these %s here: %s", either(k.noun, k.use), strings.Join(missing, ", "))
 	}
 	return out, nil
 }

@@ -38,6 +38,9 @@ type leakless struct{ *testing.M }
 
 func (l leakless) Run() int {
 	code := l.M.Run()
+	if dir, err := sharedTools(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -60,6 +63,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "eventually": eventually, "replace": replace, "kill-agent": killAgent, "chmod-all": chmodAll, "ids": ids,
+			"make-env": makeEnv, "run-task": runTask, "end-task": endTask, "spoil": spoil,
 		},
 	})
 }

@@ -18,6 +18,7 @@ import (
 type app struct {
 	*Main
 	state, socket  string
+	stateGiven     bool
 	quiet, verbose bool
 	noColor        bool
 }
@@ -54,7 +55,7 @@ variable too: --state as AGENTCTL_STATE. docs/cli.md lists the exit codes.`,
 		&cobra.Group{ID: groupHost, Title: "Processes and the machine:"},
 	)
 	add(root, groupSpec, a.initCmd(), a.validateCmd(), a.planCmd(), a.diffCmd(), a.applyCmd())
-	add(root, groupSee, a.getCmd(), a.describeCmd(), a.logsCmd())
+	add(root, groupSee, a.getCmd(), a.describeCmd(), a.logsCmd(), a.cacheCmd())
 	add(root, groupTasks, a.submitCmd(), a.executeCmd(), a.stopCmd(), a.drainCmd(), a.cordonCmd(), a.uncordonCmd())
 	add(root, groupHost, a.agentCmd(), a.serverCmd(), a.doctorCmd(), a.versionCmd())
 	root.AddCommand(topics()...)
@@ -127,7 +128,7 @@ func (a *app) fromEnviron(flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	if a.state == "" {
+	if a.stateGiven = a.state != ""; !a.stateGiven {
 		a.state = a.defaultState()
 	}
 	if a.socket == "" {

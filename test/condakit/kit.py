@@ -21,6 +21,7 @@ OUT = pathlib.Path(sys.argv[1]).resolve()
 XY = "%d.%d" % sys.version_info[:2]
 VERSION = "%d.%d.%d" % sys.version_info[:3]
 NEXT = "%d.%d" % (sys.version_info[0], sys.version_info[1] + 1)
+ARCH, SUBDIR = {"x86_64": ("x86_64", "linux-64"), "aarch64": ("aarch64", "linux-aarch64")}[os.uname().machine]
 # As long as conda-build's: a client must shorten it in binary files.
 PLACEHOLDER = "/opt/kit" + "_placehold" * 24
 WHEN = 1700000000  # of every file that is written here, so that a channel is built reproducibly
@@ -72,14 +73,14 @@ class File:
 
 class Channel:
     def __init__(self, name):
-        self.dir, self.records = OUT / name, {"linux-64": {}, "noarch": {}}
+        self.dir, self.records = OUT / name, {SUBDIR: {}, "noarch": {}}
 
     def add(self, name, version, files, depends=(), noarch=None, build="kit_0", entry_points=()):
-        subdir = "noarch" if noarch else "linux-64"
+        subdir = "noarch" if noarch else SUBDIR
         index = {
             "name": name, "version": version, "build": build, "build_number": 0, "subdir": subdir,
             "depends": list(depends), "timestamp": WHEN * 1000,
-            "arch": None if noarch else "x86_64", "platform": None if noarch else "linux",
+            "arch": None if noarch else ARCH, "platform": None if noarch else "linux",
         }
         if noarch:
             index["noarch"] = noarch
@@ -116,9 +117,12 @@ class Channel:
 
 
 LEFT_OUT = {
-    "test", "tests", "idlelib", "turtledemo", "turtle.py", "lib2to3", "ensurepip", "tkinter", "pydoc_data",
-    "site-packages", "dist-packages", "sqlite3", "curses", "dbm", "xmlrpc", "wsgiref", "sitecustomize.py",
+    "test", "tests", "idlelib", "turtledemo", "turtle.py", "EXTERNALLY-MANAGED", "lib2to3", "ensurepip", "tkinter", "pydoc_data",
+    "site-packages", "dist-packages", "sqlite3", "curses", "dbm", "wsgiref", "sitecustomize.py", "distutils", "unittest", "__phello__",
+    "zoneinfo",
 }
+# Of the encodings, those that Python and its programs need by themselves.
+ENCODINGS = re.compile(r"(__init__|aliases|ascii|charmap|cp437|cp1252|hex_codec|idna|latin_1|punycode|(raw_)?unicode_escape|utf_.*)\.")
 
 
 def standard_library(top):
@@ -127,14 +131,16 @@ def standard_library(top):
     lib = top / "lib" / ("python" + XY)
 
     def skip(folder, names):
+        few = "encodings" in folder
         return [
             n for n in names
-            if n in LEFT_OUT or n.startswith(("config-", "_test", "_ctypes_test", "_codecs_", "_xx"))
+            if n in LEFT_OUT or few and n != "__pycache__" and not ENCODINGS.match(n) or n.startswith(("config-", "_test", "_ctypes_test", "_codecs_", "_xx"))
             or n.endswith((".a", ".opt-1.pyc", ".opt-2.pyc"))
         ]
 
     shutil.copytree(sysconfig.get_path("stdlib"), lib, symlinks=False, ignore=skip)
     (lib / "site-packages").mkdir()
+    (lib / "site-packages" / "README.txt").write_text("This folder is for packages.\n")
     # Debian's Python looks for packages elsewhere.
     for name, old, new in [
         ("site.py", '"dist-packages")', '"site-packages")'),
@@ -163,7 +169,7 @@ def program(top):
     path.write_bytes(data)
     path.chmod(0o755)
     if shutil.which("strip"):  # only the size
-        subprocess.call(["strip", "-S", path, *(top / "lib").glob("libpython*.so.1.0")])
+        subprocess.call(["strip", "-S", path, *(top / "lib").glob("libpython*.so.1.0"), *top.glob("lib/*/lib-dynload/*.so")])
     return path
 
 
@@ -191,6 +197,7 @@ def python(channel):
                 )
         for name in ("python", "python3"):
             files["bin/" + name] = File(link="python" + XY)
+        files["lib/python3.1"] = File(link="python" + XY)  # as in conda-forge's
         channel.add("python", VERSION, files, ["__glibc >=2.17"], build="kit_0_cpython")
 
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -214,41 +213,4 @@ func (t *mover) edit(rel string, change func(*os.File) error) error {
 		return err
 	}
 	return t.root.Chtimes(rel, was.ModTime(), was.ModTime())
-}
-
-// text replaces the path in a file of text.
-func (t *mover) text(f *os.File) error {
-	data, err := io.ReadAll(io.LimitReader(f, mostText+1))
-	if err != nil {
-		return err
-	}
-	if len(data) > mostText {
-		return errFixed
-	}
-	data = replace(data, t.Old, t.New)
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err = f.WriteAt(data, 0)
-	return err
-}
-
-// forgetBytecode removes what was compiled of a Python file.
-func (t *mover) forgetBytecode(rel string) error {
-	dir, stem := path.Dir(rel), strings.TrimSuffix(path.Base(rel), ".py")
-	cache, err := t.root.OpenRoot(path.Join(dir, "__pycache__"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = cache.Close() }()
-	files, err := fs.ReadDir(cache.FS(), ".")
-	for _, f := range files {
-		if strings.HasPrefix(f.Name(), stem+".") && strings.HasSuffix(f.Name(), ".pyc") {
-			err = errors.Join(err, cache.Remove(f.Name()))
-		}
-	}
-	return err
 }

@@ -2,6 +2,10 @@ package relocate
 
 import (
 	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
 	"path"
 	"strings"
 )
@@ -12,6 +16,43 @@ const mostText = 64 << 20
 // longestShebang is the longest first line that every kernel takes as it is
 // (BINPRM_BUF_SIZE was 128 before Linux 5.1).
 const longestShebang = 127
+
+// text replaces the path in a file of text.
+func (t *mover) text(f *os.File) error {
+	data, err := io.ReadAll(io.LimitReader(f, mostText+1))
+	if err != nil {
+		return err
+	}
+	if len(data) > mostText {
+		return errFixed
+	}
+	data = replace(data, t.Old, t.New)
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	return err
+}
+
+// forgetBytecode removes what was compiled of a Python file.
+func (t *mover) forgetBytecode(rel string) error {
+	dir, stem := path.Dir(rel), strings.TrimSuffix(path.Base(rel), ".py")
+	cache, err := t.root.OpenRoot(path.Join(dir, "__pycache__"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = cache.Close() }()
+	files, err := fs.ReadDir(cache.FS(), ".")
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), stem+".") && strings.HasSuffix(f.Name(), ".pyc") {
+			err = errors.Join(err, cache.Remove(f.Name()))
+		}
+	}
+	return err
+}
 
 // replace changes a text that speaks of the old path.
 func replace(data []byte, old, new string) []byte {

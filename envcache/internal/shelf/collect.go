@@ -151,6 +151,18 @@ func (s *Shelf[R]) Collect(ctx context.Context, lim Limits, now time.Time) (Coll
 	return c.result, errors.Join(swept, err)
 }
 
+// Preview tells what Collect would remove, and removes nothing.
+func (s *Shelf[R]) Preview(ctx context.Context, lim Limits, now time.Time) (Collected, error) {
+	all, err := s.Entries()
+	if err != nil {
+		return Collected{}, err
+	}
+	c := collection[R]{limits: lim, now: now, remove: func(string) error { return nil }}
+	c.free = func() int64 { return Free(s.dir) + c.result.Freed }
+	err = c.run(ctx, turns(all))
+	return c.result, err
+}
+
 // turns puts entries, the last used first, in the order in which they go.
 func turns[R any](all []Entry[R]) []Entry[R] {
 	slices.Reverse(all)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -239,7 +240,11 @@ func TestCollectTakesTheLeastRecentlyUsed(t *testing.T) {
 				used := now.Add(-time.Duration(4-n) * time.Hour)
 				_ = os.Chtimes(filepath.Join(dir, key(n)+".lock"), used, used)
 			}
+			preview, perr := s.Preview(t.Context(), tc.limits, now)
 			got, err := s.Collect(t.Context(), tc.limits, now)
+			if perr != nil || !slices.Equal(preview.Removed, got.Removed) || preview.Kept != got.Kept || preview.Freed != got.Freed {
+				t.Errorf("preview %+v, %v; then %+v", preview, perr, got)
+			}
 			if err != nil || strings.Join(got.Removed, " ") != strings.Join(tc.want, " ") || got.Kept != 4-len(tc.want) {
 				t.Fatalf("got %+v, %v, want %v", got, err, tc.want)
 			}
