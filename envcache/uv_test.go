@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // uvRequest is a request to uv, by this process.
@@ -141,6 +143,13 @@ func TestUVKindsOfRequirements(t *testing.T) {
 	same := acquire(t, second, Request{Manager: ManagerUV, Python: req.Python, IndexURL: x.url(), Lock: l.Lock, UID: SameUser, GID: SameUser})
 	if same.Hit || !slices.Equal(same.Frozen, l.Frozen) || !slices.Equal(same.Lock.Packages, l.Lock.Packages) {
 		t.Errorf("from the lock: %+v", same)
+	}
+	// And where it was built before, without any index.
+	x.Close()
+	other.Close()
+	offline := acquire(t, second, Request{Manager: ManagerUV, Python: req.Python, IndexURL: x.url(), Lock: l.Lock, SystemSite: true, UID: SameUser, GID: SameUser})
+	if offline.Hit || !slices.Equal(offline.Frozen, l.Frozen) {
+		t.Errorf("from the lock, without an index: %+v", offline)
 	}
 	lying := *l.Lock
 	lying.Built, lying.Packages = false, slices.DeleteFunc(slices.Clone(lying.Packages), func(p string) bool { return strings.Contains(p, "git+") })
@@ -609,5 +618,54 @@ func TestUVAnotherUsersEnvironment(t *testing.T) {
 		if err != nil || exit.Code != 0 {
 			t.Errorf("pip in the environment: %+v, %v", exit, err)
 		}
+	}
+}
+
+// What uv unpacked goes as a whole and not under an installation, or later ones
+// would lack files.
+func TestUVDownloadsAreTrimmed(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	c := newUVCache(t, Options{})
+	req := uvRequest(t, x.url(), "here")
+	_ = acquire(t, c, req).Close()
+	cache := filepath.Join(c.state, "cache", fmt.Sprintf("uv-%d", os.Geteuid()))
+	unpacked, err := filepath.Glob(filepath.Join(cache, "archive-v*", "*"))
+	if err != nil || len(unpacked) != 1 {
+		t.Fatalf("%q, %v", unpacked, err)
+	}
+	past := time.Now().Add(-48 * time.Hour)
+	for _, f := range []string{filepath.Join(unpacked[0], "here.py"), filepath.Join(cache, ".lock")} {
+		if err := os.Chtimes(f, past, past); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collect := func(kept bool) {
+		t.Helper()
+		if _, err := c.Collect(t.Context(), Limits{MaxAge: 24 * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(unpacked[0], "here.py")); (err == nil) != kept {
+			t.Fatalf("kept = %v: %v", kept, err)
+		}
+	}
+	collect(true) // it was unpacked today
+	if err := os.Chtimes(unpacked[0], past, past); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.Open(filepath.Join(cache, ".lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(held.Fd()), unix.LOCK_SH); err != nil { // as uv holds it
+		t.Fatal(err)
+	}
+	collect(true)
+	_ = held.Close()
+	collect(false)
+	req.SystemSite = true // another environment
+	if got := python(t, acquire(t, c, req).Python, "-c", "import here; print(here.version)"); got != "1.0" {
+		t.Errorf("here is %q", got)
 	}
 }

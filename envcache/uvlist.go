@@ -61,12 +61,26 @@ func (u *uvRun) locked(ctx context.Context, find func(context.Context) (Lock, er
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	return u.installLock(ctx, lock)
+}
+
+// installLock installs what a lock says and nothing else. A lock of an earlier run
+// needs no index if all of it is here from earlier downloads.
+func (u *uvRun) installLock(ctx context.Context, lock Lock) error {
 	args := []string{"--no-deps", "--requirements", "-"}
 	if !lock.Built {
 		args = append(args, "--no-build") // nothing is: so nothing may be
 	}
-	lines := slices.Concat(u.p.options.keep, lock.Packages)
-	return u.install(ctx, uvInstall, justConfig, strings.NewReader(strings.Join(lines, "\n")+"\n"), args...)
+	text := strings.Join(slices.Concat(u.p.options.keep, lock.Packages), "\n") + "\n"
+	if u.s.req.Lock != nil {
+		err := u.install(ctx, uvInstall, justConfig, strings.NewReader(text), append(args, "--offline")...)
+		var failed *BuildError
+		if !errors.As(err, &failed) || failed.Err != nil {
+			return err
+		}
+		u.s.say(ManagerUV, "not all packages of the lock are here from earlier downloads, the index is asked")
+	}
+	return u.install(ctx, uvInstall, justConfig, strings.NewReader(text), args...)
 }
 
 // resolve lets uv resolve the list. Its answer comes by a pipe: what a package's

@@ -59,8 +59,8 @@ func (u *uvRun) projectDir(ctx context.Context, names ...string) (string, error)
 		err := u.copyCheckout(ctx)
 		return filepath.Join(u.dir, f.where()), err
 	}
-	dir, err := u.s.scratch("project")
-	if err != nil {
+	dir := filepath.Join(u.s.work, "project")
+	if err := u.s.scratch("project"); err != nil {
 		return "", err
 	}
 	root, err := os.OpenRoot(u.s.req.BaseDir)
@@ -90,11 +90,12 @@ func (u *uvRun) projectDir(ctx context.Context, names ...string) (string, error)
 // shield keeps settings of the host and of the folders above from uv, which looks
 // for them there.
 func (u *uvRun) shield() error {
-	dir, err := u.s.scratch("xdg", "uv")
-	if err != nil {
-		return err
+	for _, dir := range []string{"xdg", "xdg/uv"} {
+		if err := u.s.scratch(dir); err != nil {
+			return err
+		}
 	}
-	if err := u.s.private(dir, uvOwn, ""); err != nil {
+	if err := u.s.private(filepath.Join(u.s.work, "xdg/uv"), uvOwn, ""); err != nil {
 		return err
 	}
 	if u.p.file.local { // tidy removes it
@@ -142,7 +143,7 @@ func (u *uvRun) pylock(ctx context.Context) error {
 	if err := u.s.locked(ctx, u.fileLock()); err != nil {
 		return err
 	}
-	groups, err := u.pylockGroups(filepath.Join(dir, name))
+	groups, err := u.pylockGroups()
 	if err != nil {
 		return err
 	}
@@ -153,16 +154,16 @@ func (u *uvRun) pylock(ctx context.Context) error {
 
 // pylockGroups names the groups one by one: for a pylock.toml uv knows no word
 // for all of them.
-func (u *uvRun) pylockGroups(file string) ([]string, error) {
+func (u *uvRun) pylockGroups() ([]string, error) {
 	if !slices.Contains(u.s.req.Groups, "*") {
 		return u.s.req.Groups, nil
 	}
-	root, err := os.OpenRoot(filepath.Dir(file))
+	root, err := os.OpenRoot(u.s.req.BaseDir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	data, err := readLimited(root, filepath.Base(file), mostProjectFile)
+	data, err := readLimited(root, u.p.file.project.File, mostProjectFile)
 	if err != nil {
 		return nil, err
 	}

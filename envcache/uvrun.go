@@ -3,7 +3,6 @@ package envcache
 import (
 	"context"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -148,21 +147,4 @@ func (u *uvRun) copyCheckout(ctx context.Context) error {
 		return err
 	}
 	return tree.Copy(ctx, u.s.req.BaseDir, u.dir, u.s.uid, u.s.gid, nil)
-}
-
-// scratch makes a folder of the build's owner.
-func (s *site) scratch(parts ...string) (string, error) {
-	dir := s.work
-	for _, p := range parts {
-		dir = filepath.Join(dir, p)
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return "", err
-		}
-		if switches(s.uid) {
-			if err := os.Chown(dir, s.uid, s.gid); err != nil {
-				return "", err
-			}
-		}
-	}
-	return dir, nil
 }
