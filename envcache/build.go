@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"syscall"
 	"time"
 
@@ -113,7 +114,10 @@ func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error
 		return nil, err
 	}
 	s := &site{path: m.Path, work: m.Work, root: root, req: a.req, uid: uid, gid: gid, now: a.cache.now, locked: settling.locked}
+	var one sync.Mutex // programs of a build may run side by side
 	s.tell = func(p Progress) {
+		one.Lock()
+		defer one.Unlock()
 		p.Text = a.plan.secrets.Redact(p.Text)
 		a.say(p)
 	}
@@ -156,7 +160,7 @@ func enterable(path string, uid, gid int) error {
 var listed = regexp.MustCompile(` ?\(from -[rc] \S*/\.work-\S* \(line \d+\)\)|->-[rc] \S*/\.work-\S* \(line \d+\)`)
 
 // runsCode is how programs say, before it runs, that code of a package is going to.
-var runsCode = map[string]*regexp.Regexp{ManagerPip: pipRunsCode, ManagerPoetry: poetryBuilding}
+var runsCode = map[string]*regexp.Regexp{ManagerPip: pipRunsCode, ManagerPoetry: poetryBuilding, ManagerUV: uvRunsCode, uvInstall: uvRunsCode}
 
 // run runs one program of a build. The exclusive lock goes with it: if this
 // process is killed, nobody builds the same environment until the program is
@@ -188,7 +192,10 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	ctx, stop := talk.Watch(ctx, c.opts.Silent, lines.Last)
 	defer stop()
 	cmd.UID, cmd.GID, cmd.Files, cmd.Nice = s.uid, s.gid, []*os.File{lock}, s.req.Background
-	cmd.Stdout, cmd.Stderr = lines, lines
+	cmd.Stderr = lines
+	if cmd.Stdout == nil {
+		cmd.Stdout = lines
+	}
 	start := c.now()
 	exit, err := c.opts.Exec.Run(ctx, cmd)
 	_ = lines.Close()

@@ -26,6 +26,7 @@ type Cache struct {
 	shelf    *shelf.Shelf[record]
 	builders map[string]builder
 	tools    *toolbox
+	finder   *Finder
 	users    *fsx.Lock // held as long as the cache is open
 	now      func() time.Time
 }
@@ -72,12 +73,13 @@ func Open(dir string, opts Options) (*Cache, error) {
 	if err := c.tidy(ctx); err != nil {
 		opts.Log.Info("environments are not tidied up: somebody else is at it", "error", err)
 	}
-	c.tools = &toolbox{pipTools: tools, finder: finder}
+	c.finder, c.tools = finder, &toolbox{pipTools: tools, finder: finder}
 	pip := &pipBuilder{state: state, tools: tools, getenv: opts.Getenv}
 	c.builders = map[string]builder{
 		ManagerConda:  &condaBuilder{state: state, tools: c.tools, exec: opts.Exec, getenv: opts.Getenv},
 		ManagerPip:    pip,
 		ManagerPoetry: &poetryBuilder{pip: pip, tools: c.tools, getenv: opts.Getenv},
+		ManagerUV:     &uvBuilder{state: state, tools: c.tools, getenv: opts.Getenv},
 	}
 	return c, nil
 }
@@ -136,6 +138,7 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 	if !a.plan.brings && (req.Python.Path == "" || req.Python.Version == "") {
 		return nil, errors.New("cannot build an environment: no interpreter is given")
 	}
+	a.plan.reads = append(a.plan.reads, c.finder.reads(req.Python)...)
 	a.parts = append(commonParts(req, c.shelf.Dir(), a.plan.brings), a.plan.parts...)
 	return a.lease(ctx)
 }

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,7 +61,7 @@ func (d detection) find(dir, script string) (Project, string, error) {
 		return Project{}, "", fmt.Errorf("the working folder %q leads out of the repository", shorten(dir))
 	}
 	if file := path.Join(dir, script); d.wants(ManagerUV) && strings.HasSuffix(script, ".py") && filepath.IsLocal(file) {
-		data, err := readBelow(d.root, file, mostScript)
+		data, err := readLimited(d.root, file, mostScript)
 		if err == nil && hasHeader(data) {
 			return Project{ProjectScript, file}, ManagerUV, nil
 		}
@@ -98,7 +97,7 @@ func (d detection) folder(dir string) (Project, string, error) {
 		}
 		found, err := d.has(path.Join(dir, f.name))
 		if found && f.project && err == nil {
-			found, err = d.has(path.Join(dir, projectFile))
+			found, err = d.has(path.Join(dir, pyprojectFile))
 		}
 		if found || err != nil {
 			return Project{f.kind, path.Join(dir, f.name)}, f.manager, err
@@ -110,13 +109,10 @@ func (d detection) folder(dir string) (Project, string, error) {
 		}
 	}
 	if d.manager == ManagerPoetry {
-		return d.unlocked(path.Join(dir, projectFile))
+		return d.unlocked(dir)
 	}
 	return Project{}, "", nil
 }
-
-// projectFile tells of a Python project.
-const projectFile = "pyproject.toml"
 
 // has tells whether a file is there. What is no plain file, or leads out of the
 // repository, is an error: a list taken in its place would surprise.
@@ -170,40 +166,13 @@ func (d detection) namedPylock(dir string) (string, error) {
 }
 
 // unlocked takes a project that poetry can resolve.
-func (d detection) unlocked(file string) (Project, string, error) {
-	data, err := readBelow(d.root, file, mostProjectFile)
+func (d detection) unlocked(dir string) (Project, string, error) {
+	p, _, err := readPyproject(d.root, dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return Project{}, "", nil
 	}
-	var p struct {
-		Project any
-		Tool    struct{ Poetry any }
+	if err != nil || p.at("project") == nil && p.at("tool", "poetry") == nil {
+		return Project{}, "", err
 	}
-	if err == nil {
-		err = toml.Unmarshal(data, &p)
-	}
-	if err != nil {
-		return Project{}, "", fmt.Errorf("%s: %w", file, err)
-	}
-	if p.Project == nil && p.Tool.Poetry == nil {
-		return Project{}, "", nil
-	}
-	return Project{ProjectPoetry, file}, ManagerPoetry, nil
-}
-
-// readBelow reads a plain file of a repository, at most so many bytes of it.
-func readBelow(root *os.Root, name string, most int64) ([]byte, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, fmt.Errorf("%s is no file, or larger than %d MiB", name, most>>20)
-	}
-	return io.ReadAll(io.LimitReader(f, most))
+	return Project{ProjectPoetry, path.Join(dir, pyprojectFile)}, ManagerPoetry, nil
 }

@@ -61,7 +61,9 @@
 //	STATE/tools/NAME-VERSION-…/  another private manager, in an environment of its own
 //	STATE/tools/interpreters.json
 //	STATE/tools/conda-client-….py, conda-virtual.json
+//	STATE/pythons/NAME/        an interpreter that uv installed; whole if .whole-NAME is there
 //	STATE/cache/pip-UID/       downloads and wheels of one user
 //	STATE/cache/wheels-UID/    the same by digest, for locks; the agent's
 //	STATE/cache/conda-UID/     packages/, each unpacked; repodata/
+//	STATE/cache/uv-UID/        uv's own cache, wheels unpacked
 package envcache

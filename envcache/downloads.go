@@ -19,8 +19,8 @@ import (
 	"agentctl/envcache/internal/tree"
 )
 
-// cachedFile is one file of a package manager's own cache, or one unpacked package
-// of conda's: its files are as old as the package, and worth nothing one by one.
+// cachedFile is one file of a package manager's own cache, or a folder whose files
+// are worth nothing one by one: an unpacked package, or a repository.
 type cachedFile struct {
 	rel  string
 	size int64
@@ -65,18 +65,34 @@ func (c *Cache) trimDownloads(ctx context.Context, lim Limits) (freed int64, err
 	return freed, nil
 }
 
+// condaUnit and uvUnit are such folders, and cacheLocks what whoever reads from them holds a
+// lock on: who holds one may not lose it.
 var (
-	condaUnit = regexp.MustCompile(`^conda-[0-9]+/packages/[^/]+$`)
-	condaLock = regexp.MustCompile(`^conda-[0-9]+/(packages/[^/]*|repodata/.*)\.lock$`)
+	condaUnit  = regexp.MustCompile(`^conda-[0-9]+/packages/[^/]+$`)
+	uvUnit     = regexp.MustCompile(`^uv-[0-9]+/(archive-v[0-9]+/[^/]+|(git|sdists|builds|environments)-v[0-9]+/[^/]+/[^/]+)$`)
+	cacheLocks = regexp.MustCompile(`^(conda-[0-9]+/(packages/[^/]*|repodata/.*)|uv-[0-9]+/.*)\.lock$`)
 )
 
-// remove removes the file, or the package if no installation may be reading it.
+// unitLock is the lock of a unit, "" if name is none.
+func unitLock(name string) string {
+	switch {
+	case condaUnit.MatchString(name):
+		return path.Dir(name) + "/.cache.lock"
+	case uvUnit.MatchString(name):
+		top, _, _ := strings.Cut(name, "/")
+		return top + "/.lock"
+	}
+	return ""
+}
+
+// remove removes the file, or the folder if no installation may be reading it.
 func (f cachedFile) remove(root *os.Root) (gone bool, err error) {
-	if !condaUnit.MatchString(f.rel) {
+	name := unitLock(f.rel)
+	if name == "" {
 		err := root.Remove(f.rel)
 		return err == nil, err
 	}
-	lock, err := root.OpenFile(path.Dir(f.rel)+"/.cache.lock", os.O_RDWR|unix.O_NONBLOCK, 0)
+	lock, err := root.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false, err
 	}
@@ -93,8 +109,8 @@ func cachedFiles(top string) ([]cachedFile, error) {
 	var files []cachedFile
 	err := tree.Walk(top, func(n tree.Node) error {
 		switch last := len(files) - 1; {
-		case condaLock.MatchString(n.Rel): // who holds one may not lose it
-		case n.Info.IsDir() && condaUnit.MatchString(n.Rel):
+		case cacheLocks.MatchString(n.Rel):
+		case n.Info.IsDir() && unitLock(n.Rel) != "":
 			files = append(files, cachedFile{n.Rel, 0, n.Info.ModTime()})
 		case !n.Info.Mode().IsRegular():
 		case last >= 0 && strings.HasPrefix(n.Rel, files[last].rel+"/"):

@@ -14,6 +14,7 @@ import (
 const (
 	OnMissingFail    = "fail"
 	OnMissingNearest = "nearest"
+	OnMissingInstall = "install" // by Cache.Python; a Finder finds only
 )
 
 // Finder finds the interpreters of this host. Its methods may be called from
@@ -22,6 +23,8 @@ type Finder struct {
 	getenv func(string) string
 	probes *prober
 	usual  []string // folders that are looked into even if PATH lacks them
+	// installs has the interpreters that Cache.Python installed.
+	installs string
 
 	mu   sync.Mutex
 	last map[question]answer
@@ -50,7 +53,10 @@ func NewFinder(dir string, opts Options) (*Finder, error) {
 	}
 	opts = opts.filled()
 	probes := newProber(filepath.Join(dir, "tools", "interpreters.json"), opts.Exec, CleanEnv(opts.Getenv))
-	return &Finder{getenv: opts.Getenv, probes: probes, usual: []string{"/usr/local/bin", "/usr/bin"}, last: map[question]answer{}}, nil
+	return &Finder{
+		getenv: opts.Getenv, probes: probes, usual: []string{"/usr/local/bin", "/usr/bin"},
+		installs: filepath.Join(dir, "pythons"), last: map[question]answer{},
+	}, nil
 }
 
 // Find finds the interpreter that want names, and that the user uid may run:
@@ -99,7 +105,7 @@ func (f *Finder) find(ctx context.Context, want, onMissing string, uid, gid int)
 		}
 		note = fmt.Sprintf("%s can't be used here (%v); ", w.path, reason(err))
 	}
-	s := search{finder: f, uid: uid, gid: gid, all: candidates(f.getenv, f.usual), barred: map[string][]string{}}
+	s := search{finder: f, uid: uid, gid: gid, all: unique(append(candidates(f.getenv, f.usual), f.installed()...)), barred: map[string][]string{}}
 	py, ok, err := s.first(ctx, w.version)
 	if err != nil {
 		return Interpreter{}, "", err
@@ -115,7 +121,7 @@ func (f *Finder) find(ctx context.Context, want, onMissing string, uid, gid int)
 			return py, fmt.Sprintf("Python %s is not on this host: taking the nearest, %s", w, py), nil
 		}
 	}
-	return Interpreter{}, "", s.missing(w)
+	return Interpreter{}, "", s.missing(w, onMissing)
 }
 
 // wanted is a parsed wish. version is nil when any will do.

@@ -11,9 +11,9 @@ import (
 	"agentctl/envcache/internal/secret"
 )
 
-var nothingFound = regexp.MustCompile(`No matching distribution found for ([A-Za-z0-9._-]*[A-Za-z0-9])`)
+var nothingFound = regexp.MustCompile(`No matching distribution found for ([A-Za-z0-9._-]*[A-Za-z0-9])|ecause ([a-z0-9-]+) was not found in the`)
 
-// diagnose asks the indexes why pip found nothing of a package: pip says the
+// diagnose asks the indexes why pip or uv found nothing of a package: they say the
 // same whether the index has no such package, wants other credentials or can't
 // be reached.
 func diagnose(ctx context.Context, failed *BuildError, p *pipPlan) string {
@@ -33,7 +33,7 @@ func diagnose(ctx context.Context, failed *BuildError, p *pipPlan) string {
 			continue
 		}
 		var status *statusError
-		_, _, err = x.get(ctx, trimSlash(base)+"/"+normalName(m[1])+"/", mostPage)
+		_, _, err = x.get(ctx, trimSlash(base)+"/"+normalName(m[1]+m[2])+"/", mostPage)
 		switch isStatus := errors.As(err, &status); {
 		case isStatus && (status.code == http.StatusUnauthorized || status.code == http.StatusForbidden):
 			return causeRefused

@@ -16,6 +16,8 @@ type listener func(line string, p *phases) (noise bool)
 var listeners = map[string]func() listener{
 	ManagerPip:    func() listener { return (&pipListener{names: map[string]bool{}}).hear },
 	ManagerPoetry: func() listener { return (&poetryListener{}).hear },
+	ManagerUV:     newUVListener(false),
+	uvInstall:     newUVListener(true),
 }
 
 // pipListener reads the output of `pip install --progress-bar raw`.

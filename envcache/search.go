@@ -106,8 +106,16 @@ func toNumbers(version []string) []int {
 	return n[:]
 }
 
+// missingPython tells that no interpreter of a version is on the host.
+type missingPython struct {
+	wanted wanted
+	text   string
+}
+
+func (m *missingPython) Error() string { return m.text }
+
 // missing says what was looked for, what is there and what to write.
-func (s *search) missing(w wanted) error {
+func (s *search) missing(w wanted, onMissing string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Python %s is not on this host", w)
 	if switches(s.uid) {
@@ -121,8 +129,10 @@ func (s *search) missing(w wanted) error {
 	for _, why := range slices.Sorted(maps.Keys(s.barred)) {
 		fmt.Fprintf(&b, "; not usable (%s): %s", why, list(s.barred[why], func(s string) string { return s }))
 	}
-	b.WriteString("; install it, let the task ask for one that is there, or write packageManager.python.onMissing: nearest")
-	return errors.New(b.String())
+	if onMissing != OnMissingInstall {
+		b.WriteString("; install it, let the task ask for one that is there, or write packageManager.python.onMissing: nearest or install")
+	}
+	return &missingPython{w, b.String()}
 }
 
 func list[T any](all []T, text func(T) string) string {

@@ -1,0 +1,671 @@
+package envcache
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// uvRequest is a request to uv, by this process.
+func uvRequest(t testing.TB, index string, lines ...string) Request {
+	t.Helper()
+	return Request{Manager: ManagerUV, Python: hostPython(t, SameUser), IndexURL: index, Requirements: lines, UID: SameUser, GID: SameUser}
+}
+
+// newUVCache opens a cache that has uv: the indexes of most tests don't.
+func newUVCache(t testing.TB, opts Options) *Cache {
+	t.Helper()
+	c := newCache(t, opts)
+	needUV(t, c, SameUser)
+	return c
+}
+
+// needUV installs uv for the builds of a user.
+func needUV(t testing.TB, c *Cache, uid int) {
+	t.Helper()
+	req := Request{UID: uid, GID: uid}
+	tools := toolbox{&pipTools{dir: c.tools.dir, exec: HostExec{}, env: CleanEnv(os.Getenv), now: time.Now}, c.finder}
+	if _, err := tools.get(t.Context(), ManagerUV, req, newAccess(environ(nil), req, nil), func(Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// From the real index: built, then hit; the hit starts no program.
+func TestUVBuildsThenHits(t *testing.T) {
+	t.Parallel()
+	watch := &spy{Exec: HostExec{}}
+	c := newUVCache(t, Options{Exec: watch})
+	req := uvRequest(t, "", "colorama == 0.4.6\n", "Six==1.16.0 ; python_version >= '3'", "iniconfig==2.0.0; python_version < '3'")
+	var s said
+	first, err := c.Acquire(t.Context(), req, s.hear)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, s.text())
+	}
+	defer first.Close()
+	if first.Hit || !slices.Equal(first.Frozen, []string{"colorama==0.4.6", "six==1.16.0"}) {
+		t.Fatalf("%+v", first)
+	}
+	for _, want := range []string{"building: no environment was built before", "resolve: 2 packages", "install: 2 packages", "compile: "} {
+		if !strings.Contains(s.text(), want) {
+			t.Errorf("the progress lacks %q:\n%s", want, s.text())
+		}
+	}
+	if l := first.Lock; l == nil || l.Built || len(l.Packages) != 2 || !strings.HasPrefix(l.Packages[1], "six==1.16.0 --hash=sha256:") {
+		t.Errorf("lock %+v", l)
+	}
+	programs := len(watch.ran())
+	if second := acquire(t, c, req); !second.Hit || second.Path != first.Path || len(watch.ran()) != programs {
+		t.Fatalf("%+v, %d programs", second, len(watch.ran())-programs)
+	}
+	// Other words, one lock: it is seen before anything is installed.
+	req.Requirements = []string{"six<1.17,>=1.16.0", "colorama==0.4.*"}
+	if l := acquire(t, c, req); !l.Hit || l.Path != first.Path || !strings.Contains(l.Why, "resolved to the same") {
+		t.Errorf("%+v", l)
+	}
+	got := python(t, first.Python, "-c", "import six, sys, os; print(six.__version__, sys.prefix, os.path.exists(six.__cached__))")
+	if got != "1.16.0 "+first.Path+" True" {
+		t.Errorf("the environment says %q", got)
+	}
+	if got := python(t, filepath.Join(first.Path, "bin", "pip"), "--version"); !strings.HasPrefix(got, "pip "+pipVersion) {
+		t.Errorf("bin/pip says %q", got)
+	}
+	for _, name := range []string{".lock", ".gitignore", "CACHEDIR.TAG"} {
+		if _, err := os.Lstat(filepath.Join(first.Path, name)); err == nil {
+			t.Errorf("%s is left", name)
+		}
+	}
+	if err := c.VerifyFully(t.Context(), first); err != nil {
+		t.Error(err)
+	}
+}
+
+// Everything that may stand in a list and be locked, without the real index.
+func TestUVKindsOfRequirements(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("Plain-Thing", "1.0", "dependency>=1", "extra-only; extra == 'more'"))
+	x.add(wheel("Dependency", "1.5"))
+	x.add(wheel("Dependency", "2.5"))
+	x.add(wheel("extra-only", "1.0"))
+	x.add(wheel("early", "2.0rc1"))
+	x.add(sdist("fromsource", "3.0", nil))
+	x.add(wheel("both", "1.0"))
+	x.add(sdist("both", "1.0", nil))
+	x.add(wheel("direct", "4.0"))
+	other := newIndexServer(t, "", "")
+	other.add(wheel("elsewhere", "1.0"))
+	other.add(wheel("Dependency", "1.6")) // better, though on the second index
+	repo := filepath.Join(newState(t), "repo")
+	writeFiles(t, repo, map[string]string{
+		"requirements.txt": "PLAIN.thing[More]==1.0\n-r more/r.txt\n", "more/r.txt": "fromsource\n-c ../c.txt\n", "c.txt": "dependency<2\n",
+	})
+	vcs, commit := gitRepo(t, project("fromgit", "8.0", nil))
+	direct, _ := wheel("direct", "4.0")
+	c := newUVCache(t, Options{})
+	req := uvRequest(
+		t, x.url(), "--extra-index-url "+other.url(), "-r requirements.txt", "--no-binary both", "--pre", "-e git+file://"+vcs+"#egg=fromgit",
+		"direct @ "+x.URL+"/files/"+direct, "both", "elsewhere", "early", "nothing; python_version < '3'",
+	)
+	req.BaseDir = repo
+	l := acquire(t, c, req)
+	want := []string{
+		"both==1.0", "Dependency==1.6", "early==2.0rc1", "elsewhere==1.0", "extra-only==1.0", "fromsource==3.0", "Plain-Thing==1.0",
+		"direct @ " + x.URL + "/files/" + direct, "fromgit @ git+file://" + vcs + "@" + commit,
+	}
+	for _, w := range want {
+		if !slices.ContainsFunc(l.Frozen, func(f string) bool { return f == w || strings.HasPrefix(f, w+"#sha256=") }) {
+			t.Errorf("frozen %q lacks %q", l.Frozen, w)
+		}
+	}
+	if len(l.Frozen) != len(want) || !l.Lock.Built || !slices.Equal(l.Lock.Indexes, []string{"--extra-index-url " + other.url()}) {
+		t.Errorf("frozen %q, lock %+v", l.Frozen, l.Lock)
+	}
+	if again := acquire(t, c, req); !again.Hit {
+		t.Errorf("no hit: %s", again.Why)
+	}
+	if got := python(t, filepath.Join(l.Path, "bin", "Plain-Thing")); got != "Plain-Thing 1.0" {
+		t.Errorf("the program says %q", got)
+	}
+	// Elsewhere the lock alone gives the very same packages, without the repository.
+	second := newUVCache(t, Options{})
+	same := acquire(t, second, Request{Manager: ManagerUV, Python: req.Python, IndexURL: x.url(), Lock: l.Lock, UID: SameUser, GID: SameUser})
+	if same.Hit || !slices.Equal(same.Frozen, l.Frozen) || !slices.Equal(same.Lock.Packages, l.Lock.Packages) {
+		t.Errorf("from the lock: %+v", same)
+	}
+	// And where it was built before, without any index.
+	x.Close()
+	other.Close()
+	offline := acquire(t, second, Request{Manager: ManagerUV, Python: req.Python, IndexURL: x.url(), Lock: l.Lock, SystemSite: true, UID: SameUser, GID: SameUser})
+	if offline.Hit || !slices.Equal(offline.Frozen, l.Frozen) {
+		t.Errorf("from the lock, without an index: %+v", offline)
+	}
+	lying := *l.Lock
+	lying.Built, lying.Packages = false, slices.DeleteFunc(slices.Clone(lying.Packages), func(p string) bool { return strings.Contains(p, "git+") })
+	req.Lock = &lying
+	if l, err := second.Acquire(t.Context(), req, nil); err == nil {
+		_ = l.Close()
+		t.Error("a lock of wheels built from source")
+	}
+}
+
+// What comes from the repository itself is used from a copy of it.
+func TestUVInstallsFromTheRepository(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("dependency", "1.0"))
+	file, data := wheel("local", "5.0")
+	found, foundData := wheel("found", "1.0")
+	files := map[string]string{"wheels/" + file: string(data), "links/" + found: string(foundData)}
+	for name, text := range project("inrepo", "6.0", nil) {
+		files["libs/inrepo/"+name] = text
+	}
+	for name, text := range project("editable", "7.0", nil) {
+		files[name] = text
+	}
+	repo := filepath.Join(newState(t), "repo")
+	writeFiles(t, repo, files)
+	c := newUVCache(t, Options{})
+	req := uvRequest(t, x.url(), "./wheels/"+file, "./libs/inrepo", "-e .", "--find-links links", "found", "dependency")
+	req.BaseDir = repo
+	l := acquire(t, c, req)
+	if want := []string{"-e .", "./libs/inrepo", "./wheels/" + file, "dependency==1.0", "found==1.0"}; !slices.Equal(l.Frozen, want) || l.Lock != nil {
+		t.Errorf("frozen %q, not %q; lock %+v", l.Frozen, want, l.Lock)
+	}
+	if got := python(t, l.Python, "-c", "import dependency, found, local, inrepo, editable; print(editable.__file__)"); got != filepath.Join(l.Path, checkout, "editable.py") {
+		t.Errorf("the environment says %q", got)
+	}
+	for _, f := range []string{"left-behind-by-the-build.txt", "libs/inrepo/left-behind-by-the-build.txt"} {
+		if _, err := os.Stat(filepath.Join(repo, f)); err == nil {
+			t.Errorf("building wrote %s into the repository", f)
+		}
+	}
+	if again := acquire(t, c, req); !again.Hit {
+		t.Errorf("no hit: %s", again.Why)
+	}
+}
+
+// What can't be built gives the likely cause and uv's own words, and leaves
+// nothing behind.
+func TestUVFailedBuilds(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0", "other>=2"))
+	x.add(wheel("other", "1.0"))
+	x.add(wheel("other", "2.0"))
+	x.add(sdist("broken", "1.0", map[string]string{"fail.txt": ""}))
+	file, data := wheel("foreign", "1.0")
+	x.add(strings.Replace(file, "none-any", "none-win32", 1), data)
+	future, data := wheelFor("future", "1.0", ">=3.99")
+	x.add(future, data)
+	private := newIndexServer(t, "user", "hunter22")
+	private.add(wheel("here", "1.0"))
+	c := newUVCache(t, Options{Getenv: environ(map[string]string{"PIP_RETRIES": "0"})})
+	t.Cleanup(func() { // after all of them
+		if bad := litter(t, c.state); bad != nil {
+			t.Errorf("left over: %v", bad)
+		}
+		if entries, err := c.Entries(); err != nil || len(entries) != 0 {
+			t.Errorf("entries: %+v, %v", entries, err)
+		}
+	})
+	sum := strings.Repeat("0", 64)
+	for name, tc := range map[string]struct {
+		index       string
+		cause, says string
+		lines       []string
+	}{
+		"no such package":  {x.url(), "not in the index for Python 3.", "nosuch was not found", []string{"nosuch==1"}},
+		"no such version":  {x.url(), "not in the index", "no version of here==9", []string{"here==9"}},
+		"contradiction":    {x.url(), "contradict each other", "unsatisfiable", []string{"here", "other<2"}},
+		"another platform": {x.url(), "no release for Python 3.", "win32", []string{"foreign"}},
+		"another Python":   {x.url(), "no release for Python 3.", ">=3.99", []string{"future"}},
+		"wrong hash":       {x.url(), "not the one whose hash", "sha256:" + sum, []string{"other==1.0 --hash=sha256:" + sum}},
+		"not all hashed":   {x.url(), "with hashes", "here is given without", []string{"here==1.0", "other==2.0 --hash=sha256:" + sum}},
+		"build fails":      {x.url(), "could not be built from its source", "the compiler of broken is not happy", []string{"broken"}},
+		"index is down":    {"http://127.0.0.1:1/simple", "index can't be reached", "127.0.0.1:1", []string{"here"}},
+		"no credentials":   {private.url(), "refuses the credentials", "", []string{"here"}},
+		"git is down":      {x.url(), "can't be reached", "127.0.0.1", []string{"y @ git+http://127.0.0.1:1/y.git"}},
+		"not a line":       {x.url(), "line of the requirements is not valid", "here==", []string{"here=="}},
+		"unknown option":   {x.url(), "not valid", "Unexpected", []string{"--frobnicate", "here"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var s said
+			_, err := c.Acquire(t.Context(), uvRequest(t, tc.index, tc.lines...), s.hear)
+			var failed *BuildError
+			if !errors.As(err, &failed) || !strings.Contains(failed.Cause, tc.cause) || !strings.Contains(err.Error(), tc.says) {
+				t.Fatalf("err = %v\ncause = %+v", err, failed)
+			}
+		})
+	}
+}
+
+// wheelFor is a wheel for some Pythons only.
+func wheelFor(name, version, python string) (file string, data []byte) {
+	return wheel(name, version, "nothing; python_version < '0'\nRequires-Python: "+python)
+}
+
+// Credentials reach uv by files that are gone afterwards; they are in no command
+// line, environment, record, message or file that stays.
+func TestUVPrivateIndex(t *testing.T) {
+	t.Parallel()
+	const password = "hunter22-%s/x"
+	x := newIndexServer(t, "user", password)
+	x.add(wheel("secretive", "1.0"))
+	x.add(sdist("tooled", "1.0", map[string]string{ // its build asks the index, too
+		"pyproject.toml": "[build-system]\nrequires = [\"secretive\"]\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+	}))
+	netrc := filepath.Join(t.TempDir(), "netrc")
+	writeFiles(t, filepath.Dir(netrc), map[string]string{"netrc": "machine 127.0.0.1\n login user\n password " + password + "\n"})
+	escaped := strings.NewReplacer("%", "%25", "/", "%2F").Replace(password)
+	for name, req := range map[string]Request{
+		"in the URL":  {IndexURL: x.urlWith("user:" + escaped)},
+		"in the list": {IndexURL: newIndexServer(t, "", "").url(), Requirements: []string{"--extra-index-url " + x.urlWith("user:"+escaped)}},
+		"in a file":   {IndexURL: x.url(), CredentialsFile: netrc},
+		"of the host": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := map[string]string{"UV_INDEX_URL": x.urlWith("user:" + escaped), "PIP_INDEX_URL": x.urlWith("user:" + escaped)}
+			watch := &spy{Exec: HostExec{}}
+			c := newUVCache(t, Options{Exec: watch, Getenv: environ(env)})
+			ask := uvRequest(t, req.IndexURL, append(req.Requirements, "secretive==1.0", "tooled==1.0")...)
+			ask.CredentialsFile = req.CredentialsFile
+			var s said
+			l, err := c.Acquire(t.Context(), ask, s.hear)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if python(t, l.Python, "-c", "import secretive, tooled; print(tooled.version)") != "1.0" {
+				t.Error("not installed")
+			}
+			for _, bad := range []string{password, escaped, "hunter22"} {
+				for _, cmd := range watch.ran() {
+					if all := strings.Join(append(cmd.Args, cmd.Env...), "\n"); strings.Contains(all, bad) {
+						t.Errorf("a command holds the password:\n%s", all)
+					}
+				}
+				if strings.Contains(s.text(), bad) {
+					t.Errorf("the progress holds the password:\n%s", s.text())
+				}
+				if out, err := exec.Command("grep", "-rlF", bad, c.state).Output(); err == nil {
+					t.Errorf("files hold the password: %s", out)
+				}
+			}
+		})
+	}
+}
+
+// gitServer serves a repository to whoever knows the password.
+func gitServer(t *testing.T, dir, password string) (url string) {
+	t.Helper()
+	if out, err := exec.Command("git", "-C", dir, "update-server-info").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	files := http.StripPrefix("/r.git", http.FileServer(http.Dir(filepath.Join(dir, ".git"))))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, got, _ := r.BasicAuth(); got != password {
+			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL + "/r.git"
+}
+
+func TestUVRepositoryWithAToken(t *testing.T) {
+	t.Parallel()
+	const token = "ghp-hunter22"
+	dir, commit := gitRepo(t, project("fromgit", "8.0", nil))
+	url := gitServer(t, dir, token)
+	watch := &spy{Exec: HostExec{}}
+	c := newUVCache(t, Options{Exec: watch})
+	var s said
+	req := uvRequest(t, newIndexServer(t, "", "").url(), "fromgit @ git+"+strings.Replace(url, "://", "://"+token+"@", 1)+"@main")
+	l, err := c.Acquire(t.Context(), req, s.hear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if want := []string{"fromgit @ git+" + url + "@" + commit}; !slices.Equal(l.Frozen, want) || !slices.Equal(l.Lock.Packages, want) || !l.Lock.Built {
+		t.Errorf("frozen %q, lock %+v", l.Frozen, l.Lock)
+	}
+	for _, cmd := range watch.ran() {
+		if all := strings.Join(append(cmd.Args, cmd.Env...), "\n"); strings.Contains(all, token) {
+			t.Errorf("a command holds the token:\n%s", all)
+		}
+	}
+	if out, err := exec.Command("grep", "-rlF", token, c.state).Output(); err == nil || strings.Contains(s.text(), token) {
+		t.Errorf("the token is in the progress or in files: %s\n%s", out, s.text())
+	}
+	req.Requirements[0] = strings.Replace(req.Requirements[0], token, "ghp-wrong", 1)
+	if _, err = newUVCache(t, Options{}).Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), "refuses the credentials") || strings.Contains(err.Error(), "ghp-wrong") {
+		t.Errorf("with a wrong token: %v", err)
+	}
+}
+
+const uvProjectText = `[project]
+name = "thing"
+version = "0.1"
+requires-python = ">=3.8"
+dependencies = ["here"]
+[project.optional-dependencies]
+x = ["extra-only"]
+[dependency-groups]
+dev = ["other"]
+`
+
+// uvLock makes the uv.lock of a project as its author does.
+func uvLock(t *testing.T, c *Cache, index, dir string) {
+	t.Helper()
+	tools, err := filepath.Glob(filepath.Join(c.tools.dir, "uv-*", "bin", "uv"))
+	if err != nil || len(tools) == 0 {
+		t.Fatalf("%q, %v", tools, err)
+	}
+	cmd := exec.Command(tools[0], "lock", "--quiet", "--default-index", index, "--python", hostPython(t, SameUser).Path, "--no-cache")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "UV_PYTHON_DOWNLOADS=never")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("uv lock: %v\n%s", err, out)
+	}
+}
+
+func TestUVProject(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	x.add(wheel("other", "1.0"))
+	x.add(wheel("extra-only", "1.0"))
+	c := newUVCache(t, Options{})
+	repo := filepath.Join(newState(t), "repo")
+	writeFiles(t, repo, map[string]string{"sub/pyproject.toml": uvProjectText})
+	sub := filepath.Join(repo, "sub")
+	uvLock(t, c, x.url(), sub)
+	writeFiles(t, repo, map[string]string{"uv.toml": "what stands above the project does not count"})
+	req := uvRequest(t, "", "ignored")
+	req.BaseDir, req.Project = repo, Project{ProjectUV, "sub/uv.lock"}
+	l := acquire(t, c, req)
+	if !slices.Equal(l.Frozen, []string{"here==1.0"}) || l.Lock == nil || l.Lock.File != "sub/uv.lock" || len(l.Lock.SHA256) != 64 {
+		t.Errorf("frozen %q, lock %+v", l.Frozen, l.Lock)
+	}
+	if got := python(t, l.Python, "-c", "import here, os, pip; print(os.path.exists(here.__cached__))"); got != "True" {
+		t.Errorf("the environment says %q", got)
+	}
+	// The same lock elsewhere is the same environment, whatever else is there.
+	twin := filepath.Join(newState(t), "twin")
+	writeFiles(t, twin, map[string]string{"sub/pyproject.toml": uvProjectText + "[tool.ruff]\n", "sub/uv.lock": readFile(t, sub+"/uv.lock"), "train.py": ""})
+	again := req
+	again.BaseDir, again.Lock = twin, l.Lock
+	if l := acquire(t, c, again); !l.Hit {
+		t.Errorf("no hit: %s", l.Why)
+	}
+	for name, groups := range map[string][2][]string{
+		"all":   {{"*"}, {"*"}},
+		"named": {{"dev"}, {"x"}},
+	} {
+		more := req
+		more.Groups, more.Extras = groups[0], groups[1]
+		if l := acquire(t, c, more); !slices.Equal(l.Frozen, []string{"extra-only==1.0", "here==1.0", "other==1.0"}) {
+			t.Errorf("%s: %q", name, l.Frozen)
+		}
+	}
+	// From a mirror, which the lock does not know.
+	mirror := newIndexServer(t, "", "")
+	mirror.add(wheel("here", "1.0"))
+	asked := x.requests()
+	fromMirror := req
+	fromMirror.IndexURL = mirror.url()
+	if l := acquire(t, newUVCache(t, Options{}), fromMirror); !slices.Equal(l.Frozen, []string{"here==1.0"}) || x.requests() != asked {
+		t.Errorf("frozen %q, %d requests to the index of the lock", l.Frozen, x.requests()-asked)
+	}
+	entries, err := os.ReadDir(sub)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("the repository has %v, %v", entries, err)
+	}
+	t.Run("failures", func(t *testing.T) { uvProjectFails(t, c, x.url(), req) })
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func uvProjectFails(t *testing.T, c *Cache, index string, good Request) {
+	uvProjectText := uvProjectText + "[[tool.uv.index]]\nurl = \"" + index + "\"\ndefault = true\n"
+	lock := readFile(t, filepath.Join(good.BaseDir, "sub/uv.lock"))
+	for name, tc := range map[string]struct {
+		project, lock string
+		groups        []string
+		lockOf        string // digest that a task's lock names
+		says          string
+	}{
+		"stale":           {strings.Replace(uvProjectText, `"here"`, `"here", "other"`, 1), lock, nil, "", "run `uv lock` and commit it"},
+		"wrong Python":    {strings.Replace(uvProjectText, ">=3.8", ">=3.99", 1), lock, nil, "", "the project needs another Python than 3."},
+		"no such group":   {uvProjectText, lock, []string{"nosuch"}, "", "no such group"},
+		"no project":      {"", lock, nil, "", "needs its pyproject.toml"},
+		"another lock":    {uvProjectText, lock, nil, strings.Repeat("0", 64), "is not the one of the lock"},
+		"wrong hash":      {uvProjectText, sumInLock.ReplaceAllString(lock, "sha256:"+strings.Repeat("0", 64)), nil, "", "not the one whose hash"},
+		"out of the tree": {uvProjectText, lock + "\n[[package]]\nname = \"y\"\nsource = { directory = \"../../y\" }\n", nil, "", "leads out of the repository"},
+		"a host's file":   {uvProjectText, strings.ReplaceAll(lock, `registry = "http`, `registry = "file`), nil, "", "can't be installed from a lock"},
+		"not TOML":        {"[", lock, nil, "", "pyproject.toml is not valid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			repo := filepath.Join(newState(t), "repo")
+			writeFiles(t, repo, map[string]string{"uv.lock": tc.lock})
+			if tc.project != "" {
+				writeFiles(t, repo, map[string]string{"pyproject.toml": tc.project})
+			}
+			req := good
+			req.BaseDir, req.Project, req.Groups = repo, Project{ProjectUV, "uv.lock"}, tc.groups
+			if tc.lockOf != "" {
+				req.Lock = &Lock{Manager: ManagerUV, Python: req.Python.Version, File: "uv.lock", SHA256: tc.lockOf}
+			}
+			if l, err := c.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%+v, %v", l, err)
+			}
+		})
+	}
+}
+
+var sumInLock = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+
+// A project that depends on folders of its repository uses a copy of them.
+func TestUVProjectWithMembers(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	c := newUVCache(t, Options{})
+	repo := filepath.Join(newState(t), "repo")
+	files := map[string]string{
+		"pyproject.toml": "[project]\nname = \"top\"\nversion = \"1\"\nrequires-python = \">=3.8\"\ndependencies = [\"member\", \"here\"]\n[tool.uv.sources]\nmember = { workspace = true }\n[tool.uv.workspace]\nmembers = [\"libs/*\"]\n",
+	}
+	for name, text := range project("member", "2.0", nil) {
+		files["libs/member/"+name] = text
+	}
+	files["libs/member/pyproject.toml"] += "requires-python = \">=3.8\"\n"
+	writeFiles(t, repo, files)
+	uvLock(t, c, x.url(), repo)
+	req := uvRequest(t, "")
+	req.BaseDir, req.Project = repo, Project{ProjectUV, "uv.lock"}
+	l := acquire(t, c, req)
+	if !slices.Equal(l.Frozen, []string{"-e ./libs/member", "here==1.0"}) {
+		t.Errorf("frozen %q", l.Frozen)
+	}
+	if got := python(t, l.Python, "-c", "import member; print(member.__file__)"); got != filepath.Join(l.Path, checkout, "libs/member/member.py") {
+		t.Errorf("member is %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(repo, "libs/member/left-behind-by-the-build.txt")); err == nil {
+		t.Error("building wrote into the repository")
+	}
+	if _, err := os.Stat(filepath.Join(l.Path, "src", uvOwn)); err == nil {
+		t.Error("a uv.toml is left in the environment")
+	}
+}
+
+func TestUVInstallsPylock(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	lock := "lock-version = \"1.0\"\ncreated-by = \"test\"\nrequires-python = \">=3.8\"\nextras = [\"x\"]\ndependency-groups = [\"dev\"]\n"
+	for name, marker := range map[string]string{"here": "", "extra-only": "'x' in extras", "grouped": "'dev' in dependency_groups", "never": "python_version < '3'"} {
+		file, data := wheel(name, "1.0")
+		x.add(file, data)
+		lock += fmt.Sprintf("[[packages]]\nname = %q\nversion = \"1.0\"\nmarker = %q\nwheels = [{ url = \"%s/files/%s\", hashes = { sha256 = \"%x\" } }]\n", name, marker, x.URL, file, sha256.Sum256(data))
+	}
+	lock = strings.ReplaceAll(lock, "marker = \"\"\n", "")
+	repo := filepath.Join(newState(t), "repo")
+	writeFiles(t, repo, map[string]string{"pylock.toml": lock, "pylock.bad.toml": sumInPylock.ReplaceAllString(lock, strings.Repeat("0", 64)), "pylock.far.toml": lock + "[[packages]]\nname = \"z\"\ndirectory = { path = \"../z\" }\n"})
+	c := newUVCache(t, Options{})
+	req := uvRequest(t, "")
+	req.BaseDir, req.Project = repo, Project{ProjectPylock, "pylock.toml"}
+	l := acquire(t, c, req)
+	if !slices.Equal(l.Frozen, []string{"here==1.0"}) || l.Lock.File != "pylock.toml" {
+		t.Errorf("frozen %q, lock %+v", l.Frozen, l.Lock)
+	}
+	replay := Request{Manager: ManagerUV, Python: req.Python, BaseDir: repo, Lock: l.Lock, UID: SameUser, GID: SameUser}
+	if l := acquire(t, c, replay); !l.Hit {
+		t.Errorf("no hit: %s", l.Why)
+	}
+	req.Groups, req.Extras = []string{"*"}, []string{"x"}
+	if l := acquire(t, c, req); !slices.Equal(l.Frozen, []string{"extra-only==1.0", "grouped==1.0", "here==1.0"}) {
+		t.Errorf("frozen %q", l.Frozen)
+	}
+	for file, says := range map[string]string{"pylock.bad.toml": "not the one whose hash", "pylock.far.toml": "leads out of the repository", "pylock.none.toml": "cannot read"} {
+		req.Project.File = file
+		if _, err := c.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+var sumInPylock = regexp.MustCompile(`[0-9a-f]{64}`)
+
+func TestUVScript(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("six", "1.0"))
+	x.add(wheel("six", "2.0"))
+	repo := filepath.Join(newState(t), "repo")
+	writeFiles(t, repo, map[string]string{"run.py": header, "new.py": strings.Replace(header, ">=3.9", ">=3.99", 1), "bad.py": header + header})
+	c := newUVCache(t, Options{})
+	req := uvRequest(t, x.url(), "ignored")
+	req.BaseDir, req.Project = repo, Project{ProjectScript, "run.py"}
+	l := acquire(t, c, req)
+	if !slices.Equal(l.Frozen, []string{"six==1.0"}) || l.Lock == nil || len(l.Lock.Packages) != 1 {
+		t.Errorf("frozen %q, lock %+v", l.Frozen, l.Lock)
+	}
+	// The same as a list is the same environment.
+	if l := acquire(t, c, uvRequest(t, x.url(), "six < 2")); !l.Hit {
+		t.Errorf("no hit: %s", l.Why)
+	}
+	for file, says := range map[string]string{"new.py": "asks for Python >=3.99, and this is 3.", "bad.py": "2 blocks", "none.py": "cannot read the script", "../run.py": "cannot read the script"} {
+		req.Project.File = file
+		if _, err := c.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// Built by, and for, the user of the tasks.
+func TestUVAnotherUsersEnvironment(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root builds for other users")
+	}
+	const nobody = 65534
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	x.add(sdist("fromsource", "1.0", nil))
+	c := newUVCache(t, Options{})
+	needUV(t, c, nobody)
+	repo := filepath.Join(newState(t), "repo")
+	writeFiles(t, repo, map[string]string{"pyproject.toml": uvProjectText})
+	x.add(wheel("other", "1.0"))
+	x.add(wheel("extra-only", "1.0"))
+	uvLock(t, c, x.url(), repo)
+	for _, req := range []Request{
+		{Requirements: []string{"here", "fromsource"}, IndexURL: x.url()},
+		{BaseDir: repo, Project: Project{ProjectUV, "uv.lock"}},
+	} {
+		req.Manager, req.Python, req.UID, req.GID = ManagerUV, hostPython(t, nobody), nobody, nobody
+		l := acquire(t, c, req)
+		out, err := exec.Command("find", l.Path, "!", "-user", "nobody").Output()
+		if err != nil || len(out) > 0 {
+			t.Errorf("not nobody's: %s, %v", out, err)
+		}
+		exit, err := HostExec{}.Run(t.Context(), Cmd{
+			Args: []string{l.Python, "-m", "pip", "install", "--no-deps", "--force-reinstall", "-i", x.url(), "here"},
+			Env:  []string{"HOME=/nonexistent"}, Dir: "/", UID: nobody, GID: nobody,
+		})
+		if err != nil || exit.Code != 0 {
+			t.Errorf("pip in the environment: %+v, %v", exit, err)
+		}
+	}
+}
+
+// What uv unpacked goes as a whole and not under an installation, or later ones
+// would lack files.
+func TestUVDownloadsAreTrimmed(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	c := newUVCache(t, Options{})
+	req := uvRequest(t, x.url(), "here")
+	_ = acquire(t, c, req).Close()
+	cache := filepath.Join(c.state, "cache", fmt.Sprintf("uv-%d", os.Geteuid()))
+	unpacked, err := filepath.Glob(filepath.Join(cache, "archive-v*", "*"))
+	if err != nil || len(unpacked) != 1 {
+		t.Fatalf("%q, %v", unpacked, err)
+	}
+	past := time.Now().Add(-48 * time.Hour)
+	for _, f := range []string{filepath.Join(unpacked[0], "here.py"), filepath.Join(cache, ".lock")} {
+		if err := os.Chtimes(f, past, past); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collect := func(kept bool) {
+		t.Helper()
+		if _, err := c.Collect(t.Context(), Limits{MaxAge: 24 * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(unpacked[0], "here.py")); (err == nil) != kept {
+			t.Fatalf("kept = %v: %v", kept, err)
+		}
+	}
+	collect(true) // it was unpacked today
+	if err := os.Chtimes(unpacked[0], past, past); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.Open(filepath.Join(cache, ".lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(held.Fd()), unix.LOCK_SH); err != nil { // as uv holds it
+		t.Fatal(err)
+	}
+	collect(true)
+	_ = held.Close()
+	collect(false)
+	req.SystemSite = true // another environment
+	if got := python(t, acquire(t, c, req).Python, "-c", "import here; print(here.version)"); got != "1.0" {
+		t.Errorf("here is %q", got)
+	}
+}
