@@ -93,7 +93,7 @@ func (r *run) wanted(ctx context.Context, p *prepared, base string) (envcache.Re
 		}
 	default:
 		var note string
-		if req.Python, note, err = r.findPython(ctx, p, p.packages.python); note != "" {
+		if req.Python, note, err = r.findPython(ctx, p, p.packages.python, p.packages.pm.Python.OnMissing); note != "" {
 			r.say("%s", note)
 		}
 	}
@@ -108,7 +108,11 @@ var minorVersion = regexp.MustCompile(`^\d+\.\d+`)
 func (r *run) lockedPython(ctx context.Context, p *prepared, version string) (envcache.Interpreter, error) {
 	minor := minorVersion.FindString(version)
 	for i, want := range []string{p.packages.python, version, minor} {
-		py, _, err := r.findPython(ctx, p, want)
+		onMissing := p.packages.pm.Python.OnMissing
+		if i == 0 {
+			onMissing = envcache.OnMissingFail // none but the lock's is to be installed
+		}
+		py, _, err := r.findPython(ctx, p, want, onMissing)
 		switch {
 		case ctx.Err() != nil:
 			return py, context.Cause(ctx)
@@ -122,8 +126,12 @@ func (r *run) lockedPython(ctx context.Context, p *prepared, version string) (en
 	return envcache.Interpreter{}, fmt.Errorf("the lock was made with python %s, and this host has no %s", version, minor)
 }
 
-func (r *run) findPython(ctx context.Context, p *prepared, want string) (envcache.Interpreter, string, error) {
-	return r.pool.cfg.Finder.Find(ctx, want, p.packages.pm.Python.OnMissing, p.owner.UID, p.owner.GID)
+// findPython finds an interpreter, or has one installed where the site wants that.
+func (r *run) findPython(ctx context.Context, p *prepared, want, onMissing string) (envcache.Interpreter, string, error) {
+	req := p.packages.settings()
+	req.UID, req.GID = p.owner.UID, p.owner.GID
+	wish := envcache.PythonWish{Version: want, OnMissing: onMissing, Mirror: p.packages.pm.Python.InstallMirror}
+	return r.pool.cfg.Envs.Python(ctx, wish, req, r.progress)
 }
 
 // progress tells a person what is under way: on the console, and in the status.

@@ -34,7 +34,6 @@ type Config struct {
 	Launcher *runtime.Launcher
 	Host     runtime.Host
 	Envs     *envcache.Cache
-	Finder   *envcache.Finder
 	Repos    *repo.Store
 	Log      *slog.Logger
 	// Hide are folders besides State that no task is to see, where a mount

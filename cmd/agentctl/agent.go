@@ -138,10 +138,6 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	finder, err := envcache.NewFinder(ag.state, envcache.Options{Log: log})
-	if err != nil {
-		return err
-	}
 	shim, err := shimbin.Extract(ag.state)
 	if err != nil {
 		return err
@@ -160,7 +156,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
-		Envs: ag.envs, Finder: finder, Repos: repos, Hide: ag.socketFolder(),
+		Envs: ag.envs, Repos: repos, Hide: ag.socketFolder(),
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: ag.sources, LastGood: lastGood(ag.sources), Log: log})
 	ag.metrics = control.NewMetrics(version, ag.loop)

@@ -32,7 +32,8 @@ func (n *Node) NewRepository(files map[string]string) *Repository {
 	return r
 }
 
-// Push writes files into the working copy, commits them and pushes the commit.
+// Push writes files into the working copy, commits all that is there and pushes the
+// commit.
 func (r *Repository) Push(files map[string]string) {
 	r.n.T.Helper()
 	r.Write(files)
