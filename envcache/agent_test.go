@@ -2,140 +2,15 @@ package envcache
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"agentctl/internal/crash"
-	"agentctl/internal/fsx"
 )
-
-// childVar holds the order of an agent that this test's program plays.
-const childVar = "ENVCACHE_TEST_AGENT"
-
-// order is what a played agent has to do.
-type order struct {
-	State   string
-	Request Request
-	// Import takes the environment from an archive, in place of a request.
-	Import string
-	// Discard throws the environment away afterwards.
-	Discard bool
-}
-
-// playAgent acquires an environment and prints "built KEY" or "hit KEY".
-func playAgent() {
-	var o order
-	err := json.Unmarshal([]byte(os.Getenv(childVar)), &o)
-	var c *Cache
-	if err == nil {
-		c, err = Open(o.State, Options{Getenv: environ(nil)})
-	}
-	var l *Lease
-	switch {
-	case err == nil && o.Import != "":
-		var f *os.File
-		if f, err = os.Open(o.Import); err == nil {
-			l, err = c.Import(context.Background(), f, ImportOptions{UID: o.Request.UID, GID: o.Request.GID}, nil)
-		}
-	case err == nil:
-		l, err = c.Acquire(context.Background(), o.Request, nil)
-	}
-	if err == nil {
-		fmt.Println(map[bool]string{true: "hit", false: "built"}[l.Hit], l.Key)
-		_ = l.Close()
-		crash.Point("test.leased")
-		if o.Discard {
-			err = c.Discard(context.Background(), l.Key)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-func agent(t *testing.T, program string, o order, env ...string) *exec.Cmd {
-	t.Helper()
-	data, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program)
-	cmd.Env = append(append(os.Environ(), childVar+"="+string(data)), env...)
-	return cmd
-}
-
-// crashing is this test's program with crash points, built once.
-func crashing(t *testing.T) string {
-	t.Helper()
-	crasher.once.Do(func() {
-		if crasher.dir, crasher.err = os.MkdirTemp("", "accrash"); crasher.err != nil {
-			return
-		}
-		cmd := exec.Command("go", "test", "-c", "-tags", "crashpoints", "-o", filepath.Join(crasher.dir, "crashing"), ".")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			crasher.err = fmt.Errorf("cannot build with crash points: %w\n%s", err, out)
-		}
-	})
-	if crasher.err != nil {
-		t.Fatal(crasher.err)
-	}
-	return filepath.Join(crasher.dir, "crashing")
-}
-
-// litter lists what is in envs/ and beside it that no whole entry explains.
-func litter(t *testing.T, state string) []string {
-	t.Helper()
-	dir := filepath.Join(state, "envs")
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Of a folder in use: the locks of ages and aliases, of collections, of its users.
-	fixed := []string{".guard", ".collect", usersFile, bootFile}
-	var bad []string
-	for _, f := range files {
-		key, suffix, _ := strings.Cut(f.Name(), ".")
-		_, whole := os.Stat(filepath.Join(dir, key+".json"))
-		ok := false
-		switch suffix {
-		case "", "json", "manifest", "lock":
-			ok = whole == nil
-		case "age":
-			ok = len(key) == 32
-		case "alias": // as good as what it leads to
-			var to alias
-			var rec struct{ Entry record }
-			ok = fsx.ReadJSON(filepath.Join(dir, f.Name()), &to) == nil && fsx.ReadJSON(filepath.Join(dir, to.Key+".json"), &rec) == nil &&
-				rec.Entry.Settled == to.Lock
-		default:
-			ok = slices.Contains(fixed, f.Name())
-		}
-		if !ok {
-			bad = append(bad, f.Name())
-		}
-	}
-	for _, pattern := range []string{"tools/.new*", "tools/.home-*", "tools/.*.tmp-*"} {
-		found, err := filepath.Glob(filepath.Join(state, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		bad = append(bad, found...)
-	}
-	return bad
-}
 
 // countingRepo is a repository whose package writes a line to a file each time
 // that it is built.
@@ -205,44 +80,62 @@ func TestBuiltOnceForAll(t *testing.T) {
 	}
 }
 
-// An agent is killed at each step of a build, a lease and a removal. The next
-// one leaves no litter, leases only whole environments, and builds the same.
+// killedElsewhere are steps that the life of an agent below does not pass, and the
+// tests that kill one there.
+var killedElsewhere = map[string]string{
+	"tool.filled":     "TestKilledWhilePipIsUnpacked",
+	"import.unpacked": "TestKilledWhileImporting",
+	"import.moved":    "TestKilledWhileImporting",
+	"tool.published":  "TestKilledWhilePipIsUnpacked",
+}
+
+// An agent is killed at each step of a build, a lease, a check and a removal. The
+// next one leaves no litter, leases only whole environments, and builds the same.
 func TestKilledAtEachStep(t *testing.T) {
 	t.Parallel()
 	bin := crashing(t)
-	py := hostPython(t, SameUser)
-	repo, _ := countingRepo(t)
-	points := []string{
-		"env.locked", "env.swept", "env.marked", "env.venv", "env.packages", "env.frozen", "env.manifest", "env.made",
-		"env.recorded", "env.synced", "env.published", "env.leased", "test.leased",
-		"env.remove.marked", "env.remove.moved", "env.remove.forgotten",
+	x := newIndexServer(t, "", "")
+	x.add(wheel("killed", "1.0"))
+	first := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}.with("killed")
+	life := func(t *testing.T) order {
+		t.Helper()
+		state := newState(t)
+		withTools(t, state)
+		return order{State: state, Request: first, Other: first.with("killed<2"), Life: true}
+	}
+	trace := filepath.Join(t.TempDir(), "trace")
+	if out, err := agent(t, bin, life(t), "AGENTCTL_CRASH_TRACE="+trace).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	points := stepsOf(t, trace)
+	for _, p := range namedSteps(t) {
+		if killedElsewhere[p] == "" && !slices.Contains(points, p) {
+			t.Errorf("no test kills an agent at %s", p)
+		}
 	}
 	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
-			state := newState(t)
-			withTools(t, state)
-			req := Request{Python: py, Requirements: []string{"./"}, BaseDir: repo, UID: SameUser, GID: SameUser}
-			out, err := agent(t, bin, order{State: state, Request: req, Discard: true}, "AGENTCTL_CRASH_AT="+point).CombinedOutput()
-			var failed *exec.ExitError
-			if !errors.As(err, &failed) || failed.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+			o := life(t)
+			if out, err := agent(t, bin, o, "AGENTCTL_CRASH_AT="+point).CombinedOutput(); !wasKilled(err) {
 				t.Fatalf("the agent was not killed: %v\n%s", err, out)
 			}
-			c, err := Open(state, Options{Getenv: environ(nil)})
+			noProcesses(t, o.State)
+			c, err := Open(o.State, Options{Getenv: environ(nil)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if bad := litter(t, state); bad != nil {
+			if bad := litter(t, o.State); bad != nil {
 				t.Fatalf("left over: %v", bad)
 			}
-			l := acquire(t, c, req)
-			if got := python(t, l.Python, "-c", "import counted; print(counted.version)"); got != "1.0" {
+			l, other := acquire(t, c, o.Request), acquire(t, c, o.Other)
+			if got := python(t, l.Python, "-c", "import killed; print(killed.version)"); got != "1.0" || other.Key != l.Key {
 				t.Fatalf("the package says %q", got)
 			}
 			if err := c.VerifyFully(t.Context(), l); err != nil {
 				t.Fatal(err)
 			}
-			if bad := litter(t, state); bad != nil {
+			if bad := litter(t, o.State); bad != nil {
 				t.Fatalf("left over: %v", bad)
 			}
 		})

@@ -30,6 +30,7 @@ func (a *acquisition) build(ctx context.Context, key, base string, parts []Part,
 	if err == nil {
 		return held, nil
 	}
+	settling.undo(key)
 	if other := (*elsewhere)(nil); settling.found != nil && !errors.As(err, &other) {
 		_ = settling.found.Close()
 	}
@@ -179,7 +180,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 		if says := runsCode[step]; says != nil && says.MatchString(line) {
 			s.foreign()
 		}
-		if step == "compile" && !refused.MatchString(line) {
+		if step == compileStep && !refused.MatchString(line) {
 			return ""
 		}
 		line = listed.ReplaceAllString(p.secrets.Redact(line), "")
@@ -202,7 +203,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	well := err == nil && exit.Code == 0
 	steps.end(well)
 	if !well {
-		return newBuildError(step, exit, err, lines.Tail(25), s.req.Python.Version)
+		return newBuildError(step, exit, err, lines.Tail(2*shownLines), s.req.Python.Version)
 	}
 	if each != nil && events == nil {
 		s.tell(Progress{Time: c.now(), Step: step, Text: "done", Took: max(c.now().Sub(start), time.Millisecond)})

@@ -96,15 +96,29 @@ func (s *site) scratch(name string) error {
 	return os.Chown(dir, s.uid, s.gid)
 }
 
-// private writes a file for the builder's eyes only.
+// private writes a file below the scratch folder for the builder's eyes only. The
+// code of a package may have been there and left a link, or a pipe, in the place
+// of the file or of its folder: this process, which may be root, follows it nowhere.
 func (s *site) private(dir, name, text string) error {
-	root, err := os.OpenRoot(dir)
+	rel, err := filepath.Rel(s.work, filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(s.work)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.WriteFile(name, []byte(text), 0o600); err != nil || !switches(s.uid) {
+	if err := root.Remove(rel); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return root.Lchown(name, s.uid, s.gid)
+	f, err := root.OpenFile(rel, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err == nil && switches(s.uid) {
+		err = f.Chown(s.uid, s.gid)
+	}
+	return errors.Join(err, f.Close())
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -216,76 +215,6 @@ func TestCollectEnvironments(t *testing.T) {
 	if ages, _ := filepath.Glob(filepath.Join(c.state, "envs", "?*.age")); len(ages) != 1 {
 		t.Fatalf("age files: %q", ages)
 	}
-}
-
-// The disk fills up while an environment is built: nothing of it stays, and
-// what was there still works.
-func TestDiskFull(t *testing.T) {
-	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a small disk")
-	}
-	state := newState(t)
-	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=24m,mode=755"); err != nil {
-		t.Skipf("a small disk can't be mounted here: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(state, syscall.MNT_DETACH) })
-	withTools(t, state)
-	c, err := Open(state, Options{Getenv: environ(nil)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := newIndexServer(t, "", "")
-	x.add(wheel("small", "1.0"))
-	for i, size := range []int{1, 7, 30} { // megabytes
-		x.add(sdist(fmt.Sprintf("big%d", i), "1.0", map[string]string{"big.txt": fmt.Sprint(size << 20)}))
-	}
-	req := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}
-	small := acquire(t, c, req.with("small"))
-	used := diskUsed(t, state)
-	full := 0
-	for i := range 3 {
-		l, err := c.Acquire(t.Context(), req.with(fmt.Sprintf("big%d", i)), nil)
-		if err == nil {
-			_ = l.Close()
-			if err := c.Discard(t.Context(), l.Key); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		full++
-		if !strings.Contains(err.Error(), "the disk is full") {
-			t.Errorf("big%d: %v", i, err)
-		}
-		if bad := litter(t, state); bad != nil {
-			t.Errorf("left over: %v", bad)
-		}
-	}
-	if full == 0 {
-		t.Fatal("the disk was never full")
-	}
-	_ = os.RemoveAll(filepath.Join(state, "cache"))
-	if now := diskUsed(t, state); now > used+1<<20 {
-		t.Errorf("%d bytes are used, before %d", now, used)
-	}
-	if again := acquire(t, c, req.with("small")); !again.Hit || again.Key != small.Key {
-		t.Fatalf("%s", again.Why)
-	}
-	if err := syscall.Mount("tmpfs", state, "tmpfs", syscall.MS_REMOUNT, "size=200m"); err != nil {
-		t.Fatal(err)
-	}
-	if l := acquire(t, c, req.with("big2")); l.Bytes < 30<<20 {
-		t.Fatalf("%+v", l)
-	}
-}
-
-func diskUsed(t *testing.T, dir string) int64 {
-	t.Helper()
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		t.Fatal(err)
-	}
-	return int64(st.Blocks-st.Bfree) * st.Bsize
 }
 
 func TestOpenRefusesWhatCantWork(t *testing.T) {

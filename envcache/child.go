@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"agentctl/envcache/internal/relocate"
 )
 
 // ChildEnv is an environment of a task's own in place of a leased one.
@@ -30,17 +32,24 @@ const basePthName = "_agentctl_base.pth"
 // installs goes to the child and counts first. The programs of l are reached
 // by PATH and run in l itself.
 //
-// Of an environment of conda it makes a copy: it can't be thin.
+// Of an environment of conda it makes a copy: much of what conda installs is found
+// by its place, and belongs to the task only there. One that can't be moved gets a
+// thin environment all the same.
 //
 // Nothing but the rights of the files keeps a task of the same user from
 // writing to l: Verify tells afterwards, and Discard throws a changed one away.
 func (c *Cache) Child(ctx context.Context, l *Lease, dir string, uid, gid int) (ChildEnv, error) {
 	if l.held.Entry.Manager == ManagerConda {
 		child, err := c.childCopy(ctx, l, dir, uid, gid)
-		if err != nil {
+		var fixed *relocate.FixedError
+		switch {
+		case errors.As(err, &fixed):
+			c.opts.Log.Warn("environment can't be copied for a task, which gets a thin one", "env", l.Key, "error", err)
+		case err != nil:
 			return ChildEnv{}, fmt.Errorf("cannot copy the environment for the task: %w", err)
+		default:
+			return child, nil
 		}
-		return child, nil
 	}
 	child := ChildEnv{dir, filepath.Join(dir, "bin", "python"), []string{filepath.Join(dir, "bin"), filepath.Join(l.Path, "bin")}, l.Variables}
 	if err := c.child(l, dir, uid, gid); err != nil {

@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 
@@ -12,9 +13,8 @@ import (
 )
 
 // childCopy makes a copy of a leased environment in the task's own folder, for
-// those that no thin environment can stand over: what conda installs is found
-// by the place of its interpreter, not by a list of folders. Blocks are shared
-// where the file system can.
+// those over which a thin one would be only half of it. Blocks are shared where
+// the file system can.
 func (c *Cache) childCopy(ctx context.Context, l *Lease, dir string, uid, gid int) (ChildEnv, error) {
 	if !switches(uid) {
 		uid, gid = -1, -1
@@ -23,7 +23,7 @@ func (c *Cache) childCopy(ctx context.Context, l *Lease, dir string, uid, gid in
 		return ChildEnv{}, err
 	}
 	if _, err := relocate.Tree(ctx, dir, relocate.Move{Old: l.Path, New: dir}); err != nil {
-		return ChildEnv{}, err
+		return ChildEnv{}, errors.Join(err, tree.Remove(dir))
 	}
 	return ChildEnv{
 		Path: dir, Python: filepath.Join(dir, "bin", "python"), PathDirs: []string{filepath.Join(dir, "bin")}, Variables: moved(l.Variables, l.Path, dir),

@@ -6,7 +6,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"agentctl/envcache/internal/shelf"
 )
+
+// compileStep is the name of the step that site.run is given.
+const compileStep = "compile"
 
 // compile makes the bytecode of all packages, once and on all cores: each task
 // would do it anew in its own layer, at three times the cost of an import.
@@ -24,7 +29,7 @@ func (s *site) compileTree(ctx context.Context, dir string) error {
 	return s.compileall(ctx, filepath.Join(s.path, dir))
 }
 
-// compileFiles makes the bytecode of some files of the environment.
+// compileFiles does it for some files of the environment.
 func (s *site) compileFiles(ctx context.Context, files []string) error {
 	var list strings.Builder
 	for _, f := range files {
@@ -39,17 +44,44 @@ func (s *site) compileFiles(ctx context.Context, files []string) error {
 }
 
 func (s *site) compileall(ctx context.Context, what ...string) error {
-	err := s.run(ctx, "compile", Cmd{
-		Args: append([]string{filepath.Join(s.path, "bin", "python"), "-I", "-m", "compileall", "-q", "-j", "0"}, what...),
-		Dir:  s.work, Env: []string{"PATH=" + defaultPath, "LANG=C.UTF-8", "HOME=" + filepath.Join(s.work, "home"), "TMPDIR=" + filepath.Join(s.work, "tmp")},
-	})
+	err := s.compiler(ctx, append([]string{"-m", "compileall", "-q", "-j", "0"}, what...)...)
 	var failed *BuildError
 	if errors.As(err, &failed) && failed.Err == nil && failed.Exit.Code == 1 && len(failed.Lines) == 0 {
-		return nil
+		err = nil
 	}
-	return err
+	if err != nil || shelf.Free(s.path) > tight {
+		return err
+	}
+	return s.compiler(ctx, "-c", rereadBytecode, filepath.Join(s.path, "lib"))
+}
+
+// compiler runs the environment's Python without the settings of anybody.
+func (s *site) compiler(ctx context.Context, args ...string) error {
+	return s.run(ctx, compileStep, Cmd{
+		Args: append([]string{filepath.Join(s.path, "bin", "python"), "-I"}, args...),
+		Dir:  s.work, Env: []string{"PATH=" + defaultPath, "LANG=C.UTF-8", "HOME=" + filepath.Join(s.work, "home"), "TMPDIR=" + filepath.Join(s.work, "tmp")},
+	})
 }
 
 // refused is how compileall tells of a full or broken disk (EIO, ENOSPC, EROFS,
 // EDQUOT), among what it says of files that are no Python of this version.
 var refused = regexp.MustCompile(`^OSError: \[Errno (5|28|30|122)\] `)
+
+// tight is the room on the disk below which bytecode is read again. Python does not
+// notice when only the first part of a file was written, and no task could import it.
+const tight = 512 << 20
+
+const rereadBytecode = `import importlib.util, marshal, os, sys
+end = "." + sys.implementation.cache_tag + ".pyc"
+for folder, _, files in os.walk(sys.argv[1]):
+    for name in files:
+        if name.endswith(end):
+            path = os.path.join(folder, name)
+            with open(path, "rb") as f:
+                data = f.read()
+            try:
+                if data[:4] == importlib.util.MAGIC_NUMBER[:len(data)]:
+                    marshal.loads(data[16:])
+            except (EOFError, ValueError, TypeError):
+                sys.exit("OSError: [Errno 28] No space left on device: " + path + " was cut short")
+`

@@ -56,7 +56,7 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	if err != nil {
 		return plan{}, err
 	}
-	if p.pip, err = b.tools.pipTools.get(ctx, py, p.access, say); err != nil {
+	if p.pip, err = b.tools.wanted(ctx, py, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
 	if err := b.tools.compile(ctx, p.pip, py); err != nil {
@@ -65,7 +65,7 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 	p.client = func(ctx context.Context, say func(Progress)) (tool, error) {
 		return b.tools.get(ctx, ManagerConda, req, p.access, say)
 	}
-	p.identity = products[ManagerConda].project + "-" + cmp.Or(req.Versions[ManagerConda], products[ManagerConda].version)
+	p.identity = b.tools.named(ManagerConda, req).identity
 	if len(p.explicit) == 0 { // else nothing is assumed of the host
 		if p.virtual, err = b.virtual(ctx, p, say); err != nil {
 			return plan{}, err
@@ -84,20 +84,20 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 
 // condaAnswers are the parts that a lock answers.
 var condaAnswers = []string{
-	requirementsPart, "options", "constraints", "python version", "channels", "conda packages", "explicit list", "virtual packages",
+	requirementsPart, "options", "constraints", "python version", "channels", "conda packages", "explicit list", virtualPart,
 }
 
 // parts are what decides the content of the environment.
 func (p *condaPlan) parts(req Request) []Part {
 	parts := append([]Part{
-		{Name: "manager", Value: p.identity + " and " + p.pip.identity()},
+		{Name: managerPart, Value: p.identity + " and " + p.pip.identity()},
 		{Name: "channels", Lines: p.channels},
 		{Name: "conda packages", Lines: p.specs},
 		{Name: "explicit list", Lines: lo.Map(p.explicit, func(c condaPackage, _ int) string { return c.line() })},
 		{Name: requirementsPart, Lines: p.list.canon},
 		{Name: "options", Lines: p.list.options},
 		{Name: "constraints", Lines: p.list.constrCanon},
-		{Name: "virtual packages", Lines: p.virtual},
+		{Name: virtualPart, Lines: p.virtual},
 		{Name: "variables", Lines: p.more},
 	}, p.access.parts()...)
 	if p.list.local {
@@ -194,6 +194,10 @@ func (b *condaBuilder) channels(req Request, file condaFile, p *condaPlan) (err 
 			return err
 		}
 	}
+	own := []string{}
+	if host {
+		own = slices.Clone(c.names)
+	}
 	if err := p.specify(req, file.specs, c); err != nil {
 		return err
 	}
@@ -202,7 +206,10 @@ func (b *condaBuilder) channels(req Request, file condaFile, p *condaPlan) (err 
 		p.secrets.Add(login)
 	}
 	p.channels, p.notes = c.names, append(p.notes, c.notes...)
-	p.channelLogins = channelLogins{stood: c.logins, host: host}
-	p.asked = append(slices.Clone(c.names), lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.channel() })...)
+	listed := lo.Uniq(lo.Map(p.explicit, func(e condaPackage, _ int) string { return e.channel() }))
+	if !lo.Every(own, listed) {
+		own = nil
+	}
+	p.channelLogins = channelLogins{stood: c.logins, asked: append(slices.Clone(c.names), listed...), own: own}
 	return nil
 }

@@ -23,13 +23,13 @@ from rattler import (
 from rattler.exceptions import SolverError
 from rattler.package import BuildString
 
-STALL = 300  # seconds in which something of a download or an answer must come
+STALL = 120  # seconds in which something of a download or an answer must come
 
 # What an error's text tells; the first that fits counts.
 KINDS = [
     ("disk", r"No space left|os error 28\b|[Qq]uota exceeded|os error 122\b"),
     ("refused", r"\b(401 Unauthorized|403 Forbidden)"),
-    ("missing", r"could not find subdir|\b404 Not Found|No such file or directory"),
+    ("missing", r"could not find subdir|\b404 Not Found|failed to open file .*repodata"),
     ("unreachable", r"error sending request|tcp connect|dns error|timed out|connection (closed|reset)|stalled|certificate"),
     ("hash", r"[Cc]hecksum|[Hh]ash(es)? (mismatch|do(es)? not match)|failed to fetch .*\n.*\n.*an io error"),
 ]
@@ -76,7 +76,7 @@ class Conda:
         cached = SourceConfig(cache_action="force-cache-only" if self.request.get("offline") else "cache-or-fetch")
         self.event(step="resolve", note="asking %d channels" % len(self.request["channels"]))
         self.gateway = Gateway(
-            cache_dir=pathlib.Path(self.request["cache"], "repodata"), client=self.client(STALL), default_config=cached
+            cache_dir=pathlib.Path(self.request["cache"], "repodata"), client=self.client(2 * STALL), default_config=cached
         )
         self.channels = [Channel(c) for c in self.request["channels"]]
         self.platforms = [str(Subdir.current()), "noarch"]
@@ -177,10 +177,12 @@ class Conda:
             if meter.loading and time.monotonic() - meter.heard > STALL:
                 raise TimeoutError("the download stalled: nothing came for %d seconds" % STALL)
         await installing
+        if meter.failed:
+            raise ValueError("the post-link script failed of " + ", ".join(meter.failed))
         self.event(step="install", note="%d packages" % len(records))
         for path in (prefix / "conda-meta").glob("*.json"):
             complete(path)
-        for variable in activation(prefix):
+        for variable in activation(prefix, self.request.get("variables") or []):
             if len(json.dumps(variable)) > 6000:
                 print("%s is too long to be passed on" % variable.split("=")[0], flush=True)
             else:

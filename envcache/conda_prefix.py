@@ -19,24 +19,25 @@ exec /usr/bin/env -0
 """
 
 
-def stated(prefix):
+def stated(prefix, more):
     """Variables that are just written down, as conda reads them."""
     files = sorted((prefix / "etc/conda/env_vars.d").glob("*.json"))
     found = [json.loads(f.read_text()) for f in files]
     state = prefix / "conda-meta/state"
     if state.exists():
         found.append(json.loads(state.read_text()).get("env_vars", {}))
+    found.append(dict(v.split("=", 1) for v in more))
     return {str(k): str(v) for variables in found for k, v in variables.items() if v != "***unset***"}
 
 
-def activation(prefix):
-    """The variables after `conda activate`, as KEY=VALUE. PATH has only the folders
+def activation(prefix, more):
+    """The variables after `conda activate`, more of them given, as KEY=VALUE. PATH has only the folders
     that scripts put in front, without the environment's own."""
     before = {"PATH": BASE, "LANG": "C.UTF-8", "HOME": os.environ["HOME"], "TMPDIR": os.environ.get("TMPDIR", tempfile.gettempdir())}
     own = str(prefix / "bin")
     env = {
         **before, "PATH": own + ":" + BASE, "CONDA_PREFIX": str(prefix), "CONDA_DEFAULT_ENV": str(prefix), "CONDA_SHLVL": "1",
-        **stated(prefix),
+        **stated(prefix, more),
     }
     scripts = sorted((prefix / "etc/conda/activate.d").glob("*.sh"))
     if scripts:
@@ -73,7 +74,7 @@ class Meter:
     """Hears of downloads, and tells of their bytes now and then."""
 
     def __init__(self, event):
-        self.event = event
+        self.event, self.scripts, self.failed = event, [], []
         self.bytes, self.loading, self.heard, self.told = {}, set(), time.monotonic(), time.monotonic()
 
     def __getattr__(self, name):
@@ -100,6 +101,14 @@ class Meter:
         if not self.loading:
             self.event(step="install", note=name)
         return entry
+
+    def on_post_link_start(self, name, path):
+        self.scripts.append(name)
+        return len(self.scripts) - 1
+
+    def on_post_link_complete(self, script, success):
+        if not success:
+            self.failed.append(self.scripts[script])
 
     def tell(self):
         done, total = map(sum, zip(*self.bytes.values() or [(0, 0)]))

@@ -85,11 +85,10 @@ func (b *condaBuilder) solve(ctx context.Context, s *site, p *condaPlan) ([]cond
 // install links the packages into the environment, and learns the variables that
 // activating it sets.
 func (b *condaBuilder) install(ctx context.Context, s *site, p *condaPlan, packages []condaPackage) error {
-	events, err := b.ask(ctx, s, p, condaAsk{Op: "install", Packages: packages, Prefix: s.path})
+	events, err := b.ask(ctx, s, p, condaAsk{Op: "install", Packages: packages, Prefix: s.path, Variables: p.more})
 	if err != nil {
 		return err
 	}
-	s.variables = slices.Clone(p.more)
 	for _, e := range events {
 		if e.Variable != "" {
 			s.variables = append(s.variables, e.Variable)
@@ -117,8 +116,8 @@ func wantsPackages(list reqList) bool {
 // pip installs what is left to it, with the interpreter and the variables of the
 // environment, as in an activated one.
 func (b *condaBuilder) pip(ctx context.Context, s *site, p *condaPlan, list reqList, lock Lock) error {
-	if n := numbers(lock.Python); lock.Python != "" && slices.Compare(n[:], pipOldest[:]) < 0 {
-		return fmt.Errorf("cannot install by pip: pip %s needs Python %d.%d, and the environment has %s", pipVersion, pipOldest[0], pipOldest[1], lock.Python)
+	if n := s.req.Python.Numbers(); slices.Compare(n[:], pipOldest[:]) < 0 {
+		return fmt.Errorf("cannot install by pip: pip %s needs Python %d.%d, and the environment has %s", pipVersion, pipOldest[0], pipOldest[1], s.req.Python.Version)
 	}
 	variables := lo.Filter(s.variables, func(v string, _ int) bool { return !strings.HasPrefix(v, "PATH=") })
 	pb := &pipBuilder{state: b.state, tools: b.tools.pipTools, getenv: b.getenv}

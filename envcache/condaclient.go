@@ -38,6 +38,7 @@ type condaAsk struct {
 	Prefix     string            `json:"prefix,omitempty"`
 	Cache      string            `json:"cache,omitempty"`
 	Scratch    string            `json:"scratch,omitempty"`
+	Variables  []string          `json:"variables,omitempty"` // besides those of packages
 	Auth       condaLogins       `json:"auth,omitempty"`
 	Proxies    map[string]string `json:"proxies,omitempty"`
 	Insecure   bool              `json:"insecure,omitempty"`

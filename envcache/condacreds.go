@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"agentctl/envcache/internal/secret"
@@ -55,13 +56,13 @@ func (c condaLogins) add(host string, l condaLogin) {
 // channelLogins is where the logins for channels are to be found.
 type channelLogins struct {
 	stood []urlLogin // in their URLs
-	asked []string   // channels
-	host  bool       // the channels are the host's own
+	asked []string   // all channels
+	own   []string   // those that the host's settings name, and not the request
 }
 
 // find looks for the logins: what stood in URLs, then what the request's own file
-// or program says, and, where the channels are the host's, what the user of this
-// process keeps for conda.
+// or program says, and, for the host's own channels, what the user of this process
+// keeps for conda: a task must not have that sent to a channel of its own.
 func (c channelLogins) find(ctx context.Context, a *access, getenv func(string) string) (condaLogins, error) {
 	all := condaLogins{}
 	for _, l := range c.stood {
@@ -76,8 +77,8 @@ func (c channelLogins) find(ctx context.Context, a *access, getenv func(string) 
 		return nil, err
 	}
 	all.machines(logins.machines, c.asked)
-	if c.host {
-		if err := all.host(c.asked, getenv); err != nil {
+	if len(c.own) > 0 {
+		if err := all.host(c.own, getenv); err != nil {
 			return nil, err
 		}
 	}
@@ -89,16 +90,12 @@ func (c channelLogins) find(ctx context.Context, a *access, getenv func(string) 
 	return all, nil
 }
 
-// machines takes a netrc file. Its default entry is for the hosts that are known
-// to be asked.
+// machines takes a netrc file. Its default entry is for channels only.
 func (c condaLogins) machines(machines []secret.Machine, channels []string) {
 	for _, ch := range channels {
 		if login, ok := secret.Lookup(machines, secret.Host(ch)); ok {
 			c.add(secret.Host(ch), newCondaLogin(login))
 		}
-	}
-	for _, m := range machines {
-		c.add(m.Host, newCondaLogin(m.Login))
 	}
 }
 
@@ -112,7 +109,7 @@ func (c condaLogins) host(channels []string, getenv func(string) string) error {
 			err = errors.New("it is no list of rattler's logins")
 		}
 		for at, l := range logins {
-			if l.Basic != nil || l.Token != "" || l.Bearer != "" {
+			if (l.Basic != nil || l.Token != "" || l.Bearer != "") && serves(at, channels) {
 				c.add(at, l)
 			}
 		}
@@ -120,7 +117,7 @@ func (c condaLogins) host(channels []string, getenv func(string) string) error {
 	if err != nil {
 		return fmt.Errorf("cannot read rattler's credentials: %w", err)
 	}
-	c.anaconda(cmp.Or(getenv("BINSTAR_CONFIG_DIR"), filepath.Join(cmp.Or(getenv("XDG_DATA_HOME"), filepath.Join(home, ".local", "share")), "binstar")))
+	c.anaconda(channels, cmp.Or(getenv("BINSTAR_CONFIG_DIR"), filepath.Join(cmp.Or(getenv("XDG_DATA_HOME"), filepath.Join(home, ".local", "share")), "binstar")))
 	data, err = readHostFile(cmp.Or(getenv("NETRC"), filepath.Join(home, ".netrc")))
 	if err != nil {
 		return fmt.Errorf("cannot read the credentials of the host: %w", err)
@@ -131,6 +128,16 @@ func (c condaLogins) host(channels []string, getenv func(string) string) error {
 	}
 	c.machines(machines, channels)
 	return nil
+}
+
+// serves tells whether a host, as rattler's logins name it, has one of the channels,
+// or may have one whose place the client knows.
+func serves(host string, channels []string) bool {
+	return slices.ContainsFunc(channels, func(ch string) bool {
+		at := secret.Host(ch)
+		domain, wild := strings.CutPrefix(host, "*.")
+		return at == "" || at == host || wild && strings.HasSuffix(at, "."+domain)
+	})
 }
 
 // readHostFile gives nil where there is no such file, or not for this user.
@@ -149,7 +156,7 @@ var apiHost = regexp.MustCompile(`^api\.|([./])api\.`)
 
 // anaconda takes the tokens that `anaconda login` wrote: files named by the
 // address of the service, whose channels are at conda. in place of api.
-func (c condaLogins) anaconda(dir string) {
+func (c condaLogins) anaconda(channels []string, dir string) {
 	for _, sub := range []string{dir, filepath.Join(dir, "data")} {
 		files, err := filepath.Glob(filepath.Join(sub, "*.token"))
 		if err != nil {
@@ -163,8 +170,11 @@ func (c condaLogins) anaconda(dir string) {
 				continue
 			}
 			host := secret.Host(service)
-			c.add(apiHost.ReplaceAllString(host, "${1}conda."), condaLogin{Token: token})
-			c.add(host, condaLogin{Token: token})
+			for _, at := range []string{apiHost.ReplaceAllString(host, "${1}conda."), host} {
+				if serves(at, channels) {
+					c.add(at, condaLogin{Token: token})
+				}
+			}
 		}
 	}
 }

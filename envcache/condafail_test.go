@@ -38,6 +38,7 @@ func TestCondaFailures(t *testing.T) {
 		"no network":      {condaRequest(kit, dead.Main()).conda("six"), []string{"can't be reached"}},
 		"no channel":      {condaRequest(kit, server.URL+"/nothing").conda("six"), []string{"no such channel"}},
 		"another file":    {condaRequest(kit, tampered.Main()).conda("six"), []string{"not the one whose hash was asked for"}},
+		"bad script":      {condaRequest(kit, server.Main()).conda("mislinked"), []string{"post-link script failed of mislinked"}},
 		"no login":        {condaRequest(kit, closed.Main()).conda("six"), []string{"refuses the credentials", "401"}},
 		"no spec":         {condaRequest(kit, server.Main()).conda("six ==="), []string{"conda failed"}},
 		"no channel name": {condaRequest(kit, "a b"), []string{`"a b" is no channel`}},
@@ -74,6 +75,11 @@ func TestCondaLogins(t *testing.T) {
 	tokens := kit.Serve(t, &condakit.Server{Token: token})
 	netrc := filepath.Join(t.TempDir(), "netrc")
 	writeFiles(t, filepath.Dir(netrc), map[string]string{"netrc": "machine 127.0.0.1 login some@body password " + password + "\n"})
+	program := filepath.Join(filepath.Dir(netrc), "helper")
+	writeFiles(t, filepath.Dir(netrc), map[string]string{"helper": "#!/bin/sh\ncat >/dev/null\n[ \"$1\" = get ] && printf 'username=some@body\\npassword=" + password + "\\n'\n"})
+	if err := os.Chmod(program, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	home := t.TempDir()
 	writeFiles(t, home, map[string]string{
 		".condarc":                  "channels: [mine]\ncustom_multichannels:\n  mine: [" + tokens.Main() + "]\n",
@@ -85,9 +91,10 @@ func TestCondaLogins(t *testing.T) {
 	}{
 		"in the URL":      {condaRequest(kit, strings.Replace(basic.Main(), "://", "://some%40body:"+password+"@", 1)), nil},
 		"in a file":       {Request{CredentialsFile: netrc, CondaChannels: []string{basic.Main()}}.conda("nosuch"), nil},
+		"by a program":    {Request{CredentialsCommand: []string{program}, CondaChannels: []string{basic.Main()}}.conda("nosuch"), nil},
 		"token":           {condaRequest(kit, tokens.URL+"/t/"+token+"/main"), nil},
 		"of the host":     {Request{}.conda("nosuch"), map[string]string{"HOME": home}},
-		"by a list's URL": {explicitWith(t, kit, tokens.URL+"/t/"+token), nil},
+		"by a list's URL": {Request{}.conda(explicit(t, kit, tokens.URL+"/t/"+token)), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -116,13 +123,13 @@ func TestCondaLogins(t *testing.T) {
 	}
 }
 
-// explicitWith is a request for an explicit list of the channel main at a URL.
-func explicitWith(t *testing.T, kit condakit.Channels, at string) Request {
+// explicit is an explicit list of the channel main at a URL.
+func explicit(t *testing.T, kit condakit.Channels, at string) string {
 	text := "# platform: linux-64\n@EXPLICIT\n"
 	for _, p := range []string{"python", "activates"} {
 		text += kitURL(t, kit, at, p) + "#sha256:" + digestOf(t, kit.File(t, p)) + "\n"
 	}
-	return Request{CondaRequirements: []string{text}}
+	return text
 }
 
 func noSecret(t *testing.T, where string, data []byte, secrets ...string) {

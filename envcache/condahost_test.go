@@ -74,19 +74,36 @@ func TestCondaOfTheHost(t *testing.T) {
 	t.Parallel()
 	kit := condakit.Build(t)
 	private := kit.Serve(t, &condakit.Server{User: "me", Password: "s3same-open"})
+	// By another name, it is another host.
+	foreign := kit.Serve(t, &condakit.Server{User: "me", Password: "s3same-open"})
+	foreign.URL = strings.Replace(foreign.URL, "127.0.0.1", "localhost", 1)
 	home := t.TempDir()
 	writeFiles(t, home, map[string]string{
 		".netrc":   "default login me password s3same-open\n",
 		".condarc": "channels:\n  - extra\n  - main\nchannel_alias: ${KIT}\nchannel_priority: disabled\n",
 	})
-	c := condaCache(t, SameUser, Options{Getenv: environ(map[string]string{"HOME": home, "KIT": private.URL})})
+	host := Options{Getenv: environ(map[string]string{"HOME": home, "KIT": private.URL})}
+	c := condaCache(t, SameUser, host)
 	l := acquire(t, c, condaRequest(kit).conda("six"))
 	if !slices.Contains(l.Frozen, "six==1.99.0") {
 		t.Fatalf("frozen %q", l.Frozen)
 	}
+	// A list of files of the host's channels is let in as well.
+	if l := acquire(t, c, condaRequest(kit).conda(explicit(t, kit, private.URL))); l.Hit {
+		t.Fatalf("%+v", l)
+	}
 	// A task's own channel does not get what the host's user may read.
-	if _, err := c.Acquire(t.Context(), condaRequest(kit, private.Main()).conda("hello"), nil); err == nil || !strings.Contains(err.Error(), "credentials") {
-		t.Fatalf("err = %v", err)
+	c = condaCache(t, SameUser, host) // without the packages
+	for name, req := range map[string]Request{
+		"channel": condaRequest(kit, foreign.Main()).conda("hello"), "list": condaRequest(kit).conda(explicit(t, kit, foreign.URL)),
+		"spec": condaRequest(kit).conda(foreign.Main() + "::hello"),
+	} {
+		if _, err := c.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), "credentials") {
+			t.Errorf("%s: err = %v", name, err)
+		}
+	}
+	if foreign.LoggedIn() {
+		t.Error("a foreign channel was sent the host's login")
 	}
 }
 
@@ -129,8 +146,8 @@ func TestCondaOfAnotherUser(t *testing.T) {
 	}
 	run("pip", "install", "-q", "added")
 	got := run("python", "-c", "import sys, added; print(sys.prefix, sys.base_prefix, added.version)")
-	if got != thin+" "+l.Path+" 1.0" {
-		t.Fatalf("the thin environment says %q", got)
+	if got != thin+" "+thin+" 1.0" {
+		t.Fatalf("the task's environment says %q", got)
 	}
 	if err := c.Verify(t.Context(), l); err != nil {
 		t.Fatal(err)

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"agentctl/test/condakit"
 )
 
 // placed is what conda puts at the place of an environment's path in its packages.
@@ -15,14 +18,14 @@ var placed = "/opt/" + strings.Repeat("placehold_", 25)
 
 // handmade makes environments as conda leaves them, without conda: their own
 // path is in conda's records, in texts, and in a program with room behind it.
-type handmade struct{}
+type handmade struct{ stuck bool }
 
 func condaProgram(env string) string {
 	room := strings.Repeat("\x00", len(placed)-len(env)+1)
 	return "\x7fELF\x00" + env + "/lib/x" + room + "next\x00"
 }
 
-func (handmade) plan(context.Context, Request, func(Progress)) (plan, error) {
+func (h handmade) plan(context.Context, Request, func(Progress)) (plan, error) {
 	return plan{
 		brings: true, wishes: []string{requirementsPart},
 		parts: []Part{{Name: "manager", Value: "hand-1"}, {Name: requirementsPart, Lines: []string{"x 1"}}},
@@ -39,6 +42,9 @@ func (handmade) plan(context.Context, Request, func(Progress)) (plan, error) {
 				"bin/x": condaProgram(s.path), "bin/say": "#!" + s.path + "/bin/python -I\nimport sys; print(sys.prefix)\n", "etc/x.conf": "home = " + s.path + "\n",
 			} {
 				err = errors.Join(err, s.write(name, text, 0o755))
+			}
+			if h.stuck {
+				err = errors.Join(err, s.write("lib/unknown.so", "\x00"+s.path, 0o644))
 			}
 			return err
 		},
@@ -101,6 +107,72 @@ func TestCondaIsHandedOverAsACopy(t *testing.T) {
 	}
 	if _, err := c.Child(t.Context(), l, dir, uid, uid); !errors.Is(err, os.ErrExist) {
 		t.Fatalf("err = %v", err)
+	}
+}
+
+// What can't be moved is handed over as it is, under a thin environment.
+func TestCondaThatCantMoveIsHandedOverThin(t *testing.T) {
+	t.Parallel()
+	c, req := condaLike(t, newState(t), SameUser)
+	c.builders[ManagerConda] = handmade{stuck: true}
+	l := acquire(t, c, req)
+	dir := filepath.Join(newState(t), "env")
+	child, err := c.Child(t.Context(), l, dir, SameUser, SameUser)
+	if err != nil || len(child.PathDirs) != 2 || child.Variables[0] != "CONDA_PREFIX="+l.Path {
+		t.Fatalf("%+v, %v", child, err)
+	}
+	if got := python(t, child.Python, "-c", "import sys; print(sys.prefix)"); got != dir {
+		t.Fatalf("the child says %q", got)
+	}
+}
+
+// The same with what conda really installs: programs, activation, pip.
+func TestCondaOfAChannelMoves(t *testing.T) {
+	t.Parallel()
+	kit := condakit.Build(t)
+	server := kit.Serve(t, &condakit.Server{})
+	src := condaCache(t, SameUser, Options{})
+	req := condaRequest(kit, server.Main(), server.Extra()).conda("hello", "activates", "prefixed ==1.0", "pyyaml")
+	first := acquire(t, src, req)
+	archive := export(t, src, first.Key)
+	check := func(dir string, variables []string) {
+		t.Helper()
+		got := python(t, filepath.Join(dir, "bin", "python"), "-c", "import sys, hello, yaml, json; print(sys.prefix, sys.base_prefix, yaml.CSafeLoader.__name__)")
+		if got != dir+" "+dir+" CSafeLoader" {
+			t.Errorf("the environment says %q", got)
+		}
+		if got := python(t, filepath.Join(dir, "bin", "hello")); got != "hello 1.0" {
+			t.Errorf("the program says %q", got)
+		}
+		if got := python(t, filepath.Join(dir, "bin", "prefixed")); got != dir {
+			t.Errorf("the prefix in a text is %q", got)
+		}
+		if got := python(t, filepath.Join(dir, "bin", "pip"), "list"); !strings.Contains(got, "PyYAML") {
+			t.Errorf("pip says %q", got)
+		}
+		program, err := os.ReadFile(filepath.Join(dir, "lib", "prefixed.bin"))
+		if err != nil || !strings.HasPrefix(string(program), "\x7fKIT\x00"+dir+"/share\x00") || !strings.HasSuffix(string(program), "\x00after") {
+			t.Errorf("the prefix in a program: %q, %v", program, err)
+		}
+		if !slices.Contains(variables, "KIT_HOME="+dir+"/share/kit") || !slices.Contains(variables, "PATH="+dir+"/kit-bin") {
+			t.Errorf("variables %q", variables)
+		}
+		if left := speaksOf(t, dir, first.Path); left != nil {
+			t.Errorf("these speak of the old place: %v", left)
+		}
+	}
+	dir := filepath.Join(newState(t), "env")
+	child, err := src.Child(t.Context(), first, dir, SameUser, SameUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(dir, child.Variables)
+	to := condaCache(t, SameUser, Options{})
+	l := imported(t, to, archive, req, ImportOptions{UID: SameUser, GID: SameUser})
+	check(l.Path, l.Variables)
+	// By its lock it is found even where the list would be another: on a host with other virtual packages.
+	if again := acquire(t, to, Request{Manager: ManagerConda, Lock: first.Lock, UID: SameUser, GID: SameUser, CondaChannels: req.CondaChannels}); again.Key != l.Key {
+		t.Errorf("by its lock: %s", again.Why)
 	}
 }
 

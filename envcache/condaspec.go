@@ -144,7 +144,7 @@ func (p *condaPlan) specify(req Request, specs []string, c *channelList) error {
 	for _, s := range specs {
 		spec := parseCondaSpec(s)
 		if spec.name == "" || strings.ContainsAny(s, "\n\x00") || strings.Contains(spec.name, "://") {
-			return fmt.Errorf("%q is no conda package", shorten(s))
+			return fmt.Errorf("%q is no conda package", shorten(spec.name))
 		}
 		if spec.channel != "" {
 			one := *c

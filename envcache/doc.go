@@ -21,7 +21,9 @@
 // Only a lock of wheels is such a second key: a package that is built from source
 // runs its author's code, which could have written anything into the environment
 // and into the report of what it is. The manager says that it starts such code
-// before it does so; from then on the report is not believed (site.foreign).
+// before it does so; from then on the report is not believed (site.foreign). Conda's
+// packages may run code as well, but which they are is settled before, and the lock
+// names them.
 //
 // # Unclean starts
 //

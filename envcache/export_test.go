@@ -36,6 +36,23 @@ func openCache(t *testing.T, state string, vars map[string]string) *Cache {
 	return c
 }
 
+// awayFromIndexes is a cache of a host without managers, whose index is closed; the
+// private pip is there, since it takes seconds to compile.
+func awayFromIndexes(t *testing.T, x *indexServer) *Cache {
+	t.Helper()
+	state, tools := newState(t), newState(t)
+	withTools(t, tools)
+	pip := filepath.Join("tools", "pip-"+pipVersion)
+	err := os.Mkdir(filepath.Join(state, "tools"), 0o755)
+	if err == nil {
+		err = os.Symlink(filepath.Join(tools, pip), filepath.Join(state, pip))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openCache(t, state, map[string]string{"PIP_INDEX_URL": x.url()})
+}
+
 func export(t *testing.T, c *Cache, key string) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -46,29 +46,33 @@ func FuzzPipConfig(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, text string) { readPipConfig(text, map[string]string{}) })
 }
 
-func TestFindFileOnAnIndexPage(t *testing.T) {
+func TestFilesOnAnIndexPage(t *testing.T) {
 	from, _ := url.Parse("https://user:pw@host/simple/pip/")
-	for page, want := range map[string]string{
-		`<a href="../../p/pip-1.whl#sha256=ab">pip-1.whl</a>`:                   "https://host/p/pip-1.whl",
-		`<A class=x HREF='https://files/a/pip-1.whl?x=1&amp;y=2'>pip-1.whl</A>`: "https://files/a/pip-1.whl?x=1&y=2",
-		`{"files":[{"filename":"pip-1.whl","url":"https://files/pip-1.whl"}]}`:  "https://files/pip-1.whl",
-		`{"files":[{"filename":"pip-1.whl","url":"../x/pip-1.whl"}]}`:           "https://host/simple/x/pip-1.whl",
-		`<a href="file:///etc/pip-1.whl">`:                                      "", `<a href="pip-2.whl">`: "", ``: "", `{"files":[]}`: "", `<a href="%zz/pip-1.whl">`: "", `<a href="javascript:pip-1.whl">`: "",
+	sum := strings.Repeat("ab", 32)
+	for page, want := range map[string]pageFile{
+		`<a href="../../p/pip-1.whl#sha256=ab">pip-1.whl</a>`:                                 {"pip-1.whl", "https://host/p/pip-1.whl", "", ""},
+		`<A class=x HREF='https://files/a/pip-1.whl?x=1&amp;y=2'>pip-1.whl</A>`:               {"pip-1.whl", "https://files/a/pip-1.whl?x=1&y=2", "", ""},
+		`<a href="pip-1.whl#sha256=` + sum + `" data-requires-python="&gt;=3.9,&lt;4">x</a>`:  {"pip-1.whl", "https://host/simple/pip/pip-1.whl", sum, ">=3.9,<4"},
+		`<a data-requires-python='>=3' href="pip-1.whl#egg=x&amp;sha256=` + sum + `">`:        {"pip-1.whl", "https://host/simple/pip/pip-1.whl", sum, ">=3"},
+		`{"files":[{"filename":"pip-1.whl","url":"https://files/pip-1.whl"}]}`:                {"pip-1.whl", "https://files/pip-1.whl", "", ""},
+		`{"files":[{"url":"../x/p.whl","hashes":{"sha256":"ff"},"requires-python":">=3.9"}]}`: {"p.whl", "https://host/simple/x/p.whl", "ff", ">=3.9"},
+		`<a href="file:///etc/pip-1.whl">`:                                                    {}, ``: {}, `{"files":[]}`: {}, `<a href="%zz/pip-1.whl">`: {}, `<a href="javascript:pip-1.whl">`: {},
 	} {
-		got, err := findFile([]byte(page), from, "pip-1.whl")
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%s: %q, %v", page, got, err)
+		if got := append(pageFiles([]byte(page), from), pageFile{})[0]; got != want {
+			t.Errorf("%s: %+v", page, got)
 		}
 	}
 }
 
 func FuzzIndexPage(f *testing.F) {
 	from, _ := url.Parse("https://host/simple/pip/")
-	f.Add(`<a href="x/pip-1.whl">`)
+	f.Add(`<a href="x/pip-1.whl" data-requires-python="x">`)
 	f.Add(`{"files":[{"filename":"pip-1.whl","url":"pip-1.whl"}]}`)
 	f.Fuzz(func(t *testing.T, page string) {
-		if got, err := findFile([]byte(page), from, "pip-1.whl"); err == nil && !strings.HasPrefix(got, "http") {
-			t.Fatalf("%q gave %q", page, got)
+		for _, file := range pageFiles([]byte(page), from) {
+			if !strings.HasPrefix(file.url, "http") || strings.ContainsRune(file.name, '/') {
+				t.Fatalf("%q gave %+v", page, file)
+			}
 		}
 	})
 }

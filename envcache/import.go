@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/samber/lo"
@@ -64,6 +63,7 @@ func (c *Cache) importing(ctx context.Context, r io.Reader, opts ImportOptions, 
 	if err := i.findTool(ctx, say); err != nil {
 		return nil, err
 	}
+	i.findVirtual(ctx, say)
 	a, named := i.acquisition(say)
 	if err := i.freshen(ctx, a); err != nil {
 		return nil, err
@@ -87,6 +87,8 @@ type importer struct {
 	uid, gid int
 	py       Interpreter // of this host; none if the environment brings one
 	tool     pipTool     // that the environment uses; none if it uses none
+	pipThere string      // what it was called where the environment was built
+	virtual  []string    // packages that conda takes this host for
 }
 
 // findPython finds the interpreter that takes the place of the one that the
@@ -119,12 +121,21 @@ func (i *importer) findPython(ctx context.Context, want string) error {
 // for it on this host has in its key.
 func (i *importer) findTool(ctx context.Context, say func(Progress)) error {
 	rec := i.from.Record
-	if !slices.ContainsFunc(rec.Reads, func(dir string) bool { return strings.HasPrefix(filepath.Base(dir), "pip-") }) {
+	used, ok := lo.Find(rec.Reads, func(dir string) bool { return strings.HasPrefix(filepath.Base(dir), "pip-") })
+	if !ok {
 		return nil
 	}
-	tool, err := i.cache.tools.pipTools.get(ctx, i.py, newAccess(i.cache.opts.Getenv, Request{}, nil), say)
+	i.pipThere = filepath.Base(used)
+	py, err := i.py, error(nil)
+	if i.from.Needs.Brings { // its builder runs pip by the host's own
+		py, err = i.cache.tools.interpreter(ctx, products[rec.Manager], Request{UID: i.uid, GID: i.gid})
+	}
+	if err != nil {
+		return err
+	}
+	tool, err := i.cache.tools.pipTools.get(ctx, py, newAccess(i.cache.opts.Getenv, Request{}, nil), say)
 	if err == nil {
-		err = i.cache.tools.compile(ctx, tool, i.py)
+		err = i.cache.tools.compile(ctx, tool, py)
 	}
 	i.tool = tool
 	return err

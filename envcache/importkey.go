@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,8 +23,8 @@ func (i *importer) parts(req Request) []Part {
 	for _, p := range commonParts(req, i.cache.shelf.Dir(), brings) {
 		here[p.Name] = p
 	}
-	if req.Manager == ManagerPip && i.tool.dir != "" {
-		here["manager"] = Part{Name: "manager", Value: i.tool.identity()}
+	if i.virtual != nil {
+		here[virtualPart] = Part{Name: virtualPart, Lines: i.virtual}
 	}
 	if req.SystemSite {
 		here[systemChangedPart] = Part{Name: systemChangedPart, Lines: lo.Map(req.Python.Sites, stamp)}
@@ -38,10 +39,33 @@ func (i *importer) parts(req Request) []Part {
 		if q, ok := here[p.Name]; ok {
 			return q
 		}
-		p.Value = placed(p.Value)
+		if p.Value = placed(p.Value); i.pipThere != "" && (p.Name == managerPart || p.Name == pipPart) {
+			p.Value = strings.ReplaceAll(p.Value, i.pipThere, i.tool.identity())
+		}
 		p.Lines = lo.Map(p.Lines, func(l string, _ int) string { return placed(l) })
 		return p
 	})
+}
+
+// findVirtual finds what conda takes this host for: that is in the key of requests
+// that are solved. One that names a lock does without, and is found in any case.
+func (i *importer) findVirtual(ctx context.Context, say func(Progress)) {
+	b, ok := i.cache.builders[i.from.Record.Manager].(*condaBuilder)
+	was, named := lo.Find(i.from.Record.Parts, func(p Part) bool { return p.Name == virtualPart })
+	if !ok || !named || len(was.Lines) == 0 {
+		return
+	}
+	identity, _, _ := strings.Cut(valueOf(i.from.Record.Parts, managerPart), " and ")
+	req := Request{UID: i.uid, GID: i.gid, Versions: map[string]string{ManagerConda: identity[strings.LastIndex(identity, "-")+1:]}}
+	p := &condaPlan{access: newAccess(i.cache.opts.Getenv, req, nil), identity: identity}
+	p.client = func(ctx context.Context, say func(Progress)) (tool, error) {
+		return i.cache.tools.get(ctx, ManagerConda, req, p.access, say)
+	}
+	found, err := b.virtual(ctx, p, say)
+	if err != nil {
+		say(Progress{Time: i.cache.now(), Step: "import", Text: fmt.Sprintf("only a task with a lock of its packages will find it: %v", err)})
+	}
+	i.virtual = found
 }
 
 // hosted are the parts of a request that names no index, if that is what built the
@@ -103,5 +127,5 @@ func (i *importer) nameAll(ctx context.Context, a *acquisition, parts []Part, l 
 	if err := i.cache.name(ctx, keyOf(withAge(parts, gen)), to); err != nil || rec.Settled == "" {
 		return err
 	}
-	return i.cache.nameLock(ctx, parts, rec.Wishes, *rec.Lock, to)
+	return i.cache.nameAll(ctx, lockNames(parts, rec.Wishes, *rec.Lock), to)
 }

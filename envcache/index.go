@@ -2,21 +2,15 @@ package envcache
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"agentctl/envcache/internal/secret"
@@ -54,28 +48,6 @@ func newIndex(settings pipSettings, logins []secret.Machine, host string) (*inde
 	// pip's trusted-host: the operator said so, and the file's digest is known anyway.
 	transport.TLSClientConfig.InsecureSkipVerify = slices.Contains(settings.trusted, host)
 	return &index{&http.Client{Transport: transport, Timeout: 3 * time.Minute}, logins}, nil
-}
-
-// fetch downloads the file named name of a project from the simple index at
-// base, and checks its digest.
-func (x *index) fetch(ctx context.Context, base, project, name, sha string) ([]byte, error) {
-	page := strings.TrimRight(base, "/") + "/" + project + "/"
-	body, from, err := x.get(ctx, page, mostPage)
-	if err != nil {
-		return nil, err
-	}
-	link, err := findFile(body, from, name)
-	if err != nil {
-		return nil, err
-	}
-	data, _, err := x.get(ctx, link, mostWheel)
-	if err != nil {
-		return nil, err
-	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sha {
-		return nil, fmt.Errorf("%s has the digest %x, not %s", name, sum, sha)
-	}
-	return data, nil
 }
 
 // get reads a URL. The second result is the URL that answered in the end.
@@ -121,36 +93,4 @@ func rootCause(err error) error {
 		return u.Err
 	}
 	return err
-}
-
-var anchor = regexp.MustCompile(`(?is)<a\s[^>]*?href\s*=\s*["']([^"']*)["']`)
-
-// findFile finds the link to a file on a page of a simple index, in its JSON
-// (PEP 691) or HTML (PEP 503) form.
-func findFile(page []byte, from *url.URL, name string) (string, error) {
-	var links []string
-	var doc struct {
-		Files []struct {
-			Filename, URL string
-		} `json:"files"`
-	}
-	if json.Unmarshal(page, &doc) == nil {
-		for _, f := range doc.Files {
-			if f.Filename == name {
-				links = append(links, f.URL)
-			}
-		}
-	} else {
-		for _, m := range anchor.FindAllSubmatch(page, -1) {
-			links = append(links, html.UnescapeString(string(m[1])))
-		}
-	}
-	for _, link := range links {
-		u, err := from.Parse(link)
-		if err == nil && u.Path[strings.LastIndex(u.Path, "/")+1:] == name && (u.Scheme == "https" || u.Scheme == "http") {
-			u.Fragment, u.User = "", nil
-			return u.String(), nil
-		}
-	}
-	return "", fmt.Errorf("the index has no %s", name)
 }

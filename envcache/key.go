@@ -35,6 +35,9 @@ func keyOf(parts []Part) string {
 const (
 	requirementsPart = "requirements" // the packages asked for
 	lockPart         = "lock"         // what they were resolved to
+	managerPart      = "manager"
+	pipPart          = "pip" // that a task gets, where another manager builds
+	virtualPart      = "virtual packages"
 	indexPart        = "index"
 	extraPart        = "extra indexes"
 	// Whether the packages of the interpreter itself are seen, and when they changed.

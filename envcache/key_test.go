@@ -22,8 +22,10 @@ func newKeyer(t *testing.T, env map[string]string) keyer {
 	t.Helper()
 	state := newState(t)
 	// A pip that is there is not fetched.
-	if err := os.MkdirAll(filepath.Join(state, "tools", "pip-"+pipVersion), 0o755); err != nil {
-		t.Fatal(err)
+	for _, v := range []string{pipVersion, "24.0"} {
+		if err := os.MkdirAll(filepath.Join(state, "tools", "pip-"+v), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	getenv := environ(env)
 	return keyer{&pipBuilder{state: state, tools: &pipTools{dir: filepath.Join(state, "tools"), now: time.Now}, getenv: getenv}}
@@ -95,6 +97,9 @@ func TestEveryInputChangesTheKey(t *testing.T) {
 		"one extra index less":        func(r *Request) { r.ExtraIndexURLs = r.ExtraIndexURLs[:1] },
 		"order of indexes":            func(r *Request) { slices.Reverse(r.ExtraIndexURLs) },
 		"system packages":             func(r *Request) { r.SystemSite = true },
+		"a package before the rest":   func(r *Request) { r.Priority = []string{"SIX", "absent"} },
+		"a package after the rest":    func(r *Request) { r.Post = []string{"six"} },
+		"pip's version":               func(r *Request) { r.Versions = map[string]string{ManagerPip: "24.0"} },
 		"system packages elsewhere":   func(r *Request) { r.SystemSite, r.Python.Sites = true, []string{site} },
 	}
 	if os.Geteuid() == 0 {

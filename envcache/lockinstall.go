@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/samber/lo"
 )
 
 // pipKeeping is the program that an interpreter runs in place of pip's own: pip,
@@ -36,12 +38,9 @@ func (s *site) keepingPip(tool pipTool) ([]string, error) {
 	return []string{filepath.Join(s.path, "bin", "python"), "-I", filepath.Join(home, "pip.py"), "install", "--no-clean"}, nil
 }
 
-// keepDownloads fills the wheelhouse. It is no failure of a build that it can't.
-func (s *site) keepDownloads() {
-	r, ok := s.readReport()
-	if !ok {
-		return
-	}
+// keepDownloads fills the wheelhouse with what a run of pip fetched. It is no
+// failure of a build that it can't.
+func (s *site) keepDownloads(r report) {
 	house, err := s.openHouse()
 	if err == nil {
 		err = house.keep(s, r)
@@ -51,21 +50,18 @@ func (s *site) keepDownloads() {
 	}
 }
 
-// pipRun is one run of pip for a lock.
-type pipRun struct {
-	lines []string // of the requirements file, the indexes included
-	args  []string
-}
-
 // installLock installs what a lock says and nothing else: from the wheelhouse,
 // without any index, if it has all of it; else from the indexes.
-func (b *pipBuilder) installLock(ctx context.Context, s *site, p *pipPlan, run func(context.Context, pipRun) error) error {
-	if err := s.locked(ctx, *s.req.Lock); err != nil {
+func (j *pipJob) installLock(ctx context.Context) error {
+	s, lock := j.site, j.site.req.Lock
+	if err := s.locked(ctx, *lock); err != nil {
 		return err
 	}
-	if kept, err := s.fromHouse(p.list); err == nil {
-		s.say("pip", fmt.Sprintf("all %d packages of the lock are here from earlier downloads", len(s.req.Lock.Packages)))
-		err = run(ctx, kept.pipRun)
+	runs := lockRuns(j.plan, s.req)
+	// In the wheelhouse is what was built from source, in whatever order.
+	if kept, err := s.fromHouse(j.plan.list); err == nil && (!lock.Built || len(j.plan.order(s.req)) == 0) {
+		s.say("pip", fmt.Sprintf("all %d packages of the lock are here from earlier downloads", len(lock.Packages)))
+		err = j.run(ctx, kept.pipRun)
 		var failed *BuildError
 		if err == nil || ctx.Err() != nil || !errors.As(err, &failed) || failed.Err != nil {
 			return err
@@ -75,35 +71,32 @@ func (b *pipBuilder) installLock(ctx context.Context, s *site, p *pipPlan, run f
 			return err
 		}
 	}
-	for _, r := range lockRuns(p, s.req.Lock.Built) {
-		if err := run(ctx, r); err != nil {
+	for _, r := range runs {
+		if err := j.run(ctx, r); err != nil {
 			return err
 		}
 	}
-	s.keepDownloads()
 	return nil
 }
 
 // lockRuns are the runs of pip that install a lock from the indexes. A commit has no
 // digest that pip could check, and pip takes no such package beside those that have.
-func lockRuns(p *pipPlan, built bool) []pipRun {
+func lockRuns(p *pipPlan, req Request) []pipRun {
 	args := []string{"--no-deps"}
-	if !built {
+	if !req.Lock.Built {
 		// Else a lock that says that it has wheels only could have code run, and its
 		// key would not tell.
 		args = append(args, "--only-binary", ":all:")
 	}
-	var digests, commits []string
-	for _, l := range p.list.lines {
-		if parseLine(l).kind == lineVCS {
-			commits = append(commits, l)
-		} else {
-			digests = append(digests, l)
+	groups, options := p.groups(req)
+	var runs []pipRun
+	for _, g := range groups {
+		for _, commits := range []bool{false, true} {
+			lines := lo.FilterMap(g, func(l reqLine, _ int) (string, bool) { return l.raw, (l.kind == lineVCS) == commits })
+			if len(lines) > 0 {
+				runs = append(runs, pipRun{slices.Concat(p.settings.lines(), options, lines), args})
+			}
 		}
-	}
-	runs := []pipRun{{slices.Concat(p.settings.lines(), digests), args}}
-	if len(commits) > 0 {
-		runs = append(runs, pipRun{slices.Concat(p.settings.lines(), p.list.options, commits), args})
 	}
 	return runs
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -43,7 +44,8 @@ type settling struct {
 	stay    bool
 	foreign atomic.Bool // code of a package ran
 	lock    *Lock
-	key     string // of the lock; "" when the lock alone vouches for no files
+	key     string   // of the lock; "" when the lock alone vouches for no files
+	names   []string // under which the environment is filed besides its own key
 	held    *fsx.Lock
 	found   *shelf.Lease[record] // what ended the build
 }
@@ -100,20 +102,51 @@ func (s *settling) publish(ctx context.Context, rec *record, key string) error {
 		return nil
 	}
 	rec.Settled = s.key
-	err := s.cache.nameLock(ctx, s.parts, s.plan.wishes, *s.lock, alias{Key: key, Lock: s.key})
+	s.names = lockNames(s.parts, s.plan.wishes, *s.lock)
+	if err := s.cache.nameAll(ctx, s.names, alias{Key: key, Lock: s.key}); err != nil {
+		return err
+	}
 	crash.Point("env.named")
-	return err
+	return nil
 }
 
-// nameLock files an environment under the keys that its lock gives a request of
-// these parts.
-func (c *Cache) nameLock(ctx context.Context, parts []Part, wishes []string, l Lock, to alias) error {
-	err := c.name(ctx, keyOf(lockParts(parts, wishes, l)), to)
-	if pins := l.pins(); err == nil && len(pins) > 0 && len(l.Conda) == 0 && plainWishes(parts, wishes) {
-		// A clone of a finished task asks for the list that was written back to it.
-		err = c.name(ctx, keyOf(pinParts(parts, wishes, pins)), to)
+// undo takes back the names of an environment that did not come to be.
+func (s *settling) undo(key string) {
+	if len(s.names) == 0 {
+		return
 	}
-	return err
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	l, err := s.cache.shelf.Guard(ctx)
+	if err != nil {
+		return // the next collection does it
+	}
+	defer func() { _ = l.Close() }()
+	for _, name := range s.names {
+		var to alias
+		if fsx.ReadJSON(s.cache.aliasFile(name), &to) == nil && to.Key == key {
+			_ = os.Remove(s.cache.aliasFile(name))
+		}
+	}
+}
+
+// lockNames are the keys that a lock gives a request of these parts.
+func lockNames(parts []Part, wishes []string, l Lock) []string {
+	names := []string{keyOf(lockParts(parts, wishes, l))}
+	if pins := l.pins(); len(pins) > 0 && len(l.Conda) == 0 && plainWishes(parts, wishes) {
+		// A clone of a finished task asks for the list that was written back to it.
+		names = append(names, keyOf(pinParts(parts, wishes, pins)))
+	}
+	return names
+}
+
+func (c *Cache) nameAll(ctx context.Context, names []string, to alias) error {
+	for _, name := range names {
+		if err := c.name(ctx, name, to); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *settling) close() {
@@ -157,6 +190,7 @@ func pinParts(parts []Part, wishes, pins []string) []Part {
 		switch {
 		case p.Name == requirementsPart:
 			out[i].Lines = pins
+		case p.Name == orderPart: // whoever asks for the pins has the same order
 		case slices.Contains(wishes, p.Name):
 			out[i] = Part{Name: p.Name}
 		}
@@ -172,7 +206,7 @@ var plainWish = regexp.MustCompile(`^([a-z0-9]+(-[a-z0-9]+)*(\[[a-z0-9,-]*\])?([
 func plainWishes(parts []Part, wishes []string) bool {
 	for _, p := range parts {
 		plain := p.Value == "" && !slices.ContainsFunc(p.Lines, func(line string) bool { return !plainWish.MatchString(line) })
-		if slices.Contains(wishes, p.Name) && !plain {
+		if slices.Contains(wishes, p.Name) && p.Name != orderPart && !plain {
 			return false
 		}
 	}

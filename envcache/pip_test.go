@@ -1,16 +1,14 @@
 package envcache
 
 import (
-	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"agentctl/envcache/internal/talk"
 )
 
 // From the real index: built, then hit; the hit starts no program.
@@ -148,61 +146,6 @@ func gitRepo(t *testing.T, files map[string]string) (dir, commit string) {
 	return dir, strings.TrimSpace(string(out))
 }
 
-// What can't be built gives the likely cause and pip's own last lines, and
-// leaves nothing behind.
-func TestFailedBuilds(t *testing.T) {
-	t.Parallel()
-	x := newIndexServer(t, "", "")
-	x.add(wheel("here", "1.0", "other>=2"))
-	x.add(wheel("other", "1.0"))
-	x.add(wheel("other", "2.0"))
-	x.add(sdist("broken", "1.0", map[string]string{"fail.txt": ""}))
-	x.add(sdist("stuck", "1.0", map[string]string{"hang.txt": ""}))
-	private := newIndexServer(t, "user", "hunter22")
-	c := newCache(t, Options{Silent: 30 * time.Second, Getenv: environ(map[string]string{"PIP_RETRIES": "0"})})
-	py := hostPython(t, SameUser)
-	t.Cleanup(func() { // after all of them
-		if bad := litter(t, c.state); bad != nil {
-			t.Errorf("left over: %v", bad)
-		}
-		if entries, err := c.Entries(); err != nil || len(entries) != 0 {
-			t.Errorf("entries: %+v, %v", entries, err)
-		}
-	})
-	sum := strings.Repeat("0", 64)
-	for name, tc := range map[string]struct {
-		lines       []string
-		index       string
-		cause, says string
-	}{
-		"no such package": {[]string{"nosuch==1"}, x.url(), "not in the index for Python " + py.Version, "No matching distribution found for nosuch==1"},
-		"no such version": {[]string{"here==9"}, x.url(), "not in the index", "from versions: 1.0"},
-		"contradiction":   {[]string{"here", "other<2"}, x.url(), "contradict each other", "ResolutionImpossible"},
-		"wrong hash":      {[]string{"other==1.0 --hash=sha256:" + sum}, x.url(), "not the one whose hash", "Expected sha256 " + sum},
-		"not all hashed":  {[]string{"here==1.0", "other==1.0 --hash=sha256:" + sum}, x.url(), "with hashes", "require-hashes"},
-		"build fails":     {[]string{"broken"}, x.url(), "could not be built from its source", "the compiler of broken is not happy"},
-		"build hangs":     {[]string{"stuck"}, x.url(), "", "no sign of life for 30s"},
-		"index is down":   {[]string{"here"}, "http://127.0.0.1:1/simple", "index can't be reached", ""},
-		"no credentials":  {[]string{"here"}, private.url(), "refuses the credentials", ""},
-		"not a line":      {[]string{"here=="}, x.url(), "line of the requirements is not valid", "here=="},
-		"unknown option":  {[]string{"--frobnicate", "here"}, x.url(), "not valid", "--frobnicate"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var s said
-			_, err := c.Acquire(t.Context(), Request{Python: py, IndexURL: tc.index, Requirements: tc.lines, UID: SameUser, GID: SameUser}, s.hear)
-			var failed *BuildError
-			if !errors.As(err, &failed) || !strings.Contains(failed.Cause, tc.cause) || !strings.Contains(err.Error(), tc.says) {
-				t.Fatalf("err = %v\ncause = %+v", err, failed)
-			}
-			var silence talk.Silence
-			if hung := errors.As(err, &silence); hung != (name == "build hangs") {
-				t.Errorf("hung = %v", hung)
-			}
-		})
-	}
-}
-
 // Nothing of the agent's environment that could steer or leak reaches a build.
 func TestTheAgentsEnvironmentStaysOut(t *testing.T) {
 	for _, name := range []string{"PYTHONPATH", "PYTHONSTARTUP", "PIP_TARGET", "PIP_NO_BINARY", "LD_PRELOAD", "GIT_DIR", "CLEARML_API_SECRET_KEY"} {
@@ -258,8 +201,61 @@ func TestAPipWithAnotherDigestIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := index.fetch(t.Context(), x.url(), "pip", pipWheel, pipSHA256); err == nil || !strings.Contains(err.Error(), "has the digest") {
+	if _, err := index.fetch(t.Context(), x.url(), "pip", pipSHA256, pipWheel); err == nil || !strings.Contains(err.Error(), "has the digest") {
 		t.Fatalf("err = %v", err)
+	}
+}
+
+// Another version of pip than the pinned one comes from the index, by the digest
+// that the index gives.
+func TestAnotherVersionOfPip(t *testing.T) {
+	t.Parallel()
+	py := hostPython(t, SameUser)
+	if py.PipWheel == "" {
+		t.Skip("the Python of this host carries no pip as a wheel")
+	}
+	data, err := os.ReadFile(py.PipWheel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := wheelVersion.FindStringSubmatch(filepath.Base(py.PipWheel))[1]
+	py.PipWheel, py.PipFolder = "", "" // it comes from the index only
+	x := newIndexServer(t, "", "")
+	x.add("pip-"+version+"-py3-none-any.whl", data)
+	x.add(wheel("here", "1.0"))
+	c, err := Open(newState(t), Options{Getenv: environ(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := Request{
+		Python: py, IndexURL: x.url(), UID: SameUser, GID: SameUser, Versions: map[string]string{ManagerPip: version},
+	}.with("here")
+	l := acquire(t, c, req)
+	if got := python(t, l.Python, "-m", "pip", "--version"); !strings.HasPrefix(got, "pip "+version+" ") || len(l.Frozen) != 1 {
+		t.Fatalf("%s, %q", got, l.Frozen)
+	}
+	if again := acquire(t, c, req); !again.Hit {
+		t.Fatalf("%+v", again)
+	}
+	for _, bad := range []string{"1.0", "../x", "25.3"} { // none of them is in the index, or may be fetched
+		req.Versions = map[string]string{ManagerPip: bad}
+		if _, err := c.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("pip %s: %v", bad, err)
+		}
+	}
+	for page, says := range map[string]string{
+		`<a href="/pip-9.9-py3-none-any.whl#sha256=` + strings.Repeat("0", 64) + `">`: "has the digest", `<a href="/pip-9.9-py3-none-any.whl">`: "gives no sha256",
+	} {
+		bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(page)) }))
+		defer bad.Close()
+		other, err := Open(newState(t), Options{Getenv: environ(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.IndexURL, req.Versions = bad.URL, map[string]string{ManagerPip: "9.9"}
+		if _, err := other.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", page, err)
+		}
 	}
 }
 

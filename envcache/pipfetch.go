@@ -17,13 +17,19 @@ import (
 	"agentctl/internal/fsx"
 )
 
-func download(ctx context.Context, py Interpreter, src *access) ([]byte, error) {
+// download fetches a pip: the pinned one by its digest, any other by the digest
+// that the index gives.
+func download(ctx context.Context, version string, py Interpreter, src *access) ([]byte, error) {
 	bases := append([]string{cmp.Or(src.settings.index, defaultIndex(py))}, src.settings.extra...)
 	if bases[0] == "" {
 		bases = bases[1:]
 	}
 	if len(bases) == 0 {
-		return nil, fmt.Errorf("pip %s can't be fetched: no index is known; write packageManager.indexUrl", pipVersion)
+		return nil, fmt.Errorf("pip %s can't be fetched: no index is known; write packageManager.indexUrl", version)
+	}
+	sha, names := pipSHA256, []string{pipWheel}
+	if version != pipVersion {
+		sha, names = "", []string{"pip-" + version + "-py3-none-any.whl", "pip-" + version + "-py2.py3-none-any.whl"}
 	}
 	l, err := src.logins(ctx)
 	if err != nil {
@@ -35,7 +41,7 @@ func download(ctx context.Context, py Interpreter, src *access) ([]byte, error) 
 		if err != nil {
 			return nil, err
 		}
-		data, err := x.fetch(ctx, base, "pip", pipWheel, pipSHA256)
+		data, err := x.fetch(ctx, base, "pip", sha, names...)
 		if err == nil {
 			return data, nil
 		}

@@ -89,39 +89,61 @@ func (r report) lock(l Lock) (Lock, error) {
 	return l, nil
 }
 
-// reported runs pip and settles the lock as soon as its report is there.
-func (s *site) reported(ctx context.Context, reports bool, over Lock, pip func(context.Context) error) error {
-	if !reports {
-		return pip(ctx)
+// over is the report of two runs: packages that the later one installed in the
+// place of others count.
+func (r report) over(before report) report {
+	replaced := map[string]bool{}
+	for _, it := range r.Install {
+		replaced[normalName(it.Metadata.Name)] = true
 	}
+	for _, it := range before.Install {
+		if !replaced[normalName(it.Metadata.Name)] {
+			r.Install = append(r.Install, it)
+		}
+	}
+	return r
+}
+
+// reportWatch says what to do with a report.
+type reportWatch struct {
+	file   string // in the home of the build
+	before report // of earlier runs
+	over   Lock   // of what is installed already, to which the reports are added
+}
+
+// reported runs a program and settles the lock as soon as its report is there.
+func (s *site) reported(ctx context.Context, w reportWatch, program func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended, settled := make(chan struct{}), make(chan error, 1)
-	go func() { settled <- s.settleReport(ctx, ended, over, cancel) }()
-	err := pip(ctx)
+	go func() {
+		err := s.settleReport(ctx, ended, w)
+		if err != nil {
+			cancel(err)
+		}
+		settled <- err
+	}()
+	err := program(ctx)
 	close(ended)
 	if serr := <-settled; serr != nil {
-		return serr // pip was ended for it
+		return serr // the program was ended for it
 	}
 	return err
 }
 
-// settleReport waits for the report, or for pip's end, and tells what was resolved.
-func (s *site) settleReport(ctx context.Context, ended <-chan struct{}, over Lock, cancel context.CancelCauseFunc) error {
+// settleReport waits for the report, or for the program's end, and tells what was
+// resolved.
+func (s *site) settleReport(ctx context.Context, ended <-chan struct{}, w reportWatch) error {
 	tick := time.NewTicker(reportPause)
 	defer tick.Stop()
 	for last := false; ; {
-		if r, ok := s.readReport(); ok {
-			lock, err := r.lock(over)
+		if r, ok := s.readReport(w.file); ok {
+			lock, err := r.over(w.before).lock(w.over)
 			if err != nil {
 				s.say(s.req.Manager, "the packages can't be locked: "+err.Error())
 				return nil
 			}
-			if err := s.locked(ctx, lock); err != nil {
-				cancel(err)
-				return err
-			}
-			return nil
+			return s.locked(ctx, lock)
 		}
 		if last {
 			return nil
@@ -136,8 +158,8 @@ func (s *site) settleReport(ctx context.Context, ended <-chan struct{}, over Loc
 
 // readReport reads the report if it is whole. A package's build may have put
 // anything in its place, so links are not followed.
-func (s *site) readReport() (r report, ok bool) {
-	f, err := os.OpenFile(filepath.Join(s.work, "home", pipReport), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+func (s *site) readReport(file string) (r report, ok bool) {
+	f, err := os.OpenFile(filepath.Join(s.work, "home", file), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return r, false
 	}

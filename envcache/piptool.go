@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -43,16 +44,18 @@ func (t pipTool) program() string { return filepath.Join(t.dir, "pip") }
 // progress is how pip is to tell of a download. Without a word about it a large
 // one would count as a hung build.
 func (t pipTool) progress() string {
-	if t.version == pipVersion {
+	if t.since(24, 1) {
 		return "raw"
 	}
 	return "off" // older ones know only bars
 }
 
-// reports tells whether pip writes down what it resolved (since 22.2).
-func (t pipTool) reports() bool {
+// reports tells whether pip writes down what it resolved, in the first stable form.
+func (t pipTool) reports() bool { return t.since(23, 0) }
+
+func (t pipTool) since(major, minor int) bool {
 	n := numbers(t.version)
-	return slices.Compare(n[:2], []int{22, 2}) >= 0
+	return slices.Compare(n[:2], []int{major, minor}) >= 0
 }
 
 // identity stands in keys: a release, or a copy of what an interpreter carries.
@@ -65,8 +68,12 @@ type pipTools struct {
 	env  []string
 	now  func() time.Time
 
-	mu      sync.Mutex
-	failed  error // of the last fetch
+	mu     sync.Mutex
+	failed map[string]failedFetch // by version
+}
+
+type failedFetch struct {
+	err     error
 	retryAt time.Time
 }
 
@@ -74,17 +81,26 @@ type pipTools struct {
 // last until a time-out, and a task waits for it.
 const fetchPause = 10 * time.Minute
 
-// get gives the pip for an interpreter: the pinned one, fetched at most once,
-// or else the one that the interpreter carries.
+// get gives the pip for an interpreter: the pinned one, fetched at most once, or
+// else the one that the interpreter carries.
 func (t *pipTools) get(ctx context.Context, py Interpreter, src *access, say func(Progress)) (pipTool, error) {
-	tool := pipTool{dir: filepath.Join(t.dir, "pip-"+pipVersion), version: pipVersion}
+	return t.wanted(ctx, py, "", src, say)
+}
+
+// wanted is get for one version, which there must be; "" is any.
+func (t *pipTools) wanted(ctx context.Context, py Interpreter, wanted string, src *access, say func(Progress)) (pipTool, error) {
+	version := cmp.Or(wanted, pipVersion)
+	if !plain(version) {
+		return pipTool{}, fmt.Errorf("%q is no version of pip", shorten(version))
+	}
+	tool := pipTool{dir: filepath.Join(t.dir, "pip-"+version), version: version}
 	n := py.Numbers()
 	why := fmt.Errorf("pip %s needs Python %d.%d", pipVersion, pipOldest[0], pipOldest[1])
-	if n[0] == pipOldest[0] && n[1] >= pipOldest[1] {
+	if version != pipVersion || n[0] == pipOldest[0] && n[1] >= pipOldest[1] {
 		if isDir(tool.dir) {
 			return tool, nil
 		}
-		if why = t.fetch(ctx, tool.dir, py, src, say); why == nil {
+		if why = t.fetch(ctx, tool, py, src, say); why == nil {
 			return tool, nil
 		}
 		if ctx.Err() != nil {
@@ -92,24 +108,27 @@ func (t *pipTools) get(ctx context.Context, py Interpreter, src *access, say fun
 		}
 	}
 	tool, err := t.carried(ctx, py)
-	if err != nil {
+	switch {
+	case wanted != "" && (err != nil || tool.version != wanted):
+		return pipTool{}, fmt.Errorf("cannot have pip %s: %w", wanted, why)
+	case err != nil:
 		return pipTool{}, fmt.Errorf("there is no pip to build with: %w; and %w", why, err)
 	}
 	tool.note = fmt.Sprintf("pip %s of this Python is used: %v", tool.version, why)
 	return tool, nil
 }
 
-// fetch brings the pinned pip to dir.
-func (t *pipTools) fetch(ctx context.Context, dir string, py Interpreter, src *access, say func(Progress)) error {
+// fetch brings a pip to its folder.
+func (t *pipTools) fetch(ctx context.Context, tool pipTool, py Interpreter, src *access, say func(Progress)) error {
 	t.mu.Lock()
-	failed, retryAt := t.failed, t.retryAt
+	last := t.failed[tool.version]
 	t.mu.Unlock()
-	if failed != nil && t.now().Before(retryAt) {
-		return failed
+	if last.err != nil && t.now().Before(last.retryAt) {
+		return last.err
 	}
 	start := t.now()
-	err := t.once(ctx, dir, func(tmp string) error {
-		data, err := download(ctx, py, src)
+	err := t.once(ctx, tool.dir, func(tmp string) error {
+		data, err := download(ctx, tool.version, py, src)
 		if err != nil {
 			return err
 		}
@@ -117,9 +136,12 @@ func (t *pipTools) fetch(ctx context.Context, dir string, py Interpreter, src *a
 	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.failed, t.retryAt = err, t.now().Add(fetchPause)
+	if t.failed == nil {
+		t.failed = map[string]failedFetch{}
+	}
+	t.failed[tool.version] = failedFetch{err, t.now().Add(fetchPause)}
 	if err == nil {
-		say(Progress{Time: t.now(), Step: "pip", Text: "fetched pip " + pipVersion, Took: t.now().Sub(start)})
+		say(Progress{Time: t.now(), Step: "pip", Text: "fetched pip " + tool.version, Took: t.now().Sub(start)})
 	}
 	return err
 }

@@ -26,7 +26,6 @@ type poetryBuilder struct {
 type poetryPlan struct {
 	*access
 	poetryProject
-	tool   tool
 	pip    pipTool
 	groups []string // besides the main one; "*" is all
 	extras []string // "*" is all
@@ -70,14 +69,11 @@ func (b *poetryBuilder) plan(ctx context.Context, req Request, say func(Progress
 		_, login := secret.SplitURL(s.url)
 		p.secrets.Add(login)
 	}
-	if p.pip, err = b.tools.pipTools.get(ctx, req.Python, p.access, say); err != nil {
-		return plan{}, err
-	}
-	if p.tool, err = b.tools.get(ctx, ManagerPoetry, req, p.access, say); err != nil {
+	if p.pip, err = b.tools.wanted(ctx, req.Python, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
 	out := plan{
-		parts: p.parts(req, p.tool.identity), wishes: poetryWishes,
+		parts: p.parts(req, b.tools.named(ManagerPoetry, req).identity), wishes: poetryWishes,
 		unpinned: p.lock == nil, secrets: p.secrets, reads: []string{p.pip.dir}, notes: p.notes(),
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
@@ -95,12 +91,10 @@ func (b *poetryBuilder) planLock(ctx context.Context, req Request, say func(Prog
 		return plan{}, err
 	}
 	p := &poetryPlan{access: newAccess(b.getenv, req, nil)}
-	if p.pip, err = b.tools.pipTools.get(ctx, req.Python, p.access, say); err != nil {
+	if p.pip, err = b.tools.wanted(ctx, req.Python, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
-	product := products[ManagerPoetry]
-	identity := product.project + "-" + cmp.Or(req.Versions[ManagerPoetry], product.version)
-	out.parts, out.wishes = lockParts(p.parts(req, identity), poetryWishes, *req.Lock), poetryWishes
+	out.parts, out.wishes = lockParts(p.parts(req, b.tools.named(ManagerPoetry, req).identity), poetryWishes, *req.Lock), poetryWishes
 	return out, nil
 }
 

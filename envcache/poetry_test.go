@@ -72,6 +72,8 @@ func TestPoetryProject(t *testing.T) {
 		t.Fatalf("lock %+v", l)
 	}
 
+	archive, asIs := export(t, c, first.Key), req
+
 	// Another commit with the same dependencies.
 	other := filepath.Join(newState(t), "repo")
 	lock, err := os.ReadFile(filepath.Join(repo, poetryLockFile))
@@ -120,6 +122,8 @@ func TestPoetryProject(t *testing.T) {
 		}
 	}
 	x.Close()
+	// A host that has got the environment elsewhere needs neither poetry nor an index.
+	imported(t, awayFromIndexes(t, x), archive, asIs, ImportOptions{UID: SameUser, GID: SameUser})
 	if offline := acquire(t, c, req); offline.Hit || !slices.Equal(offline.Frozen, more.Frozen) {
 		t.Fatalf("%+v", offline)
 	}

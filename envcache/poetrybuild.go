@@ -150,7 +150,7 @@ func (b *poetryBuilder) install(ctx context.Context, s *site, p *poetryPlan, dir
 			over.Indexes = append(over.Indexes, "--extra-index-url "+oneLine(plain))
 		}
 	}
-	err := s.reported(ctx, true, over, func(ctx context.Context) error {
+	err := s.reported(ctx, reportWatch{file: pipReport, over: over}, func(ctx context.Context) error {
 		return b.run(ctx, s, p, dir, filepath.Join(s.work, "home", pipReport), args...)
 	})
 	if err == nil {
@@ -162,6 +162,10 @@ func (b *poetryBuilder) install(ctx context.Context, s *site, p *poetryPlan, dir
 // run runs the private poetry on the folder dir.
 func (b *poetryBuilder) run(ctx context.Context, s *site, p *poetryPlan, dir, report string, args ...string) error {
 	home := filepath.Join(s.work, "home")
+	tool, err := b.tools.get(ctx, ManagerPoetry, s.req, p.access, s.tell)
+	if err != nil {
+		return err
+	}
 	cache, err := s.downloads(ManagerPoetry)
 	if err != nil {
 		return err
@@ -174,7 +178,7 @@ func (b *poetryBuilder) run(ctx context.Context, s *site, p *poetryPlan, dir, re
 		return err
 	}
 	args = append([]string{
-		p.tool.python(), "-I", filepath.Join(home, "poetry.py"), filepath.Join(home, "poetry.json"),
+		tool.python(), "-I", filepath.Join(home, "poetry.py"), filepath.Join(home, "poetry.json"),
 		"--no-interaction", "--no-ansi", "--no-plugins",
 	}, args...)
 	env := s.env(b.getenv, p.access,

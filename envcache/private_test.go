@@ -243,13 +243,18 @@ func TestAHitNeedsNoCredentials(t *testing.T) {
 
 func TestWrongCredentialsAreNotShown(t *testing.T) {
 	t.Parallel()
-	x := newIndexServer(t, "user", "right")
+	x, open := newIndexServer(t, "user", "right"), newIndexServer(t, "", "")
+	vcs, _ := gitRepo(t, project("fromgit", "8.0", nil))
+	g := newGitServer(t, "right", vcs)
 	c := newCache(t, Options{})
-	var s said
-	_, err := c.Acquire(t.Context(), Request{
-		Python: hostPython(t, SameUser), IndexURL: x.urlWith("user:wrong-one"), Requirements: []string{"x"}, UID: SameUser, GID: SameUser,
-	}, s.hear)
-	if err == nil || strings.Contains(err.Error()+s.text(), "wrong-one") || !strings.Contains(err.Error(), "refuses the credentials") {
-		t.Fatalf("err = %v\n%s", err, s.text())
+	req := Request{Python: hostPython(t, SameUser), UID: SameUser, GID: SameUser}
+	repo := "git+" + strings.Replace(g.URL, "http://", "http://wrong-one@", 1) + "/" + filepath.Base(vcs) + "/.git"
+	for url, line := range map[string]string{x.urlWith("user:wrong-one"): "x", open.url(): "fromgit @ " + repo} {
+		req.IndexURL = url
+		var s said
+		_, err := c.Acquire(t.Context(), req.with(line), s.hear)
+		if err == nil || strings.Contains(err.Error()+s.text(), "wrong-one") || !strings.Contains(err.Error(), "refuses the credentials") {
+			t.Errorf("err = %v\n%s", err, s.text())
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -170,12 +171,18 @@ func python(t *testing.T, program string, args ...string) string {
 
 // wheel makes a wheel of pure Python with one module of the package's name.
 func wheel(name, version string, requires ...string) (file string, data []byte) {
-	module := strings.ToLower(strings.ReplaceAll(name, "-", "_"))
-	info := module + "-" + version + ".dist-info/"
-	meta := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n"
+	more := ""
 	for _, r := range requires {
-		meta += "Requires-Dist: " + r + "\n"
+		more += "Requires-Dist: " + r + "\n"
 	}
+	return wheelWith(name, version, more)
+}
+
+// wheelWith makes a wheel with more lines of metadata.
+func wheelWith(name, version, more string) (file string, data []byte) {
+	module := strings.ToLower(strings.NewReplacer("-", "_", ".", "_").Replace(name))
+	info := module + "-" + version + ".dist-info/"
+	meta := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n" + more
 	files := [][2]string{
 		{module + ".py", fmt.Sprintf("version = %q\n\ndef main():\n    print(%q, version)\n", version, name)},
 		{info + "METADATA", meta},
@@ -206,6 +213,9 @@ def make(directory, files):
         sys.exit("the compiler of " + NAME + " is not happy")
     if os.path.exists("hang.txt"):
         time.sleep(600)
+    while os.path.exists("talk.txt"):
+        print("still here", flush=True)
+        time.sleep(0.05)
     if os.path.exists("count.txt"):
         with open(open("count.txt").read().strip(), "a") as f:
             f.write("built\n")
@@ -280,7 +290,8 @@ type indexServer struct {
 	user, password string
 	mu             sync.Mutex
 	files          map[string][]byte
-	asked          []string // paths
+	python         map[string]string // what the page says that a file requires
+	asked          []string          // paths
 	closed         bool
 }
 
@@ -342,7 +353,11 @@ func (x *indexServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var links strings.Builder
 	for f, data := range x.files {
 		if strings.HasPrefix(strings.ToLower(strings.ReplaceAll(f, "-", "_")), name+"_") {
-			fmt.Fprintf(&links, "<a href=\"../../files/%s#sha256=%x\">%s</a>\n", f, sha256.Sum256(data), f)
+			tell := ""
+			if python := x.python[f]; python != "" {
+				tell = fmt.Sprintf(" data-requires-python=%q", html.EscapeString(python))
+			}
+			fmt.Fprintf(&links, "<a href=\"../../files/%s#sha256=%x\"%s>%s</a>\n", f, sha256.Sum256(data), tell, f)
 		}
 	}
 	if links.Len() == 0 {

@@ -56,11 +56,19 @@ type toolbox struct {
 	finder *Finder
 }
 
+// named gives what a plan has to know of the manager. The manager itself may lack: a
+// hit needs none, and a host without an index may have got its environments elsewhere.
+func (t *toolbox) named(manager string, req Request) tool {
+	p := products[manager]
+	version := cmp.Or(req.Versions[manager], p.version)
+	return tool{version: version, identity: p.project + "-" + version}
+}
+
 // get gives the manager in the version that the request asks for. It belongs to
 // the agent, and the owner of the request's environment can run it.
 func (t *toolbox) get(ctx context.Context, manager string, req Request, a *access, say func(Progress)) (tool, error) {
-	p := products[manager]
-	version := cmp.Or(req.Versions[manager], p.version)
+	p, out := products[manager], t.named(manager, req)
+	version := out.version
 	if !plain(version) {
 		return tool{}, fmt.Errorf("%q is no version of %s", shorten(version), manager)
 	}
@@ -69,10 +77,7 @@ func (t *toolbox) get(ctx context.Context, manager string, req Request, a *acces
 		return tool{}, fmt.Errorf("cannot have %s: %w", manager, err)
 	}
 	sum := sha256.Sum256([]byte(py.Path + "\n" + py.Build))
-	out := tool{
-		dir:     filepath.Join(t.dir, fmt.Sprintf("%s-%s-%x", manager, version, sum[:6])),
-		version: version, identity: p.project + "-" + version,
-	}
+	out.dir = filepath.Join(t.dir, fmt.Sprintf("%s-%s-%x", manager, version, sum[:6]))
 	if isDir(out.dir) {
 		return out, nil
 	}

@@ -187,7 +187,7 @@ func (b *uvBuilder) build(ctx context.Context, s *site, p *uvPlan) error {
 	}
 	var failed *BuildError
 	if errors.As(err, &failed) {
-		failed.Cause = cmp.Or(diagnose(ctx, failed, &p.pipPlan), uvCause(failed, s.req.Python.Version), failed.Cause)
+		failed.Cause = cmp.Or(u.notFound(ctx, failed), uvCause(failed, s.req.Python.Version), failed.Cause)
 	}
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"context"
 	"regexp"
 	"strings"
 )
@@ -36,4 +37,17 @@ func uvCause(failed *BuildError, python string) string {
 		}
 	}
 	return ""
+}
+
+var uvFoundNothing = regexp.MustCompile(`ecause ([a-z0-9-]+) was not found in the`)
+
+// notFound asks the indexes why uv found nothing of a package, as pip's failures
+// are asked about; "" if that is not what failed.
+func (u *uvRun) notFound(ctx context.Context, failed *BuildError) string {
+	m := uvFoundNothing.FindStringSubmatch(strings.Join(failed.Lines, "\n"))
+	if m == nil {
+		return ""
+	}
+	j := pipJob{site: u.s, plan: &u.p.pipPlan}
+	return j.askIndexes(ctx, missingPackage{name: m[1], asked: m[1], python: u.s.req.Python})
 }

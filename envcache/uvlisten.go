@@ -76,21 +76,18 @@ func (l *uvListener) hear(line string, p *phases) bool {
 
 // over takes a line about a step that is done.
 func (l *uvListener) over(m []string, p *phases) {
-	step := uvSteps[m[1]]
-	if step == "" || step == StepResolve && l.locked {
-		p.pause() // what was prepared took its time already
-		return
+	if step := uvSteps[m[1]]; step != "" && (step != StepResolve || !l.locked) {
+		unit := "packages"
+		if step == StepCompile {
+			unit = "files"
+		}
+		p.enter(step)
+		p.note("%s %s", m[2], unit)
+		if took, err := time.ParseDuration(strings.ReplaceAll(m[3], " ", "")); err == nil {
+			p.current().spent = took
+		}
+	} else {
+		p.pause()
 	}
-	took, err := time.ParseDuration(strings.ReplaceAll(m[3], " ", ""))
-	if err != nil {
-		took = 0
-	}
-	p.enter(step)
-	p.current().spent = max(took, p.current().spent)
-	unit := "packages"
-	if step == StepCompile {
-		unit = "files"
-	}
-	p.note("%s %s", m[2], unit)
-	p.pause()
+	p.step = "" // what comes next says so
 }

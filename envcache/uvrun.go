@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"path/filepath"
 	"regexp"
@@ -90,7 +91,10 @@ var number = regexp.MustCompile(`^\d{1,5}$`)
 
 // uvNetwork tells uv whom to trust and how patient to be, as pip is told on this host.
 func uvNetwork(getenv func(string) string, a *access, trusted ...string) []string {
-	env := []string{"UV_SYSTEM_CERTS=1"}
+	var env []string
+	if pool, err := x509.SystemCertPool(); err == nil && !pool.Equal(x509.NewCertPool()) {
+		env = append(env, "UV_SYSTEM_CERTS=1") // else what uv itself brings
+	}
 	if a.settings.cert != "" {
 		env = append(env, "SSL_CERT_FILE="+a.settings.cert)
 	}

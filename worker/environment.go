@@ -85,7 +85,7 @@ func (r *run) wanted(ctx context.Context, p *prepared, base string) (envcache.Re
 	switch {
 	case req.Manager == spec.ManagerConda: // the channels have it
 	case req.Lock != nil:
-		if req.Python, err = r.lockedPython(ctx, p, req.Lock.Python); err != nil && ctx.Err() == nil {
+		if req.Python, err = r.lockedPython(ctx, p, req); err != nil && ctx.Err() == nil {
 			if err := p.packages.withoutLock(err); err != nil {
 				return req, from, err
 			}
@@ -93,7 +93,7 @@ func (r *run) wanted(ctx context.Context, p *prepared, base string) (envcache.Re
 		}
 	default:
 		var note string
-		if req.Python, note, err = r.findPython(ctx, p, p.packages.python, p.packages.pm.Python.OnMissing); note != "" {
+		if req.Python, note, err = r.findPython(ctx, p, req, p.packages.python, p.packages.pm.Python.OnMissing); note != "" {
 			r.say("%s", note)
 		}
 	}
@@ -102,17 +102,23 @@ func (r *run) wanted(ctx context.Context, p *prepared, base string) (envcache.Re
 
 var minorVersion = regexp.MustCompile(`^\d+\.\d+`)
 
-// lockedPython finds the very Python that a lock was made with, else the same minor
-// version: packages for that fit. What the task would get without the lock counts
+// lockedPython finds the very Python that the lock of req was made with, else the same
+// minor version: packages for that fit. What the task would get without the lock counts
 // first, of several that fit: it is what the lock's environment was made with.
-func (r *run) lockedPython(ctx context.Context, p *prepared, version string) (envcache.Interpreter, error) {
+func (r *run) lockedPython(ctx context.Context, p *prepared, req envcache.Request) (envcache.Interpreter, error) {
+	version := req.Lock.Python
 	minor := minorVersion.FindString(version)
-	for i, want := range []string{p.packages.python, version, minor} {
-		onMissing := p.packages.pm.Python.OnMissing
-		if i == 0 {
-			onMissing = envcache.OnMissingFail // none but the lock's is to be installed
+	wants, missing := []string{p.packages.python, version, minor}, envcache.OnMissingFail
+	if p.packages.pm.Python.OnMissing == envcache.OnMissingInstall {
+		wants = append(wants, version, minor)
+	}
+	var failed error
+	for i, want := range wants {
+		if i == 3 { // nothing that is here fits
+			missing = envcache.OnMissingInstall
 		}
-		py, _, err := r.findPython(ctx, p, want, onMissing)
+		py, _, err := r.findPython(ctx, p, req, want, missing)
+		failed = err
 		switch {
 		case ctx.Err() != nil:
 			return py, context.Cause(ctx)
@@ -123,13 +129,13 @@ func (r *run) lockedPython(ctx context.Context, p *prepared, version string) (en
 		}
 		return py, nil
 	}
+	if missing == envcache.OnMissingInstall {
+		return envcache.Interpreter{}, fmt.Errorf("the lock was made with python %s: %w", version, failed)
+	}
 	return envcache.Interpreter{}, fmt.Errorf("the lock was made with python %s, and this host has no %s", version, minor)
 }
 
-// findPython finds an interpreter, or has one installed where the site wants that.
-func (r *run) findPython(ctx context.Context, p *prepared, want, onMissing string) (envcache.Interpreter, string, error) {
-	req := p.packages.settings()
-	req.UID, req.GID = p.owner.UID, p.owner.GID
+func (r *run) findPython(ctx context.Context, p *prepared, req envcache.Request, want, onMissing string) (envcache.Interpreter, string, error) {
 	wish := envcache.PythonWish{Version: want, OnMissing: onMissing, Mirror: p.packages.pm.Python.InstallMirror}
 	return r.pool.cfg.Envs.Python(ctx, wish, req, r.progress)
 }

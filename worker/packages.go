@@ -98,23 +98,17 @@ func blank(lines []string) bool {
 	return !slices.ContainsFunc(lines, func(l string) bool { return strings.TrimSpace(l) != "" })
 }
 
-// settings are a request of what the spec and the task's choice say.
-func (p *packages) settings() envcache.Request {
-	return envcache.Request{
-		Manager: p.pm.Type, PythonWanted: p.python, Versions: p.pm.Versions,
+// request says what is to be had, and in words where that is written. base is the
+// repository, "" without one.
+func (p *packages) request(base string) (req envcache.Request, from string, err error) {
+	req = envcache.Request{
+		Manager: p.pm.Type, PythonWanted: p.python, BaseDir: base, Versions: p.pm.Versions,
 		Priority: p.pm.PriorityPackages, Post: p.pm.PostPackages, Groups: p.pm.Groups, Extras: p.pm.Extras,
 		CondaChannels: p.pm.CondaChannels, IndexURL: p.pm.IndexURL, ExtraIndexURLs: p.pm.ExtraIndexURLs,
 		CredentialsFile: p.pm.IndexCredentialsFile, CredentialsCommand: p.pm.IndexCredentialsCommand,
 		SystemSite: p.pm.SystemSitePackages != nil && *p.pm.SystemSitePackages,
 		Timeout:    time.Duration(p.pm.BuildTimeout),
 	}
-}
-
-// request says what is to be had, and in words where that is written. base is the
-// repository, "" without one.
-func (p *packages) request(base string) (req envcache.Request, from string, err error) {
-	req = p.settings()
-	req.BaseDir = base
 	if p.lock != nil {
 		if err := p.lockedFile(base); err != nil {
 			if err := p.withoutLock(err); err != nil {

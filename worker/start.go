@@ -183,8 +183,7 @@ func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string)
 		if err != nil {
 			return "", "", err
 		}
-		python, env.bin, env.venv = child.Python, child.PathDirs, p.venv(r.dirs.child())
-		env.variables = child.Variables
+		python, env.bin, env.venv, env.variables = child.Python, child.PathDirs, p.venv(r.dirs.child()), child.Variables
 	}
 	if p.checkout != nil {
 		root = r.dirs.checkout()

@@ -5,9 +5,9 @@
 // The channel main holds python; six in two versions, pyyaml (binary) and hello
 // (one console script, needs six); pip, which is a name only; needs-cuda (needs
 // __cuda >=12), clashes (needs six <1.17), activates (activation scripts and
-// variables), prefixed (the prefix in a text and in a binary file) and
-// post-linked (a post-link script). The channel extra holds a higher six, which
-// must not win behind main, and only_extra.
+// variables), prefixed (the prefix in a text and in a binary file), post-linked (a
+// post-link script) and mislinked (one that fails). The channel extra holds a
+// higher six, which must not win behind main, and only_extra.
 package condakit
 
 import (

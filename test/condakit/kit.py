@@ -287,6 +287,7 @@ def odd_ones(main):
     main.add("post-linked", "1.0", {
         "share/post-linked": File("x"), "bin/.post-linked-post-link.sh": File(POST_LINK, 0o755),
     })
+    main.add("mislinked", "1.0", {"bin/.mislinked-post-link.sh": File("#!/bin/sh\nexit 3\n", 0o755)})
     # Environments name pip; what installs is the agent's own.
     module(main, "pip", "24.0")
     module(main, "hello", "1.0", ["six"], ["hello = hello:main"], "def main():\n    print('hello', __version__)\n")

@@ -21,6 +21,7 @@ type Server struct {
 	files http.Handler
 	mu    sync.Mutex
 	asked []string
+	in    bool
 }
 
 // Serve starts a server that ends with the test.
@@ -41,6 +42,13 @@ func (s *Server) Asked() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string(nil), s.asked...)
+}
+
+// LoggedIn tells whether anybody had the right login.
+func (s *Server) LoggedIn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.in
 }
 
 // Packages counts the packages that were asked for.
@@ -71,6 +79,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	s.mu.Lock()
+	s.in = true
+	s.mu.Unlock()
 	if s.Change == nil {
 		s.files.ServeHTTP(w, r)
 		return

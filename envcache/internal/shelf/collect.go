@@ -178,16 +178,18 @@ type collection[R any] struct {
 	now    time.Time
 	remove func(key string) error
 	free   func() int64
-	bytes  int64 // of what is left
+	left   int   // whole entries; what is dirty goes anyway
+	bytes  int64 // that they have
 	result Collected
 }
 
 func (c *collection[R]) run(ctx context.Context, inTurn []Entry[R]) error {
 	newest := ""
 	for _, e := range inTurn {
-		c.bytes += e.Bytes
 		if !e.Dirty {
 			newest = e.Key
+			c.left++
+			c.bytes += e.Bytes
 		}
 	}
 	c.result.Kept = len(inTurn)
@@ -204,7 +206,10 @@ func (c *collection[R]) run(ctx context.Context, inTurn []Entry[R]) error {
 		case err != nil:
 			failed = errors.Join(failed, err)
 		default:
-			c.bytes -= e.Bytes
+			if !e.Dirty {
+				c.left--
+				c.bytes -= e.Bytes
+			}
 			c.result.Kept--
 			c.result.Removed = append(c.result.Removed, e.Key)
 			c.result.Freed += e.Bytes
@@ -216,7 +221,7 @@ func (c *collection[R]) run(ctx context.Context, inTurn []Entry[R]) error {
 // over tells whether e, the oldest that is left, has to go.
 func (c *collection[R]) over(e Entry[R], newest bool) bool {
 	lim := c.limits
-	if lim.MaxEntries > 0 && c.result.Kept > lim.MaxEntries || lim.MaxAge > 0 && c.now.Sub(e.Used) > lim.MaxAge {
+	if lim.MaxEntries > 0 && c.left > lim.MaxEntries || lim.MaxAge > 0 && c.now.Sub(e.Used) > lim.MaxAge {
 		return true
 	}
 	return !newest && (lim.MaxBytes > 0 && c.bytes > lim.MaxBytes || lim.MinFree > 0 && c.free() < lim.MinFree)

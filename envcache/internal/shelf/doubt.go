@@ -78,6 +78,9 @@ func (s *Shelf[R]) Examine(key string) (*Lease[R], error) {
 		return nil, ErrGone
 	}
 	l, err := s.shared(key)
+	if errors.Is(err, fsx.ErrLocked) && !s.doubtful(key) {
+		return nil, ErrGone // it is being removed
+	}
 	if err != nil {
 		return nil, err
 	}
