@@ -34,10 +34,10 @@ func TestReplay(t *testing.T) {
 	// The index has no pip: the private one comes from where it usually does.
 	n.WaitStatus(n.Submit(harness.Script{Name: "plain", Queue: "plain", Code: "print(1)"}), clearml.StatusCompleted)
 
-	first := n.Submit(harness.Script{Name: "first", Queue: "own", Pip: []string{"above"}, Code: `import above, below
-print("above", above.version, "below", below.version)
-raise SystemExit(3)
-`})
+	code := n.NewRepository(map[string]string{"run.py": "import above, below\nprint('above', above.version, 'below', below.version)\nraise SystemExit(3)\n"})
+	first := n.Submit(harness.Script{Name: "first", Queue: "own", Pip: []string{"above"}, Change: func(todo *clearml.NewTask) {
+		todo.Script.Repository, todo.Script.Branch, todo.Script.EntryPoint, todo.Script.Diff = code.Bare, "main", "run.py", ""
+	}})
 	ran := n.WaitStatus(first, clearml.StatusFailed)
 	n.WantConsole(t, first, "above 1.0 below 1.0")
 	n.WantConsole(t, first, "packages by pip from the task's own list")
@@ -50,6 +50,7 @@ raise SystemExit(3)
 		t.Fatalf("lock %+v, %v", lock, err)
 	}
 	index.Add("below", "2.0") // what the list asked for would get it
+	code.Push(map[string]string{"run.py": "print('another commit')\n"})
 
 	t.Run("a clone hits", func(t *testing.T) {
 		n.On(t)

@@ -28,11 +28,18 @@ func (n *Node) NewRepository(files map[string]string) *Repository {
 	r := &Repository{n: n, Bare: filepath.Join(dir, "code.git"), Folder: filepath.Join(dir, "code")}
 	n.git(dir, "init", "--quiet", "--bare", "--initial-branch=main", r.Bare)
 	n.git(dir, "clone", "--quiet", r.Bare, r.Folder)
-	r.Write(files)
-	n.git(r.Folder, "add", "-A")
-	n.git(r.Folder, "commit", "--quiet", "-m", "first")
-	n.git(r.Folder, "push", "--quiet", "origin", "HEAD:main")
+	r.Push(files)
 	return r
+}
+
+// Push writes files into the working copy, commits all that is there and pushes the
+// commit.
+func (r *Repository) Push(files map[string]string) {
+	r.n.T.Helper()
+	r.Write(files)
+	r.n.git(r.Folder, "add", "-A")
+	r.n.git(r.Folder, "commit", "--quiet", "-m", "files")
+	r.n.git(r.Folder, "push", "--quiet", "origin", "HEAD:main")
 }
 
 // Write writes files into the working copy, without committing them.
