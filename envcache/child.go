@@ -83,14 +83,10 @@ func (c *Cache) child(l *Lease, dir string, uid, gid int) error {
 	for _, d := range []string{"bin", "lib", path.Dir(sites), sites} {
 		w.mkdir(d)
 	}
+	w.copy("pyvenv.cfg")
 	w.copy("pip.conf")
 	w.link("lib64", "lib")
-	if _, err := base.Lstat("pyvenv.cfg"); errors.Is(err, fs.ErrNotExist) {
-		w.ownInterpreter(l.Path)
-	} else {
-		w.copy("pyvenv.cfg")
-		w.interpreters()
-	}
+	w.interpreters()
 	w.write(path.Join(sites, basePthName), "import site; site.addsitedir("+strconv.QuoteToASCII(filepath.Join(l.Path, sites))+")\n", 0o644)
 	for _, name := range []string{"pip", "pip3"} {
 		w.write("bin/"+name, pipScript(filepath.Join(dir, "bin", "python")), 0o755)
@@ -149,19 +145,6 @@ func (w *childWriter) copy(name string) {
 	}
 	w.do(err)
 	w.write(name, string(data), 0o644)
-}
-
-// ownInterpreter makes a virtual environment of an interpreter that the base
-// holds itself, as a conda environment does.
-func (w *childWriter) ownInterpreter(base string) {
-	w.write("pyvenv.cfg", "home = "+filepath.Join(base, "bin")+"\ninclude-system-site-packages = false\n", 0o644)
-	files, err := fs.Glob(w.base.FS(), "bin/python3.[0-9]*")
-	w.do(err)
-	for _, f := range append(files, "bin/python3", "bin/python") {
-		if !strings.HasSuffix(f, "-config") {
-			w.link(f, filepath.Join(base, f))
-		}
-	}
 }
 
 // interpreters copies the links python, python3 and python3.N.

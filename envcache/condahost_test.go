@@ -127,8 +127,8 @@ func TestCondaOfAnotherUser(t *testing.T) {
 			t.Fatalf("not nobody's: %s, %v", out, err)
 		}
 	}
-	thin := filepath.Join(newState(t), "child")
-	child, err := c.Child(t.Context(), l, thin, nobody, nobody)
+	own := filepath.Join(newState(t), "copy")
+	child, err := c.Child(t.Context(), l, own, nobody, nobody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +146,8 @@ func TestCondaOfAnotherUser(t *testing.T) {
 	}
 	run("pip", "install", "-q", "added")
 	got := run("python", "-c", "import sys, added; print(sys.prefix, sys.base_prefix, added.version)")
-	if got != thin+" "+thin+" 1.0" {
-		t.Fatalf("the task's environment says %q", got)
+	if got != own+" "+own+" 1.0" || !slices.Contains(child.Variables, "KIT_HOME="+own+"/share/kit") {
+		t.Fatalf("the copy says %q, variables %q", got, child.Variables)
 	}
 	if err := c.Verify(t.Context(), l); err != nil {
 		t.Fatal(err)
