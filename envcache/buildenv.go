@@ -96,15 +96,20 @@ func (s *site) scratch(name string) error {
 	return os.Chown(dir, s.uid, s.gid)
 }
 
-// private writes a file below the scratch folder for the builder's eyes only. The
-// code of a package may have been there and left a link, or a pipe, in the place
-// of the file or of its folder: this process, which may be root, follows it nowhere.
+// private writes a file for the builder's eyes only, below the scratch folder or the
+// environment. The code of a package may have been there and left a link, or a
+// pipe, in the place of the file or of its folder: this process, which may be root,
+// follows it nowhere.
 func (s *site) private(dir, name, text string) error {
-	rel, err := filepath.Rel(s.work, filepath.Join(dir, name))
+	top := s.work
+	if strings.HasPrefix(dir, s.path+"/") {
+		top = s.path
+	}
+	rel, err := filepath.Rel(top, filepath.Join(dir, name))
 	if err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(s.work)
+	root, err := os.OpenRoot(top)
 	if err != nil {
 		return err
 	}

@@ -224,7 +224,7 @@ func TestUVFailedBuilds(t *testing.T) {
 		cause, says string
 		lines       []string
 	}{
-		"no such package":  {x.url(), "not in the index for Python 3.", "nosuch was not found", []string{"nosuch==1"}},
+		"no such package":  {x.url(), "the index has no package nosuch", "nosuch was not found", []string{"nosuch==1"}},
 		"no such version":  {x.url(), "not in the index", "no version of here==9", []string{"here==9"}},
 		"contradiction":    {x.url(), "contradict each other", "unsatisfiable", []string{"here", "other<2"}},
 		"another platform": {x.url(), "no release for Python 3.", "win32", []string{"foreign"}},
