@@ -124,6 +124,7 @@ func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error
 	}
 	s.say = func(step, text string) { s.tell(Progress{Time: a.cache.now(), Step: step, Text: text}) }
 	s.foreign = func() { settling.foreign.Store(true) }
+	s.unsure = func() { settling.unsure.Store(true) }
 	s.listen = func(ctx context.Context, step string, cmd Cmd, events func(string, *phases) bool) error {
 		return a.cache.run(ctx, s, m.Lock, a.plan, step, cmd, events)
 	}

@@ -65,6 +65,9 @@ type site struct {
 	// anything into the environment and into what tells the lock, so the lock alone
 	// no longer vouches for the files. To be called before the lock is believed.
 	foreign func()
+	// unsure tells that code of installed wheels could have a say in what tells the
+	// lock: then nobody else gets this environment for it.
+	unsure func()
 	// variables of the environment that a task starts with, as KEY=VALUE.
 	variables []string
 }

@@ -49,8 +49,16 @@ func (s *site) compileall(ctx context.Context, what ...string) error {
 	if errors.As(err, &failed) && failed.Err == nil && failed.Exit.Code == 1 && len(failed.Lines) == 0 {
 		err = nil
 	}
-	if err != nil || shelf.Free(s.path) > tight {
+	if err != nil {
 		return err
+	}
+	return s.reread(ctx)
+}
+
+// reread fails if bytecode was cut short by a full disk.
+func (s *site) reread(ctx context.Context) error {
+	if shelf.Free(s.path) > tight {
+		return nil
 	}
 	return s.compiler(ctx, "-c", rereadBytecode, filepath.Join(s.path, "lib"))
 }

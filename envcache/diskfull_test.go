@@ -1,8 +1,6 @@
 package envcache
 
 import (
-	"archive/zip"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,34 +67,12 @@ func (f *filler) Run(ctx context.Context, c Cmd) (Exit, error) {
 // whose bytecode is large.
 func bigWheel(t *testing.T, name string) (file string, data []byte) {
 	t.Helper()
-	file, small := wheel(name, "1.0")
-	from, err := zip.NewReader(bytes.NewReader(small), int64(len(small)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	to := zip.NewWriter(&b)
-	for _, f := range from.File {
-		if err := to.Copy(f); err != nil {
-			t.Fatal(err)
-		}
-	}
+	file, data = wheel(name, "1.0")
 	noise := make([]byte, 1<<20)
-	random := rand.NewChaCha8([32]byte{})
-	_, _ = random.Read(noise)
-	for name, text := range map[string][]byte{name + ".bin": noise, name + "_table.py": []byte("table = [" + strings.Repeat("'abcdefgh',", 30000) + "]\n")} {
-		w, err := to.Create(name)
-		if err == nil {
-			_, err = w.Write(text)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := to.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return file, b.Bytes()
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	return file, addToWheel(t, data, map[string][]byte{
+		name + ".bin": noise, name + "_table.py": []byte("table = [" + strings.Repeat("'abcdefgh',", 30000) + "]\n"),
+	})
 }
 
 // The disk fills up while pip and the other programs of a build work: the error says

@@ -43,6 +43,7 @@ type settling struct {
 	// from starting over with each failure.
 	stay    bool
 	foreign atomic.Bool // code of a package ran
+	unsure  atomic.Bool // code of a package may have told the lock
 	lock    *Lock
 	key     string   // of the lock; "" when the lock alone vouches for no files
 	names   []string // under which the environment is filed besides its own key
@@ -96,6 +97,9 @@ func (s *settling) take(ctx context.Context) (*fsx.Lock, error) {
 func (s *settling) publish(ctx context.Context, rec *record, key string) error {
 	if s.foreign.Load() && s.lock != nil {
 		s.lock.Built, s.key = true, ""
+	}
+	if s.unsure.Load() {
+		s.key = ""
 	}
 	rec.Lock = s.lock
 	if s.key == "" {

@@ -155,6 +155,11 @@ var indexOption = regexp.MustCompile(`^--(index-url|extra-index-url|find-links|t
 func (j *pipJob) installList(ctx context.Context) error {
 	runs := listRuns(j.plan, j.site.req)
 	for i, r := range runs {
+		if i > 0 {
+			// pip runs on the environment's own Python, which runs code of what is
+			// installed there (.pth files): it could write this run's report.
+			j.site.unsure()
+		}
 		if i < len(runs)-1 || j.lost {
 			if err := j.run(ctx, r); err != nil {
 				return err

@@ -74,19 +74,21 @@ func TestPriorityAndPost(t *testing.T) {
 	if !slices.Equal(l.Frozen, want) || l.Lock == nil || len(l.Lock.Packages) != 4 {
 		t.Fatalf("frozen %q, lock %+v", l.Frozen, l.Lock)
 	}
-	// Wheels are the same in whatever order: the same lock without an order is the same environment.
+	// Wheels are the same in whatever order: the lock, without an order, gives them to all.
 	locked := req
 	locked.Lock, locked.Priority, locked.Post = l.Lock, nil, nil
-	if again := acquire(t, c, locked); !again.Hit || again.Key != l.Key {
-		t.Fatalf("%+v", again)
+	again := acquire(t, c, locked)
+	if again.Hit || !slices.Equal(again.Frozen, want) {
+		t.Fatalf("a lock that packages could have a say in leads to what they made: %+v", again)
 	}
-	if clone := acquire(t, c, req.with(l.Frozen...)); !clone.Hit || clone.Key != l.Key {
+	seen.want(t, "early late-one middle needs alone")
+	if clone := acquire(t, c, req.with(l.Frozen...)); !clone.Hit || clone.Key != again.Key {
 		t.Fatalf("%+v", clone)
 	}
-	seen.want(t)
+	seen.want(t, "early", "early middle needs", "early late-one middle needs")
 	req.Post = nil
-	if again := acquire(t, c, req); !again.Hit || again.Key != l.Key {
-		t.Fatalf("%+v", again)
+	if other := acquire(t, c, req); !other.Hit || other.Key != again.Key {
+		t.Fatalf("%+v", other)
 	}
 	seen.want(t, "early", "early late-one middle needs")
 }

@@ -1,6 +1,8 @@
 package envcache
 
 import (
+	"archive/zip"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -15,18 +17,7 @@ func TestAForgedReportPoisonsNobody(t *testing.T) {
 	x.add(wheel("clean", "1.0"))
 	c := newCache(t, Options{})
 	req := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}
-	// What a build of "clean" alone is resolved to.
-	other := newCache(t, Options{})
-	lock := acquire(t, other, req.with("clean")).Lock
-	link := strings.TrimSuffix(x.url(), "/simple") + "/files/clean-1.0-py3-none-any.whl"
-	sha := strings.TrimPrefix(strings.Fields(lock.Packages[0])[1], "--hash=sha256:")
-	forged, err := json.Marshal(map[string]any{"version": "1", "install": []any{map[string]any{
-		"download_info": map[string]any{"url": link, "archive_info": map[string]any{"hashes": map[string]string{"sha256": sha}}},
-		"metadata":      map[string]string{"name": "clean", "version": "1.0"},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	lock, forged := forgedReport(t, x, req.with("clean"))
 	evil := strings.Replace(backend, "import os, sys, time, zipfile\n", fmt.Sprintf(`import os, sys, time, zipfile
 report = os.path.join(os.environ["HOME"], %q)
 with open(report + ".new", "w") as f:
@@ -48,6 +39,63 @@ time.sleep(%f)
 	withLock.Lock = lock
 	if l := acquire(t, c, withLock); l.Key == first.Key {
 		t.Fatal("the lock leads to the environment of the one who forged")
+	}
+}
+
+// forgedReport is what a request is resolved to, and a report of pip that says it.
+func forgedReport(t *testing.T, x *indexServer, req Request) (*Lock, string) {
+	t.Helper()
+	lock := acquire(t, newCache(t, Options{}), req).Lock
+	var installed []any
+	for _, p := range lock.Packages {
+		pin, hash, _ := strings.Cut(p, " --hash=sha256:")
+		name, version, _ := strings.Cut(pin, "==")
+		link := x.URL + "/files/" + name + "-" + version + "-py3-none-any.whl"
+		installed = append(installed, map[string]any{
+			"download_info": map[string]any{"url": link, "archive_info": map[string]any{"hashes": map[string]string{"sha256": hash}}},
+			"metadata":      map[string]string{"name": name, "version": version},
+		})
+	}
+	forged, err := json.Marshal(map[string]any{"version": "1", "install": installed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lock, string(forged)
+}
+
+// A wheel that an earlier run of pip installed runs code in a later one, which then
+// says that the wheel of the same name from the index is in its place.
+func TestAWheelForgesTheReportOfALaterRun(t *testing.T) {
+	t.Parallel()
+	x, evil := newIndexServer(t, "", ""), newIndexServer(t, "", "")
+	x.add(wheel("first", "1.0"))
+	x.add(wheel("second", "1.0"))
+	c := newCache(t, Options{})
+	req := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}
+	lock, forged := forgedReport(t, x, req.with("first", "second"))
+	file, data := wheel("first", "1.0")
+	data = addToWheel(t, data, map[string][]byte{
+		"first_forges.pth": []byte("import first_forges\n"),
+		"first_forges.py": fmt.Appendf(nil, `import os, sys
+if "--report" in sys.orig_argv:
+    report = sys.orig_argv[sys.orig_argv.index("--report") + 1]
+    with open(report + ".new", "w") as f:
+        f.write(%q)
+    os.rename(report + ".new", report)
+    import time
+    time.sleep(%f)
+`, forged, (10 * reportPause).Seconds()),
+	})
+	evil.add(file, data)
+	bad := req.with("first @ "+evil.URL+"/files/"+file, "second")
+	bad.Priority = []string{"first"}
+	first := acquire(t, c, bad)
+	withLock := req
+	withLock.Lock = lock
+	for name, r := range map[string]Request{"lock": withLock, "list": req.with("first", "second"), "pins": req.with("first==1.0", "second==1.0")} {
+		if l := acquire(t, c, r); l.Key == first.Key {
+			t.Errorf("%s leads to the environment of the one who forged", name)
+		}
 	}
 }
 
@@ -109,4 +157,33 @@ func TestAnAliasKnowsWhatItMeans(t *testing.T) {
 	if bad := litter(t, c.state); bad != nil {
 		t.Fatalf("left over: %v", bad)
 	}
+}
+
+// addToWheel adds files that the wheel's own list does not name.
+func addToWheel(t *testing.T, data []byte, files map[string][]byte) []byte {
+	t.Helper()
+	from, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	to := zip.NewWriter(&b)
+	for _, f := range from.File {
+		if err := to.Copy(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range files {
+		w, err := to.Create(name)
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }

@@ -190,6 +190,9 @@ func (b *uvBuilder) build(ctx context.Context, s *site, p *uvPlan) error {
 	if errors.As(err, &failed) {
 		failed.Cause = cmp.Or(u.notFound(ctx, failed), uvCause(failed, s.req.Python.Version), failed.Cause)
 	}
+	if err == nil {
+		err = s.reread(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,9 @@ func Program(t testing.TB, tags string) string {
 	}
 	if builds.folder == "" {
 		folder, err := os.MkdirTemp("", "agentctl-e2e-bin-")
+		if err == nil {
+			err = os.Chmod(folder, 0o755) // for agents of other users
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

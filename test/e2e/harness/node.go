@@ -27,6 +27,8 @@ type Node struct {
 	File string
 	// Env are more variables for what is run, as "NAME=value".
 	Env []string
+	// User runs the agent, where the test is root; 0: whoever runs the test.
+	User int
 
 	client *clearml.Client
 
@@ -96,6 +98,13 @@ func (n *Node) SpawnAgent(flags ...string) {
 	cmd := exec.Command(n.Program, args...)
 	cmd.Env = n.environ()
 	cmd.Stdout, cmd.Stderr = log, log
+	if n.User != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(n.User), Gid: uint32(n.User)}}
+		cmd.Env = append(cmd.Env, "HOME="+n.Dir)
+		if err := os.Chown(n.Dir, n.User, n.User); err != nil {
+			n.T.Fatal(err)
+		}
+	}
 	if err := cmd.Start(); err != nil {
 		n.T.Fatal(err)
 	}
