@@ -158,6 +158,7 @@ func (i *importer) acquisition(say func(Progress)) (*acquisition, []Part) {
 	if i.tool.dir != "" {
 		p.reads = []string{i.tool.dir}
 	}
+	p.reads = append(p.reads, c.finder.reads(i.py)...)
 	parts := i.parts(req)
 	return &acquisition{cache: c, req: req, plan: p, parts: i.hosted(parts), start: c.now(), say: say}, parts
 }

@@ -14,6 +14,9 @@ import (
 	"agentctl/envcache/internal/secret"
 )
 
+// poetryOldest is the oldest major version of poetry that poetry.py fits.
+const poetryOldest = 2
+
 // poetryBuilder installs what a project of poetry depends on, by a private poetry.
 // The project itself is not installed: its code is the task's, see ProjectRoots.
 type poetryBuilder struct {
@@ -50,6 +53,9 @@ func (b *poetryBuilder) plan(ctx context.Context, req Request, say func(Progress
 		out, err := b.pip.plan(ctx, req, say)
 		out.notes = append(out.notes, "no project of poetry is asked for: pip installs the list")
 		return out, err
+	}
+	if v := req.Versions[ManagerPoetry]; v != "" && numbers(v)[0] < poetryOldest {
+		return plan{}, fmt.Errorf("poetry %s is too old: %d.0 is the oldest that can be used", shorten(v), poetryOldest)
 	}
 	p := &poetryPlan{access: newAccess(b.getenv, req, nil)}
 	var err error

@@ -45,13 +45,13 @@ class Index(LegacyRepository):
     def _package(self, name, version, yanked):
         return Package(name, version, yanked=yanked)
 
-    def package(self, name, version):
+    def package(self, name, version, **more):  # to poetry 2.0 extras are given, too
         try:  # without the source that a LegacyRepository would write to the lock
-            return super(LegacyRepository, self).package(name, version)
+            return super(LegacyRepository, self).package(name, version, **more)
         except PackageNotFoundError:
             if self._next is None:
                 raise
-            return self._next.package(name, version)
+            return self._next.package(name, version, **more)
 
     def find_packages(self, dependency):
         found = super().find_packages(dependency)

@@ -84,6 +84,7 @@ func TestPoetryFailures(t *testing.T) {
 		"outside":           {head + "[tool.poetry.dependencies]\nx = {path = '../x'}\n", "", nil, "", "takes a package from outside the repository: ../x"},
 		"outside, absolute": {head + "dependencies = ['x @ file:///srv/x']\n", "", nil, "", "takes a package from outside the repository: ///srv/x"},
 		"not valid":         {"[tool.poetry\n", "", nil, "", "pyproject.toml is not valid: line 1"},
+		"an old poetry":     {poetryDemo, "", func(r *Request) { r.Versions = map[string]string{ManagerPoetry: "1.8.5"} }, "", "poetry 1.8.5 is too old: 2.0 is the oldest"},
 		"another manager's": {"", "", func(r *Request) { r.Project = Project{ProjectUV, "uv.lock"} }, "", `can't read "uv.lock"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -89,18 +89,15 @@ func (p *poetryPlan) place(ctx context.Context, s *site) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if p.local {
+		return filepath.Join(s.path, checkout, p.dir), p.copyRepository(ctx, s, string(config))
+	}
 	files := map[string]string{pyprojectFile: string(p.pyproject), poetryConfig: string(config)}
 	if p.lock != nil {
 		files[poetryLockFile] = string(p.lock)
 	}
 	dir := filepath.Join(s.work, "project")
-	if p.local {
-		dir = filepath.Join(s.path, checkout, p.dir)
-		files = map[string]string{poetryConfig: string(config)}
-		err = p.copyRepository(ctx, s)
-	} else {
-		err = s.scratch("project")
-	}
+	err = s.scratch("project")
 	for name, text := range files {
 		if err == nil {
 			err = s.private(dir, name, text)
@@ -109,14 +106,18 @@ func (p *poetryPlan) place(ctx context.Context, s *site) (string, error) {
 	return dir, err
 }
 
-func (p *poetryPlan) copyRepository(ctx context.Context, s *site) error {
+func (p *poetryPlan) copyRepository(ctx context.Context, s *site, config string) error {
 	if err := s.mkdir("src"); err != nil {
 		return err
 	}
 	if err := tree.Copy(ctx, s.req.BaseDir, filepath.Join(s.path, checkout), s.uid, s.gid, nil); err != nil {
 		return err
 	}
-	return s.root.RemoveAll(filepath.Join(checkout, p.dir, poetryConfig)) // it may be a link
+	file := filepath.Join(checkout, p.dir, poetryConfig)
+	if err := s.root.RemoveAll(file); err != nil { // it may be a link
+		return err
+	}
+	return s.write(file, config, 0o644)
 }
 
 // install runs `poetry install`. What it is going to install is told as soon as

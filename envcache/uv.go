@@ -48,15 +48,12 @@ func (b *uvBuilder) plan(ctx context.Context, req Request, say func(Progress)) (
 	if err := b.read(p, req); err != nil {
 		return plan{}, err
 	}
-	var err error
-	p.access = newAccess(b.getenv, req, p.list.logins)
+	p.access, p.uv = newAccess(b.getenv, req, p.list.logins), b.tools.named(ManagerUV, req)
 	p.options.addIndexes(p.settings)
-	if p.uv, err = b.tools.get(ctx, ManagerUV, req, p.access, say); err != nil {
-		return plan{}, err
-	}
 	if n := numbers(p.uv.version); slices.Compare(n[:], uvOldest) < 0 {
 		return plan{}, fmt.Errorf("uv %s is too old: %d.%d.%d is the oldest that can be used", p.uv.version, uvOldest[0], uvOldest[1], uvOldest[2])
 	}
+	var err error
 	if p.tool, err = b.tools.pipTools.get(ctx, req.Python, p.access, say); err != nil {
 		return plan{}, err
 	}
@@ -171,6 +168,10 @@ func plainDigest(data []byte) string {
 
 func (b *uvBuilder) build(ctx context.Context, s *site, p *uvPlan) error {
 	if err := b.tools.compile(ctx, p.tool, s.req.Python); err != nil {
+		return err
+	}
+	var err error
+	if p.uv, err = b.tools.get(ctx, ManagerUV, s.req, p.access, s.tell); err != nil {
 		return err
 	}
 	u, err := b.open(ctx, s, p)

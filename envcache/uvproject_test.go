@@ -58,6 +58,11 @@ func TestUVProject(t *testing.T) {
 	if got := python(t, l.Python, "-c", "import here, os, pip; print(os.path.exists(here.__cached__))"); got != "True" {
 		t.Errorf("the environment says %q", got)
 	}
+	// A host that has got it elsewhere needs no uv.
+	away := imported(t, awayFromIndexes(t, x), export(t, c, l.Key), req, ImportOptions{UID: SameUser, GID: SameUser})
+	if got := python(t, filepath.Join(away.Path, "bin", "here")); got != "here 1.0" {
+		t.Errorf("the program of the imported environment says %q", got)
+	}
 	// The same lock elsewhere is the same environment, whatever else is there.
 	twin := filepath.Join(newState(t), "twin")
 	writeFiles(t, twin, map[string]string{"sub/pyproject.toml": uvProjectText + "[tool.ruff]\n", "sub/uv.lock": readFile(t, sub+"/uv.lock"), "train.py": ""})
