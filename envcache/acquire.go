@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"agentctl/envcache/internal/shelf"
@@ -76,6 +77,10 @@ func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 	case held.Hit:
 		why = "resolved to the same packages as the environment built " + built(held)
 	}
+	return a.leased(held, why), nil
+}
+
+func (a *acquisition) leased(held *shelf.Lease[record], why string) *Lease {
 	e := held.Entry
 	lockKey := ""
 	if e.Lock != nil {
@@ -85,7 +90,36 @@ func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 		Path: held.Path, Python: filepath.Join(held.Path, "bin", "python"), Reads: e.Reads, Hit: held.Hit, Why: why, Key: held.Key,
 		Frozen: e.Frozen, Lock: e.Lock, LockKey: lockKey, Variables: e.Variables, Version: e.Python, Parts: e.Parts,
 		Bytes: held.Bytes, Took: a.cache.now().Sub(a.start), held: held,
-	}, nil
+	}
+}
+
+// again leases the environment that what a lock was resolved from was built to, if it
+// is there and is of that lock; else nil. Code of packages may have written anything
+// into it, but nothing that the request for it would not get as well.
+func (c *Cache) again(ctx context.Context, req Request, progress func(Progress)) *Lease {
+	if req.Lock == nil || !req.Lock.Built || req.Asked == nil {
+		return nil
+	}
+	asked := *req.Asked
+	asked.Manager, asked.Lock, asked.Asked = req.Manager, nil, nil
+	asked.Python, asked.UID, asked.GID = req.Python, req.UID, req.GID
+	a, err := c.acquisition(ctx, asked, progress)
+	if err != nil {
+		return nil
+	}
+	gen, err := c.readGeneration(keyOf(a.parts))
+	if err != nil {
+		return nil
+	}
+	held, err := a.find(ctx, keyOf(withAge(a.parts, gen)))
+	if err != nil {
+		return nil
+	}
+	if l := held.Entry.Lock; l == nil || l.Python != req.Lock.Python || !slices.Equal(l.lines(), req.Lock.lines()) {
+		_ = held.Close()
+		return nil
+	}
+	return a.leased(held, "of the same lock as the environment built "+built(held))
 }
 
 func built(held *shelf.Lease[record]) string {

@@ -114,10 +114,6 @@ func openState(dir string) (string, error) {
 // be nil; it is called from the calling goroutine and from one that ends before
 // Acquire does. A hit starts no program and looks at no file of the environment.
 func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress)) (*Lease, error) {
-	a := acquisition{cache: c, start: c.now(), say: progress}
-	if a.say == nil {
-		a.say = func(Progress) {}
-	}
 	if req.Manager == "" {
 		req.Manager = ManagerPip
 	}
@@ -126,7 +122,22 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 			return nil, fmt.Errorf("cannot build an environment: %w", err)
 		}
 	}
-	a.req = req
+	if l := c.again(ctx, req, progress); l != nil {
+		return l, nil
+	}
+	a, err := c.acquisition(ctx, req, progress)
+	if err != nil {
+		return nil, err
+	}
+	return a.lease(ctx)
+}
+
+// acquisition plans the way of a request.
+func (c *Cache) acquisition(ctx context.Context, req Request, progress func(Progress)) (*acquisition, error) {
+	a := &acquisition{cache: c, req: req, start: c.now(), say: progress}
+	if a.say == nil {
+		a.say = func(Progress) {}
+	}
 	b, ok := c.builders[req.Manager]
 	if !ok {
 		return nil, fmt.Errorf("cannot build environments with %q", shorten(req.Manager))
@@ -140,7 +151,7 @@ func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress
 	}
 	a.plan.reads = append(a.plan.reads, c.finder.reads(req.Python)...)
 	a.parts = append(commonParts(req, c.shelf.Dir(), a.plan.brings), a.plan.parts...)
-	return a.lease(ctx)
+	return a, nil
 }
 
 // Lease keeps an environment from being collected, until Close and the end of

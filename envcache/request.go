@@ -35,6 +35,9 @@ type Request struct {
 	// Lock is what an earlier request was resolved to: it is installed as it is,
 	// in place of what the other fields ask for.
 	Lock *Lock
+	// Asked is the request that was resolved to Lock, if it is known: where packages were
+	// built from source no lock leads to the environment that was made then.
+	Asked *Request
 	// Priority and Post name packages that are installed before and after all others.
 	Priority, Post []string
 	// Groups and Extras of a project, besides its main dependencies; "*" is all.

@@ -75,6 +75,34 @@ func TestADamagedDownloadIsFetchedAgain(t *testing.T) {
 	}
 }
 
+// No lock of what was built from source leads to an environment; what it was resolved
+// from does, if it still is that environment.
+func TestALockOfSourcesHitsWhatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(sdist("source", "2.0", nil))
+	x.add(wheel("other", "1.0"))
+	c := newCache(t, Options{})
+	req := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}
+	words := req.with("source")
+	first := acquire(t, c, words)
+	again := req
+	again.Lock, again.Asked = first.Lock, &words
+	if l := acquire(t, c, again); !l.Hit || l.Key != first.Key || l.LockKey != first.LockKey || !strings.Contains(l.Why, "same lock") {
+		t.Fatalf("%+v", l)
+	}
+	elsewhere := req.with("source", "other")
+	acquire(t, c, elsewhere)
+	again.Asked = &elsewhere
+	built := acquire(t, c, again)
+	if built.Hit || !slices.Equal(built.Frozen, first.Frozen) {
+		t.Fatalf("the environment of another request: %+v", built)
+	}
+	if l := acquire(t, c, again); !l.Hit || l.Key != built.Key {
+		t.Fatalf("%+v", l)
+	}
+}
+
 func house(t *testing.T, c *Cache) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(c.state, "cache", "wheels-*", "*"))

@@ -129,7 +129,7 @@ func (p *packages) request(base string) (req envcache.Request, from string, err 
 	}
 	switch {
 	case p.lock != nil:
-		req.Lock = p.lock
+		req.Lock, req.Asked = p.lock, p.asked(base)
 		return req, "the lock of an earlier run", nil
 	case req.Project.Kind != "":
 		if p.source, err = sourceOf(base, req.Project.File); err != nil {
@@ -139,6 +139,20 @@ func (p *packages) request(base string) (req envcache.Request, from string, err 
 	}
 	from, err = p.list(&req, base)
 	return req, from, err
+}
+
+// asked is the request that the lock was resolved from, as far as the task tells; nil
+// if it was one to another manager.
+func (p *packages) asked(base string) *envcache.Request {
+	before, task := *p, *p.task
+	own := &task.Script.Requirements
+	own.Pip, own.Conda, own.Lock = own.OrgPip, own.OrgConda, ""
+	before.lock, before.task = nil, &task
+	req, _, err := before.request(base)
+	if err != nil || req.Manager != p.lock.Manager {
+		return nil
+	}
+	return &req
 }
 
 // where tells in words which file counts.

@@ -156,7 +156,7 @@ func TestWherePackagesComeFrom(t *testing.T) {
 	sum := sha256.Sum256([]byte(lockFile))
 	pip := clearml.Lines{"six==1.16.0"}
 	own := clearml.Requirements{Pip: pip, Conda: clearml.Lines{"numpy=2"}}
-	locked := clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, nil)}
+	locked := clearml.Requirements{Pip: pip, OrgPip: clearml.Lines{"six"}, Lock: aLock(t, pip, nil, nil)}
 	byFile := func(digest string) clearml.Requirements {
 		return clearml.Requirements{Pip: pip, Lock: aLock(t, pip, nil, func(l *envcache.Lock) { l.Manager, l.File, l.SHA256 = "uv", "uv.lock", digest })}
 	}
@@ -220,6 +220,9 @@ func TestWherePackagesComeFrom(t *testing.T) {
 		}
 		req, from, err := p.request(base)
 		got := strings.Join([]string{req.Manager, req.Project.File, strings.Join(req.Requirements, "|"), strings.Join(req.CondaRequirements, "|"), map[bool]string{true: "true", false: "false"}[req.Lock != nil]}, ";")
+		if want := tc.req.OrgPip; req.Lock != nil && want != nil && tc.manager == "pip" && (req.Asked == nil || req.Asked.Lock != nil || !slices.Equal(req.Asked.Requirements, want)) {
+			t.Errorf("%s: the lock is of %+v", name, req.Asked)
+		}
 		if err != nil || got != tc.want || from != tc.from || !strings.Contains(p.refused, tc.refused) || (tc.refused == "") != (p.refused == "") {
 			t.Errorf("%s: %q from %q, %v, refused %q", name, got, from, err, p.refused)
 		}

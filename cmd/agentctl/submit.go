@@ -32,11 +32,13 @@ func (a *app) submitCmd() *cobra.Command {
 In a git checkout the task is the commit that the remote has, with all changes
 since then, commits that are not pushed and new files that git does not ignore
 among them. Elsewhere, and with --literal, it is the text of the script alone.
-Packages come from --requirements, else from the repository's requirements.txt.
+Packages come from --requirements, else from the repository's requirements.txt; with
+another manager than pip the files of the repository count first (see "agentctl help
+task-settings").
 
 The id of the task goes to the standard output. With --wait its console does, and
 the exit code is the task's own; to end the wait leaves the task alone.`,
-		Example: "  agentctl submit train.py -- --lr 0.1\n  agentctl submit --wait --queue gpu -m project.train\n  agentctl submit --requirements requirements.txt job.py",
+		Example: "  agentctl submit train.py -- --lr 0.1\n  agentctl submit --wait --queue gpu -m project.train\n  agentctl submit --requirements requirements.txt --manager uv job.py",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := worker.CheckChoice(f.choice()); err != nil {
