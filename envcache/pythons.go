@@ -200,7 +200,6 @@ func markPythons(dir string) error {
 		if err := fsx.WriteFile(filepath.Join(dir, wholePrefix+name), nil, 0o644); err != nil {
 			return err
 		}
-		crash.Point("python.marked")
 	}
 	return err
 }
