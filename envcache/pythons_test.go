@@ -138,6 +138,14 @@ func TestAMissingPythonIsInstalled(t *testing.T) {
 	if py, _, err := c.finder.Find(t.Context(), py.Version, OnMissingFail, user, user); err == nil {
 		t.Fatalf("found %+v", py)
 	}
+	next, err := Open(c.state, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if left, err := os.ReadDir(c.finder.installs); err != nil || len(left) != 2 { // the lock, and uv's link
+		t.Fatalf("left over: %v, %v", left, err)
+	}
 	found := installedAtOnce(t, c, watch, wish, req)
 	if again, _, err := blindFinder(c.state, watch).Find(t.Context(), py.Version, OnMissingFail, user, user); err != nil || again.Path != found.Path {
 		t.Fatalf("found %+v, %v", again, err)
