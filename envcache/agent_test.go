@@ -83,10 +83,11 @@ func TestBuiltOnceForAll(t *testing.T) {
 // killedElsewhere are steps that the life of an agent below does not pass, and the
 // tests that kill one there.
 var killedElsewhere = map[string]string{
-	"tool.filled":     "TestKilledWhilePipIsUnpacked",
-	"import.unpacked": "TestKilledWhileImporting",
-	"import.moved":    "TestKilledWhileImporting",
-	"tool.published":  "TestKilledWhilePipIsUnpacked",
+	"tool.filled":      "TestKilledWhilePipIsUnpacked",
+	"import.unpacked":  "TestKilledWhileImporting",
+	"import.moved":     "TestKilledWhileImporting",
+	"tool.published":   "TestKilledWhilePipIsUnpacked",
+	"python.installed": "TestAMissingPythonIsInstalled",
 }
 
 // An agent is killed at each step of a build, a lease, a check and a removal. The

@@ -73,6 +73,9 @@ func Open(dir string, opts Options) (*Cache, error) {
 	if err := c.tidy(ctx); err != nil {
 		opts.Log.Info("environments are not tidied up: somebody else is at it", "error", err)
 	}
+	if err := errors.Join(tools.sweep(), finder.sweep()); err != nil {
+		opts.Log.Warn("what a dead agent left of tools and interpreters is not removed", "error", err)
+	}
 	c.finder, c.tools = finder, &toolbox{pipTools: tools, finder: finder}
 	pip := &pipBuilder{state: state, tools: tools, getenv: opts.Getenv}
 	c.builders = map[string]builder{

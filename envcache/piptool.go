@@ -161,7 +161,7 @@ func (t *pipTools) once(ctx context.Context, dir string, fill func(tmp string) e
 	if isDir(dir) {
 		return nil
 	}
-	tmp := filepath.Join(t.dir, ".new")
+	tmp := filepath.Join(t.dir, newTool)
 	if err := tree.Remove(tmp); err != nil { // of a dead process: we hold the lock
 		return err
 	}
@@ -184,6 +184,25 @@ func (t *pipTools) once(ctx context.Context, dir string, fill func(tmp string) e
 	}
 	crash.Point("tool.published")
 	return fsx.SyncDir(t.dir)
+}
+
+const newTool = ".new"
+
+// sweep removes what a dead process left of a tool that it was installing, the
+// logins for it included, unless somebody is at it now.
+func (t *pipTools) sweep() error {
+	if !isDir(t.dir) {
+		return nil
+	}
+	l, err := fsx.TryLock(filepath.Join(t.dir, ".lock"))
+	if errors.Is(err, fsx.ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	return errors.Join(tree.Remove(filepath.Join(t.dir, newTool)), tree.Remove(filepath.Join(t.dir, toolHome)))
 }
 
 func syncTree(dir string) error {

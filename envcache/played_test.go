@@ -30,6 +30,8 @@ type order struct {
 	// Other asks for the same packages in other words, where it is to live a whole life.
 	Other Request
 	Life  bool
+	// Python is to be found, by an agent that sees none but those that were installed.
+	Python PythonWish
 	// Stress, in place of all that.
 	Stress *stress
 }
@@ -60,6 +62,10 @@ func (o order) play() error {
 		return o.live(c)
 	case o.Import != "":
 		return o.take(c)
+	case o.Python.Version != "":
+		c.finder = blindFinder(c.state, HostExec{})
+		_, _, err := c.Python(context.Background(), o.Python, o.Request, nil)
+		return err
 	}
 	_, err = lease(c, o.Request)
 	return err

@@ -73,7 +73,7 @@ func (c *Cache) installPython(ctx context.Context, w wanted, mirror string, req 
 	if err := os.MkdirAll(dir, 0o755); err != nil { // tasks of other users run what is in it
 		return "", err
 	}
-	l, err := fsx.WaitLock(ctx, filepath.Join(dir, ".agentctl.lock"))
+	l, err := fsx.WaitLock(ctx, filepath.Join(dir, pythonsLock))
 	if err != nil {
 		return "", err
 	}
@@ -85,11 +85,10 @@ func (c *Cache) installPython(ctx context.Context, w wanted, mirror string, req 
 		return "", err
 	}
 	defer func() { _ = sweepPythons(dir) }()
-	home, err := os.MkdirTemp(c.tools.dir, ".home-")
-	if err != nil {
+	home := filepath.Join(dir, toolHome) // what is swept if this process dies
+	if err := os.Mkdir(home, 0o700); err != nil {
 		return "", err
 	}
-	defer func() { _ = tree.Remove(home) }()
 	cmd, err := c.pythonCommand(ctx, uv, w.String(), home, cmp.Or(mirror, c.opts.Getenv("UV_PYTHON_INSTALL_MIRROR")), a)
 	if err != nil {
 		return "", err
@@ -176,6 +175,24 @@ func installedPythons(dir string) (whole, broken []string, err error) {
 	return whole, broken, err
 }
 
+const pythonsLock = ".agentctl.lock"
+
+// sweep removes what a dead process left, unless somebody is at it now.
+func (f *Finder) sweep() error {
+	if !isDir(f.installs) {
+		return nil
+	}
+	l, err := fsx.TryLock(filepath.Join(f.installs, pythonsLock))
+	if errors.Is(err, fsx.ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	return sweepPythons(f.installs)
+}
+
 // sweepPythons removes what uv left of installations that did not end well, and
 // its lock, which everybody could hold.
 func sweepPythons(dir string) error {
@@ -200,7 +217,6 @@ func markPythons(dir string) error {
 		if err := fsx.WriteFile(filepath.Join(dir, wholePrefix+name), nil, 0o644); err != nil {
 			return err
 		}
-		crash.Point("python.marked")
 	}
 	return err
 }

@@ -123,16 +123,44 @@ func TestAMissingPythonIsInstalled(t *testing.T) {
 	if user != SameUser {
 		needUV(t, c, user)
 	}
-	c.finder = blindFinder(t, c.state, watch)
+	c.finder = blindFinder(c.state, watch)
 	req := Request{UID: user, GID: user}
 	wish := PythonWish{Version: py.Version, OnMissing: OnMissingFail, Mirror: "file://" + mirror}
 	if _, _, err := c.Python(t.Context(), wish, req, nil); err == nil || !strings.Contains(err.Error(), "nearest or install") {
 		t.Fatalf("err = %v", err)
 	}
 	wish.OnMissing = OnMissingInstall
-	// One that was killed on the way is in the way.
-	broken := filepath.Join(c.finder.installs, "cpython-"+py.Version+"-linux-x86_64-gnu", "bin")
-	writeFiles(t, broken, map[string]string{filepath.Base(py.Path): "half"})
+	// What an agent leaves that is killed on the way is not taken for whole.
+	killed := agent(t, crashing(t), order{State: c.state, Request: req, Python: wish}, "AGENTCTL_CRASH_AT=python.installed", "UV_PYTHON_DOWNLOADS_JSON_URL="+list)
+	if out, err := killed.CombinedOutput(); !wasKilled(err) {
+		t.Fatalf("the agent was not killed: %v\n%s", err, out)
+	}
+	if py, _, err := c.finder.Find(t.Context(), py.Version, OnMissingFail, user, user); err == nil {
+		t.Fatalf("found %+v", py)
+	}
+	next, err := Open(c.state, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if left, err := os.ReadDir(c.finder.installs); err != nil || len(left) != 2 { // the lock, and uv's link
+		t.Fatalf("left over: %v, %v", left, err)
+	}
+	found := installedAtOnce(t, c, watch, wish, req)
+	if again, _, err := blindFinder(c.state, watch).Find(t.Context(), py.Version, OnMissingFail, user, user); err != nil || again.Path != found.Path {
+		t.Fatalf("found %+v, %v", again, err)
+	}
+	x := newIndexServer(t, "", "")
+	x.add(wheel("here", "1.0"))
+	l := acquire(t, c, Request{Manager: ManagerUV, Python: found, IndexURL: x.url(), Requirements: []string{"here"}, UID: user, GID: user})
+	if got := python(t, l.Python, "-c", "import here, sys; print(sys.base_prefix)"); !slices.Contains(l.Reads, got) {
+		t.Errorf("a task may read %q, and the Python is in %s", l.Reads, got)
+	}
+}
+
+// installedAtOnce is what some find who ask at once: uv runs for one of them.
+func installedAtOnce(t *testing.T, c *Cache, watch *spy, wish PythonWish, req Request) Interpreter {
+	t.Helper()
 	var group sync.WaitGroup
 	got := make([]Interpreter, 3)
 	for i := range got {
@@ -150,26 +178,17 @@ func TestAMissingPythonIsInstalled(t *testing.T) {
 			installs++
 		}
 	}
-	if installs != 1 || got[0].Path != got[1].Path || got[1].Path != got[2].Path || got[0].Version != py.Version || !inside(c.state, got[0].Path) {
+	if installs != 1 || got[0].Path != got[1].Path || got[1].Path != got[2].Path || got[0].Version != wish.Version || !inside(c.state, got[0].Path) {
 		t.Fatalf("%d installations: %+v", installs, got)
 	}
-	if again, _, err := blindFinder(t, c.state, watch).Find(t.Context(), py.Version, OnMissingFail, user, user); err != nil || again.Path != got[0].Path {
-		t.Fatalf("found %+v, %v", again, err)
-	}
-	x := newIndexServer(t, "", "")
-	x.add(wheel("here", "1.0"))
-	l := acquire(t, c, Request{Manager: ManagerUV, Python: got[0], IndexURL: x.url(), Requirements: []string{"here"}, UID: user, GID: user})
-	if got := python(t, l.Python, "-c", "import here, sys; print(sys.base_prefix)"); !slices.Contains(l.Reads, got) {
-		t.Errorf("a task may read %q, and the Python is in %s", l.Reads, got)
-	}
+	return got[0]
 }
 
 // blindFinder sees no interpreters but those that were installed.
-func blindFinder(t *testing.T, state string, e Exec) *Finder {
-	t.Helper()
+func blindFinder(state string, e Exec) *Finder {
 	f, err := NewFinder(state, Options{Exec: e, Getenv: environ(map[string]string{"PATH": "/nonexistent", "HOME": "/nonexistent", "PYENV_ROOT": "/nonexistent"})})
 	if err != nil {
-		t.Fatal(err)
+		panic(err) // the folder is absolute
 	}
 	f.usual = nil
 	return f
@@ -190,7 +209,7 @@ func TestAPythonThatCannotBeInstalled(t *testing.T) {
 		"3.13":     {"no Python 3 was found", "uv can't install it", "127.0.0.1:1"},
 	} {
 		if c.finder = seeing; version == "3.13" {
-			c.finder = blindFinder(t, c.state, watch)
+			c.finder = blindFinder(c.state, watch)
 		}
 		_, _, err := c.Python(t.Context(), PythonWish{Version: version, OnMissing: OnMissingInstall}, Request{UID: SameUser, GID: SameUser}, said.hear)
 		for _, want := range says {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -124,12 +125,15 @@ func (t *toolbox) interpreter(ctx context.Context, p product, req Request) (Inte
 	return Interpreter{}, fmt.Errorf("%s %s needs Python %d.%d or newer, and the host has none", p.project, p.version, p.oldest[0], p.oldest[1])
 }
 
+// toolHome is the home of who installs a tool. It holds logins.
+const toolHome = ".home"
+
 // install fills the folder tmp with an environment that holds what list names.
 // Only wheels are taken: no code of a package runs with the agent's rights
 // before the package is in its place.
 func (t *toolbox) install(ctx context.Context, tmp, list string, py Interpreter, pip pipTool, a *access) error {
-	home, err := os.MkdirTemp(t.pipTools.dir, ".home-")
-	if err != nil {
+	home := filepath.Join(t.pipTools.dir, toolHome)
+	if err := errors.Join(tree.Remove(home), os.Mkdir(home, 0o700)); err != nil {
 		return err
 	}
 	defer func() { _ = tree.Remove(home) }()

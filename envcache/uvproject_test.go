@@ -81,20 +81,23 @@ func TestUVProject(t *testing.T) {
 			t.Errorf("%s: %q", name, l.Frozen)
 		}
 	}
-	// From a mirror, which the lock does not know.
-	mirror := newIndexServer(t, "", "")
-	mirror.add(wheel("here", "1.0"))
-	asked := x.requests()
-	fromMirror := req
-	fromMirror.IndexURL = mirror.url()
-	if l := acquire(t, newUVCache(t, Options{}), fromMirror); !slices.Equal(l.Frozen, []string{"here==1.0"}) || x.requests() != asked {
-		t.Errorf("frozen %q, %d requests to the index of the lock", l.Frozen, x.requests()-asked)
-	}
+	t.Run("mirror", func(t *testing.T) { uvProjectFromMirror(t, x, req) })
 	entries, err := os.ReadDir(sub)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("the repository has %v, %v", entries, err)
 	}
 	t.Run("failures", func(t *testing.T) { uvProjectFails(t, c, x.url(), req) })
+}
+
+// uvProjectFromMirror takes the packages from an index that the lock does not know.
+func uvProjectFromMirror(t *testing.T, x *indexServer, req Request) {
+	mirror := newIndexServer(t, "", "")
+	mirror.add(wheel("here", "1.0"))
+	asked := x.requests()
+	req.IndexURL = mirror.url()
+	if l := acquire(t, newUVCache(t, Options{}), req); !slices.Equal(l.Frozen, []string{"here==1.0"}) || x.requests() != asked {
+		t.Errorf("frozen %q, %d requests to the index of the lock", l.Frozen, x.requests()-asked)
+	}
 }
 
 func readFile(t *testing.T, name string) string {
