@@ -70,6 +70,9 @@ func TestPoetryKey(t *testing.T) {
 		"system packages":   of(func(r *Request) { r.SystemSite = true }),
 		"its own packages":  more(poetryLockFile, "[package.source]\ntype = \"directory\"\nurl = \"libs/x\"\n"),
 		"the interpreter":   of(func(r *Request) { r.Python.Build = "another" }),
+		"the platform":      of(func(r *Request) { r.Python.Platform = "another" }),
+		"the version":       of(func(r *Request) { r.Python.Version = "3.11.99" }),
+		"poetry's version":  of(func(r *Request) { r.Versions = map[string]string{ManagerPoetry: "2.1.4"} }),
 		"the ABI":           of(func(r *Request) { r.Python.ABI = "another" }),
 	} {
 		k := key(change)
