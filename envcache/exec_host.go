@@ -56,7 +56,8 @@ func run(ctx context.Context, c Cmd) (Exit, error) {
 	cmd := &exec.Cmd{
 		Path: path, Args: c.Args, Env: append([]string{}, c.Env...), Dir: c.Dir,
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: c.Files,
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: credential(c.UID, c.GID)},
+		// A session of its own is a group of its own as well.
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: !c.Nice, Setsid: c.Nice, Pdeathsig: syscall.SIGKILL, Credential: credential(c.UID, c.GID)},
 		// A program that left the group may keep a pipe open for ever.
 		WaitDelay: termGrace,
 	}
@@ -64,11 +65,14 @@ func run(ctx context.Context, c Cmd) (Exit, error) {
 		return Exit{}, fmt.Errorf("cannot run %s: %w", c.Args[0], err)
 	}
 	group := &group{id: cmd.Process.Pid}
-	if c.Nice {
-		group.lower()
-	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	stop := context.AfterFunc(ctx, group.end)
-	group.sweep()
+	leave := func() {}
+	if c.Nice {
+		leave = session(cmd.Process.Pid).attend(c.Lift, giveUp)
+	}
+	group.sweep(leave)
 	err = cmd.Wait()
 	ended := !stop()
 	if cause := context.Cause(ctx); ended && cause != nil {
@@ -131,12 +135,6 @@ type group struct {
 	timer  *time.Timer
 }
 
-func (g *group) lower() {
-	const whoGroup, classIdle = 2, 3 << 13 // of ioprio_set(2)
-	_ = unix.Setpriority(unix.PRIO_PGRP, g.id, 15)
-	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, whoGroup, uintptr(g.id), classIdle)
-}
-
 func (g *group) signal(sig syscall.Signal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -154,8 +152,8 @@ func (g *group) end() {
 }
 
 // sweep waits for the leader to end, without reaping it, and kills what is left
-// of its group.
-func (g *group) sweep() {
+// of its group. leave is called before the leader's id may be another's.
+func (g *group) sweep(leave func()) {
 	for {
 		err := unix.Waitid(unix.P_PID, g.id, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
@@ -163,6 +161,7 @@ func (g *group) sweep() {
 		}
 	}
 	g.signal(syscall.SIGKILL)
+	leave()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reaped = true

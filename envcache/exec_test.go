@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -124,17 +123,5 @@ func TestHostExecAsAnotherUser(t *testing.T) {
 	c.UID, c.GID, c.Stdout = 65534, 65534, &out
 	if _, err := (HostExec{}).Run(t.Context(), c); err != nil || out.String() != "65534\n65534\n65534\n" {
 		t.Fatalf("%q, %v", out.String(), err)
-	}
-}
-
-func TestHostExecNice(t *testing.T) {
-	var out bytes.Buffer
-	c := sh("sleep 0.2; nice")
-	c.Nice, c.Stdout = true, &out
-	if _, err := (HostExec{}).Run(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
-	if own, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0); err == nil && own == 20 && out.String() != "15\n" {
-		t.Fatalf("niceness %q", out.String())
 	}
 }

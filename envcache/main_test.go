@@ -11,10 +11,14 @@ import (
 )
 
 // TestMain lets this test's program play other processes: an agent that
-// acquires an environment, to be killed or to compete.
+// acquires an environment, to be killed or to compete, or one without rights.
 func TestMain(m *testing.M) {
 	if os.Getenv(childVar) != "" {
 		playAgent()
+	}
+	if os.Getenv(lowlyVar) != "" {
+		playLowly()
+		return
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		for _, dir := range []string{shared.dir, crasher.dir} {

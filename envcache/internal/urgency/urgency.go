@@ -9,6 +9,7 @@ package urgency
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
@@ -34,6 +35,26 @@ func (l *Lift) Lifted() bool {
 		return false
 	}
 }
+
+// Until gives a context that ends when somebody waits. The
+// returned function ends it as well, and waits for what it takes.
+func (l *Lift) Until(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-l.done:
+			cancel(errLifted)
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		waiting.Wait()
+	}
+}
+
+var errLifted = errors.New("somebody waits for it")
 
 func (l *Lift) raise() { l.once.Do(func() { close(l.done) }) }
 

@@ -59,3 +59,20 @@ func TestNothingIsLowInTheForeground(t *testing.T) {
 		t.Errorf("lift %v", l)
 	}
 }
+
+func TestUntil(t *testing.T) {
+	var b Board
+	ctx := Background(t.Context())
+	until, stop := Of(ctx).Until(ctx)
+	if until.Err() != nil {
+		t.Fatal("ended at once")
+	}
+	leave := b.Enter(ctx, "key")
+	defer leave()
+	b.Enter(t.Context(), "key")()
+	<-until.Done()
+	stop()
+	if ctx.Err() != nil {
+		t.Error("the work itself was ended")
+	}
+}
