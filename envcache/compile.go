@@ -117,6 +117,7 @@ for folder, _, files in os.walk(sys.argv[1]):
             except (EOFError, ValueError, TypeError):
                 sys.exit("OSError: [Errno 28] No space left on device: " + path + " was cut short")
 `
+
 // halfWritten is the name of a file that Python renames when it is whole.
 var halfWritten = regexp.MustCompile(`\.pyc\.\d+$`)
 
