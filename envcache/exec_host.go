@@ -22,8 +22,8 @@ import (
 const termGrace = 3 * time.Second
 
 // HostExec runs programs on the host, each in a process group of its own. When
-// the context ends, or the program does, the rest of the group is killed. The
-// program dies with this process.
+// the context ends, or the program does, or this process, the rest of the group is
+// killed.
 type HostExec struct{}
 
 // Run runs c to its end.
@@ -49,30 +49,30 @@ func (HostExec) Run(ctx context.Context, c Cmd) (Exit, error) {
 }
 
 func run(ctx context.Context, c Cmd) (Exit, error) {
-	path, err := lookPath(c)
+	cmd, err := command(c)
 	if err != nil {
 		return Exit{}, err
 	}
-	cmd := &exec.Cmd{
-		Path: path, Args: c.Args, Env: append([]string{}, c.Env...), Dir: c.Dir,
-		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: c.Files,
-		// A session of its own is a group of its own as well.
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: !c.Nice, Setsid: c.Nice, Pdeathsig: syscall.SIGKILL, Credential: credential(c.UID, c.GID)},
-		// A program that left the group may keep a pipe open for ever.
-		WaitDelay: termGrace,
+	watch, err := newWatcher()
+	if err != nil {
+		return Exit{}, err
 	}
 	if err := cmd.Start(); err != nil {
+		watch.stop()
 		return Exit{}, fmt.Errorf("cannot run %s: %w", c.Args[0], err)
 	}
 	group := &group{id: cmd.Process.Pid}
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	stop := context.AfterFunc(ctx, group.end)
+	if err := watch.over(group.id); err != nil {
+		giveUp(fmt.Errorf("cannot watch over it: %w", err))
+	}
 	leave := func() {}
 	if c.Nice {
-		leave = session(cmd.Process.Pid).attend(c.Lift, giveUp)
+		leave = session(group.id).attend(c.Lift, giveUp)
 	}
-	group.sweep(leave)
+	group.sweep(func() { leave(); watch.stop() })
 	err = cmd.Wait()
 	ended := !stop()
 	if cause := context.Cause(ctx); ended && cause != nil {
@@ -83,6 +83,21 @@ func run(ctx context.Context, c Cmd) (Exit, error) {
 		return exitOf(cmd), fmt.Errorf("cannot run %s: %w", c.Args[0], err)
 	}
 	return exitOf(cmd), nil
+}
+
+func command(c Cmd) (*exec.Cmd, error) {
+	path, err := lookPath(c)
+	if err != nil {
+		return nil, err
+	}
+	return &exec.Cmd{
+		Path: path, Args: c.Args, Env: append([]string{}, c.Env...), Dir: c.Dir,
+		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: c.Files,
+		// A session of its own is a group of its own as well.
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: !c.Nice, Setsid: c.Nice, Pdeathsig: syscall.SIGKILL, Credential: credential(c.UID, c.GID)},
+		// A program that left the group may keep a pipe open for ever.
+		WaitDelay: termGrace,
+	}, nil
 }
 
 func exitOf(cmd *exec.Cmd) Exit {

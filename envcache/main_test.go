@@ -11,13 +11,18 @@ import (
 )
 
 // TestMain lets this test's program play other processes: an agent that
-// acquires an environment, to be killed or to compete, or one without rights.
+// acquires an environment, to be killed or to compete, one without rights, or
+// one that runs a program.
 func TestMain(m *testing.M) {
 	if os.Getenv(childVar) != "" {
 		playAgent()
 	}
 	if os.Getenv(lowlyVar) != "" {
 		playLowly()
+		return
+	}
+	if os.Getenv(runVar) != "" {
+		playRun()
 		return
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
