@@ -215,3 +215,35 @@ func TestWhatAFreeWorkerTakesIsNotPrepared(t *testing.T) {
 		l.ends(nil)
 	})
 }
+
+// A look at the queues, which the server may hold for long, is asked anew only when
+// that serves something: what busy workers do in between costs no request.
+func TestWhatCutsALookShort(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*looker)
+		want   bool
+	}{
+		"nothing":                    {func(*looker) {}, false},
+		"the task goes a step on":    {func(l *looker) { l.runs("w", "running", reconcile.StatePreparing) }, false},
+		"another task":               {func(l *looker) { l.runs("w", "other", reconcile.StateLeasing) }, false},
+		"the worker is free":         {func(l *looker) { l.runs("w", "", reconcile.StateIdle) }, true},
+		"prebuild is off":            {func(l *looker) { l.apply("pip", false) }, true},
+		"the node is cordoned":       {func(l *looker) { l.mu.Lock(); l.cordons.Node = true; l.mu.Unlock() }, true},
+		"what was seen was wrong":    {func(l *looker) { l.stale.Store(true) }, true},
+		"the server is another":      {func(l *looker) { l.mu.Lock(); l.node.Spec.Server.URL = "other"; l.mu.Unlock() }, true},
+		"the period of looks is new": {func(l *looker) { l.mu.Lock(); l.node.Spec.Server.PollInterval = 1; l.mu.Unlock() }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(l *looker) {
+				server, names := l.wanted()
+				if !slices.Equal(names, []string{"q"}) {
+					t.Errorf("looks at %q", names)
+				}
+				tc.change(l)
+				if got := l.urges(server, names); got != tc.want {
+					t.Errorf("urges is %v", got)
+				}
+			})
+		})
+	}
+}
