@@ -158,6 +158,7 @@ func (a *acquisition) find(ctx context.Context, key string) (*shelf.Lease[record
 // make builds the environment key, unless it turns out on the way that another
 // one holds the same packages.
 func (a *acquisition) make(ctx context.Context, key, base string, parts []Part) (*shelf.Lease[record], error) {
+	defer a.cache.board.Enter(ctx, key)()
 	for stay := false; ; stay = true {
 		held, err := a.build(ctx, key, base, parts, stay)
 		other := (*elsewhere)(nil)

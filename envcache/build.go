@@ -193,7 +193,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	lines := talk.NewLines(clean, each)
 	ctx, stop := talk.Watch(ctx, c.opts.Silent, lines.Last)
 	defer stop()
-	cmd.UID, cmd.GID, cmd.Files, cmd.Nice = s.uid, s.gid, []*os.File{lock}, s.req.Background
+	cmd.UID, cmd.GID, cmd.Files = s.uid, s.gid, []*os.File{lock}
 	cmd.Stderr = lines
 	if cmd.Stdout == nil {
 		cmd.Stdout = lines

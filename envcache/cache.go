@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentctl/envcache/internal/shelf"
+	"agentctl/envcache/internal/urgency"
 	"agentctl/internal/fsx"
 )
 
@@ -27,7 +28,8 @@ type Cache struct {
 	builders map[string]builder
 	tools    *toolbox
 	finder   *Finder
-	users    *fsx.Lock // held as long as the cache is open
+	users    *fsx.Lock     // held as long as the cache is open
+	board    urgency.Board // environments, by key
 	now      func() time.Time
 }
 
@@ -55,6 +57,7 @@ func Open(dir string, opts Options) (*Cache, error) {
 		return nil, err
 	}
 	opts = opts.filled()
+	opts.Exec = gentle{opts.Exec}
 	s, err := shelf.Open[record](filepath.Join(state, "envs"), shelf.Options{Name: "env", Side: []string{manifestSuffix}, Log: opts.Log})
 	if err != nil {
 		return nil, err
@@ -116,6 +119,8 @@ func openState(dir string) (string, error) {
 // Acquire leases the environment for req, building it if need be. progress may
 // be nil; it is called from the calling goroutine and from one that ends before
 // Acquire does. A hit starts no program and looks at no file of the environment.
+// A request whose context is of Background lets tasks have the machine; one for
+// the same environment without it hurries it up.
 func (c *Cache) Acquire(ctx context.Context, req Request, progress func(Progress)) (*Lease, error) {
 	if req.Manager == "" {
 		req.Manager = ManagerPip

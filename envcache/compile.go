@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"agentctl/envcache/internal/shelf"
+	"agentctl/envcache/internal/tree"
+	"agentctl/envcache/internal/urgency"
 )
 
 // compileStep is the name of the step that site.run is given.
@@ -44,7 +46,9 @@ func (s *site) compileFiles(ctx context.Context, files []string) error {
 }
 
 func (s *site) compileall(ctx context.Context, what ...string) error {
-	err := s.compiler(ctx, append([]string{"-m", "compileall", "-q", "-j", "0"}, what...)...)
+	err := s.onCores(ctx, func(ctx context.Context, cores string) error {
+		return s.compiler(ctx, append([]string{"-m", "compileall", "-q", "-j", cores}, what...)...)
+	})
 	var failed *BuildError
 	if errors.As(err, &failed) && failed.Err == nil && failed.Exit.Code == 1 && len(failed.Lines) == 0 {
 		err = nil
@@ -53,6 +57,26 @@ func (s *site) compileall(ctx context.Context, what ...string) error {
 		return err
 	}
 	return s.reread(ctx)
+}
+
+// onCores runs a compiler on all cores ("0"). In the background it takes one:
+// threads of a core slow each other down, whatever their priorities. Once somebody
+// waits, all cores do what is left.
+func (s *site) onCores(ctx context.Context, compile func(ctx context.Context, cores string) error) error {
+	l := urgency.Of(ctx)
+	if l.Lifted() {
+		return compile(ctx, "0")
+	}
+	half, stop := l.Until(ctx)
+	err := compile(half, "1")
+	stop()
+	if err == nil || ctx.Err() != nil || !l.Lifted() {
+		return err
+	}
+	if err := dropParts(filepath.Join(s.path, "lib")); err != nil {
+		return err
+	}
+	return compile(ctx, "0")
 }
 
 // reread fails if bytecode was cut short by a full disk.
@@ -93,3 +117,16 @@ for folder, _, files in os.walk(sys.argv[1]):
             except (EOFError, ValueError, TypeError):
                 sys.exit("OSError: [Errno 28] No space left on device: " + path + " was cut short")
 `
+
+// halfWritten is the name of a file that Python renames when it is whole.
+var halfWritten = regexp.MustCompile(`\.pyc\.\d+$`)
+
+// dropParts removes what a compiler that was ended left.
+func dropParts(dir string) error {
+	return tree.Walk(dir, func(n tree.Node) error {
+		if n.Info.Mode().IsRegular() && halfWritten.MatchString(n.Name) {
+			return n.Dir.Remove(n.Name)
+		}
+		return nil
+	}, nil)
+}

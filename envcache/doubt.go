@@ -45,6 +45,7 @@ func (c *Cache) Recheck(ctx context.Context) (Rechecked, error) {
 // examine reads every file of an environment in doubt, once for all who ask. It is
 // then beyond doubt, or thrown away, which errAgain tells.
 func (c *Cache) examine(ctx context.Context, key string, tell func(string)) error {
+	defer c.board.Enter(ctx, examinePrefix+key)()
 	l, err := fsx.Passing(filepath.Join(c.shelf.Dir(), examinePrefix+key), func(path string) (*fsx.Lock, error) {
 		return fsx.WaitLock(ctx, path)
 	})

@@ -19,8 +19,12 @@ type Cmd struct {
 	Stdin    io.Reader
 	Stdout   io.Writer // nil: thrown away
 	Stderr   io.Writer
-	Nice     bool       // low CPU and I/O priority
 	Files    []*os.File // descriptors 3, 4, … of the program
+	// Nice: as little CPU, I/O and memory as can be where others want them, and a
+	// session of its own, until Lift is closed. The program is not run if its
+	// priority can't be lowered.
+	Nice bool
+	Lift <-chan struct{}
 }
 
 // Exit is how a program ended.

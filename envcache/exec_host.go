@@ -22,8 +22,8 @@ import (
 const termGrace = 3 * time.Second
 
 // HostExec runs programs on the host, each in a process group of its own. When
-// the context ends, or the program does, the rest of the group is killed. The
-// program dies with this process.
+// the context ends, or the program does, or this process, the rest of the group is
+// killed.
 type HostExec struct{}
 
 // Run runs c to its end.
@@ -49,26 +49,30 @@ func (HostExec) Run(ctx context.Context, c Cmd) (Exit, error) {
 }
 
 func run(ctx context.Context, c Cmd) (Exit, error) {
-	path, err := lookPath(c)
+	cmd, err := command(c)
 	if err != nil {
 		return Exit{}, err
 	}
-	cmd := &exec.Cmd{
-		Path: path, Args: c.Args, Env: append([]string{}, c.Env...), Dir: c.Dir,
-		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: c.Files,
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: credential(c.UID, c.GID)},
-		// A program that left the group may keep a pipe open for ever.
-		WaitDelay: termGrace,
+	watch, err := newWatcher()
+	if err != nil {
+		return Exit{}, err
 	}
 	if err := cmd.Start(); err != nil {
+		watch.stop()
 		return Exit{}, fmt.Errorf("cannot run %s: %w", c.Args[0], err)
 	}
 	group := &group{id: cmd.Process.Pid}
-	if c.Nice {
-		group.lower()
-	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	stop := context.AfterFunc(ctx, group.end)
-	group.sweep()
+	if err := watch.over(group.id); err != nil {
+		giveUp(fmt.Errorf("cannot watch over it: %w", err))
+	}
+	leave := func() {}
+	if c.Nice {
+		leave = session(group.id).attend(c.Lift, giveUp)
+	}
+	group.sweep(func() { leave(); watch.stop() })
 	err = cmd.Wait()
 	ended := !stop()
 	if cause := context.Cause(ctx); ended && cause != nil {
@@ -79,6 +83,21 @@ func run(ctx context.Context, c Cmd) (Exit, error) {
 		return exitOf(cmd), fmt.Errorf("cannot run %s: %w", c.Args[0], err)
 	}
 	return exitOf(cmd), nil
+}
+
+func command(c Cmd) (*exec.Cmd, error) {
+	path, err := lookPath(c)
+	if err != nil {
+		return nil, err
+	}
+	return &exec.Cmd{
+		Path: path, Args: c.Args, Env: append([]string{}, c.Env...), Dir: c.Dir,
+		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, ExtraFiles: c.Files,
+		// A session of its own is a group of its own as well.
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: !c.Nice, Setsid: c.Nice, Pdeathsig: syscall.SIGKILL, Credential: credential(c.UID, c.GID)},
+		// A program that left the group may keep a pipe open for ever.
+		WaitDelay: termGrace,
+	}, nil
 }
 
 func exitOf(cmd *exec.Cmd) Exit {
@@ -131,12 +150,6 @@ type group struct {
 	timer  *time.Timer
 }
 
-func (g *group) lower() {
-	const whoGroup, classIdle = 2, 3 << 13 // of ioprio_set(2)
-	_ = unix.Setpriority(unix.PRIO_PGRP, g.id, 15)
-	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, whoGroup, uintptr(g.id), classIdle)
-}
-
 func (g *group) signal(sig syscall.Signal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -154,8 +167,8 @@ func (g *group) end() {
 }
 
 // sweep waits for the leader to end, without reaping it, and kills what is left
-// of its group.
-func (g *group) sweep() {
+// of its group. leave is called before the leader's id may be another's.
+func (g *group) sweep(leave func()) {
 	for {
 		err := unix.Waitid(unix.P_PID, g.id, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
@@ -163,6 +176,7 @@ func (g *group) sweep() {
 		}
 	}
 	g.signal(syscall.SIGKILL)
+	leave()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reaped = true

@@ -52,7 +52,7 @@ func NewFinder(dir string, opts Options) (*Finder, error) {
 		return nil, fmt.Errorf("cannot find interpreters: the state folder %q is no absolute path", dir)
 	}
 	opts = opts.filled()
-	probes := newProber(filepath.Join(dir, "tools", "interpreters.json"), opts.Exec, CleanEnv(opts.Getenv))
+	probes := newProber(filepath.Join(dir, "tools", "interpreters.json"), gentle{opts.Exec}, CleanEnv(opts.Getenv))
 	return &Finder{
 		getenv: opts.Getenv, probes: probes, usual: []string{"/usr/local/bin", "/usr/bin"},
 		installs: filepath.Join(dir, "pythons"), last: map[question]answer{},

@@ -11,10 +11,19 @@ import (
 )
 
 // TestMain lets this test's program play other processes: an agent that
-// acquires an environment, to be killed or to compete.
+// acquires an environment, to be killed or to compete, one without rights, or
+// one that runs a program.
 func TestMain(m *testing.M) {
 	if os.Getenv(childVar) != "" {
 		playAgent()
+	}
+	if os.Getenv(lowlyVar) != "" {
+		playLowly()
+		return
+	}
+	if os.Getenv(runVar) != "" {
+		playRun()
+		return
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		for _, dir := range []string{shared.dir, crasher.dir} {

@@ -136,30 +136,42 @@ func (m manifest) hash(ctx context.Context, top string, want func(i int) bool) e
 		return err
 	}
 	defer func() { _ = root.Close() }()
+	all := make([]*item, 0, len(m))
+	for i := range m {
+		if m[i].kind == 'f' && want(i) {
+			all = append(all, &m[i])
+		}
+	}
+	all, err = hashGently(ctx, root, all)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
-	for i := range m {
-		if m[i].kind != 'f' || !want(i) {
-			continue
-		}
+	for _, it := range all {
 		g.Go(func() error {
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			f, err := tree.Node{Dir: root, Name: m[i].path, Rel: m[i].path}.Open()
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }()
-			h := sha256.New()
-			if _, err := io.Copy(h, f); err != nil {
-				return err
-			}
-			m[i].digest = hex.EncodeToString(h.Sum(nil))
-			return nil
+			return it.hash(root, nil)
 		})
 	}
 	return g.Wait()
+}
+
+// hash reads the file, at a pace if there is one.
+func (it *item) hash(root *os.Root, pace *pace) error {
+	f, err := tree.Node{Dir: root, Name: it.path, Rel: it.path}.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, pace.of(f)); err != nil {
+		return err
+	}
+	it.digest = hex.EncodeToString(h.Sum(nil))
+	return nil
 }
 
 func (m manifest) write(path string) error {

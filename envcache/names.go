@@ -49,6 +49,7 @@ type settling struct {
 	names   []string // under which the environment is filed besides its own key
 	held    *fsx.Lock
 	found   *shelf.Lease[record] // what ended the build
+	leave   func()
 }
 
 // locked notes what the request was resolved to. It fails with *elsewhere if
@@ -60,6 +61,7 @@ func (s *settling) locked(ctx context.Context, l Lock) error {
 		return nil
 	}
 	s.key = keyOf(lockParts(s.parts, s.plan.wishes, l))
+	s.leave = s.cache.board.Enter(ctx, s.key)
 	var err error
 	if s.held, err = s.take(ctx); err != nil {
 		return err
@@ -157,6 +159,9 @@ func (s *settling) close() {
 	if s.held != nil {
 		_ = s.held.Remove() // whoever waits for it looks again
 	}
+	if s.leave != nil {
+		s.leave()
+	}
 }
 
 // settle takes the lock of a lock's key.
@@ -168,6 +173,7 @@ func (c *Cache) settle(ctx context.Context, lock string) (*fsx.Lock, error) {
 
 // settled waits until nobody builds what a lock's key stands for, and leases it.
 func (a *acquisition) settled(ctx context.Context, lock string) (*shelf.Lease[record], error) {
+	defer a.cache.board.Enter(ctx, lock)()
 	l, err := a.cache.settle(ctx, lock)
 	if err != nil {
 		return nil, err

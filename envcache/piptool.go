@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentctl/envcache/internal/tree"
+	"agentctl/envcache/internal/urgency"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
 )
@@ -67,6 +68,8 @@ type pipTools struct {
 	exec Exec
 	env  []string
 	now  func() time.Time
+
+	board urgency.Board
 
 	mu     sync.Mutex
 	failed map[string]failedFetch // by version
@@ -153,11 +156,11 @@ func (t *pipTools) once(ctx context.Context, dir string, fill func(tmp string) e
 	if err := os.MkdirAll(t.dir, 0o755); err != nil {
 		return err
 	}
-	l, err := fsx.WaitLock(ctx, filepath.Join(t.dir, ".lock"))
+	unlock, err := t.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = l.Close() }()
+	defer unlock()
 	if isDir(dir) {
 		return nil
 	}
@@ -203,6 +206,20 @@ func (t *pipTools) sweep() error {
 	}
 	defer func() { _ = l.Close() }()
 	return errors.Join(tree.Remove(filepath.Join(t.dir, newTool)), tree.Remove(filepath.Join(t.dir, toolHome)))
+}
+
+// lock keeps other makers of tools out. Who waits for it hurries its holder up.
+func (t *pipTools) lock(ctx context.Context) (unlock func(), err error) {
+	leave := t.board.Enter(ctx, ".lock")
+	l, err := fsx.WaitLock(ctx, filepath.Join(t.dir, ".lock"))
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return func() {
+		_ = l.Close()
+		leave()
+	}, nil
 }
 
 func syncTree(dir string) error {
@@ -253,11 +270,11 @@ func (t *pipTools) compile(ctx context.Context, tool pipTool, py Interpreter) er
 	if _, err := os.Stat(done); err == nil || !trusted(py.Path) {
 		return nil
 	}
-	l, err := fsx.WaitLock(ctx, filepath.Join(t.dir, ".lock"))
+	unlock, err := t.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = l.Close() }()
+	defer unlock()
 	if _, err := os.Stat(done); err == nil {
 		return nil
 	}

@@ -73,6 +73,7 @@ func (c *Cache) installPython(ctx context.Context, w wanted, mirror string, req 
 	if err := os.MkdirAll(dir, 0o755); err != nil { // tasks of other users run what is in it
 		return "", err
 	}
+	defer c.board.Enter(ctx, dir)()
 	l, err := fsx.WaitLock(ctx, filepath.Join(dir, pythonsLock))
 	if err != nil {
 		return "", err
@@ -93,7 +94,6 @@ func (c *Cache) installPython(ctx context.Context, w wanted, mirror string, req 
 	if err != nil {
 		return "", err
 	}
-	cmd.Nice = req.Background
 	clean := func(l string) string { return secret.RedactURLs(a.secrets.Redact(l)) }
 	lines := talk.NewLines(clean, func(l string) { say(Progress{Time: c.now(), Step: "python", Text: l}) })
 	cmd.Stdout, cmd.Stderr = lines, lines

@@ -58,9 +58,6 @@ type Request struct {
 	BaseDir string
 	// UID and GID own the environment and run what builds it; SameUser: this process.
 	UID, GID int
-	// Background builds at low CPU and I/O priority. A request for the same
-	// environment without it lifts the priority.
-	Background bool
 	// ResolveAge is how long a list that pins not everything counts as resolved;
 	// 0: as the cache's options say; negative: for ever.
 	ResolveAge time.Duration

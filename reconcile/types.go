@@ -32,7 +32,9 @@ type WorkerStatus struct {
 	// Message says why the worker takes no task though it is free.
 	Message string      `json:"message,omitempty"`
 	Task    *TaskStatus `json:"task,omitempty"`
-	Last    *TaskStatus `json:"last,omitempty"`
+	// Ahead is the task whose environment is being made while the worker is busy.
+	Ahead string      `json:"ahead,omitempty"`
+	Last  *TaskStatus `json:"last,omitempty"`
 	// Conditions are the loop's; a Runner leaves them empty.
 	Conditions []Condition `json:"conditions,omitempty"`
 }

@@ -17,7 +17,7 @@ func (p *Pool) Apply(node *spec.Node, actions []reconcile.Action) {
 		p.act(a)
 	}
 	p.mu.Unlock()
-	hint(p.kick)
+	p.stir()
 	hint(p.changed)
 }
 

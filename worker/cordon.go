@@ -57,7 +57,7 @@ func (p *Pool) Cordon(name string, on bool) error {
 		return fmt.Errorf("cannot record the cordon: %w", err)
 	}
 	p.cordons = next
-	hint(p.kick)
+	p.stir()
 	hint(p.changed)
 	return nil
 }

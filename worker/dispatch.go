@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ func (p *Pool) dispatch(ctx context.Context) {
 	for ctx.Err() == nil {
 		if server, _ := p.wanted(); key(server) != b.server {
 			b = newBacklog(key(server))
+			p.queued(b)
 		}
 		if p.stale.CompareAndSwap(true, false) {
 			b.revision, b.next = 0, time.Time{}
@@ -70,8 +72,9 @@ func (p *Pool) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// wanted returns the server and the queues of the workers that could take a task
-// now, sorted.
+// wanted returns the server and the queues that matter now, sorted: those of the
+// workers that could take a task, and of those for whose next task something is to
+// be prepared.
 func (p *Pool) wanted() (spec.Server, []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +83,7 @@ func (p *Pool) wanted() (spec.Server, []string) {
 	}
 	var names []string
 	for _, s := range p.workers {
-		if p.free(s) {
+		if p.idle(s) || p.looksAhead(s) {
 			names = append(names, s.spec.Queues...)
 		}
 	}
@@ -88,8 +91,8 @@ func (p *Pool) wanted() (spec.Server, []string) {
 	return p.node.Spec.Server, slices.Compact(names)
 }
 
-// free tells whether s may take a task now.
-func (p *Pool) free(s *slot) bool {
+// idle tells whether s may take a task now.
+func (p *Pool) idle(s *slot) bool {
 	return s.state == reconcile.StateIdle && s.run == nil && !s.draining &&
 		!p.cordons.hold(s.spec.Name) && !time.Now().Before(s.notUntil)
 }
@@ -115,7 +118,7 @@ func (p *Pool) hand(ctx context.Context, b *backlog) {
 	slices.Sort(names)
 	for _, name := range names {
 		s := p.workers[name]
-		if !p.free(s) {
+		if !p.idle(s) {
 			continue
 		}
 		held := p.held()
@@ -131,22 +134,28 @@ func (p *Pool) hand(ctx context.Context, b *backlog) {
 
 // choose picks the next task for s and takes it out of the backlog.
 func (p *Pool) choose(b *backlog, s *slot) (queue, task string, ok bool) {
-	n := len(s.spec.Queues)
-	for i := range n {
-		at := i
-		if s.spec.Order == spec.OrderRoundRobin {
-			at = (s.turn + i) % n
-		}
-		queue = s.spec.Queues[at]
+	for i, queue := range s.order() {
 		entries := b.entries[b.ids[queue]]
 		if len(entries) == 0 || p.leasing(b.ids[queue]) || p.active(entries[0]) {
 			continue
 		}
 		b.entries[b.ids[queue]] = entries[1:]
-		s.turn = at + 1
+		s.turn = s.first() + i + 1
 		return queue, entries[0], true
 	}
 	return "", "", false
+}
+
+// order is the worker's queues as it looks into them now.
+func (s *slot) order() []string {
+	return slices.Concat(s.spec.Queues[s.first():], s.spec.Queues[:s.first()])
+}
+
+func (s *slot) first() int {
+	if s.spec.Order != spec.OrderRoundRobin {
+		return 0
+	}
+	return s.turn % len(s.spec.Queues)
 }
 
 // leasing tells whether a head of the queue is being popped.
@@ -186,13 +195,19 @@ func (p *Pool) nextFree() time.Duration {
 // held says why no worker of the node may take a task now, or "".
 func (p *Pool) held() string {
 	floor := int64(p.node.Spec.Cache.MinFree)
-	var fs unix.Statfs_t
-	if err := unix.Statfs(p.cfg.State, &fs); err != nil || floor == 0 {
-		return ""
-	}
-	if free := int64(fs.Bavail) * fs.Bsize; free < floor { //nolint:gosec // block counts fit
+	if free := p.free(); floor > 0 && free < floor {
 		return fmt.Sprintf("%s free on the disk of %s, below cache.minFree %s",
 			humanize.IBytes(uint64(free)), p.cfg.State, humanize.IBytes(uint64(floor)))
 	}
 	return ""
+}
+
+// freeBytes is what the disk of the state folder has left; very much if it can't be
+// told.
+func (p *Pool) freeBytes() int64 {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(p.cfg.State, &fs); err != nil {
+		return math.MaxInt64
+	}
+	return int64(fs.Bavail) * fs.Bsize //nolint:gosec // block counts fit
 }

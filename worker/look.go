@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -53,7 +54,7 @@ func (p *Pool) look(ctx context.Context, b *backlog, server spec.Server, names [
 		b.revision, b.looked = 0, ids
 		clear(b.entries)
 	}
-	queues, revision, woken, err := p.await(ctx, conn, ids, b.revision)
+	queues, revision, woken, err := p.await(ctx, conn, ids, b.revision, func() bool { return p.urges(server, names) })
 	if woken {
 		return nil
 	}
@@ -68,20 +69,40 @@ func (p *Pool) look(ctx context.Context, b *backlog, server spec.Server, names [
 	for _, q := range queues {
 		b.entries[q.ID] = q.Tasks()
 	}
+	p.queued(b)
 	return nil
 }
 
-// await is one look; woken tells that a hint cut it short.
-func (p *Pool) await(ctx context.Context, conn Conn, ids []string, since int64) (qs []clearml.Queue, revision int64, woken bool, err error) {
+// urges tells whether a look at these queues is not to be waited for any longer: a
+// worker may take a task, or other queues matter.
+func (p *Pool) urges(server spec.Server, names []string) bool {
+	now, wanted := p.wanted()
+	if key(now) != key(server) || !slices.Equal(wanted, names) || p.stale.Load() {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(slices.Collect(maps.Values(p.workers)), p.idle)
+}
+
+// await is one look; woken tells that a hint cut it short, which it does if urges
+// says so.
+func (p *Pool) await(ctx context.Context, conn Conn, ids []string, since int64, urges func() bool) (qs []clearml.Queue, revision int64, woken bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	kicked := make(chan bool, 1)
 	go func() { // ends with this call, which waits for its word
-		select {
-		case <-p.kick:
-			cancel()
-			kicked <- true
-		case <-ctx.Done():
-			kicked <- false
+		for {
+			select {
+			case <-p.kick:
+				if !urges() {
+					continue
+				}
+				cancel()
+				kicked <- true
+			case <-ctx.Done():
+				kicked <- false
+			}
+			return
 		}
 	}()
 	qs, revision, err = conn.Client.Queues(ctx, ids, since, longPoll)

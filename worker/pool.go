@@ -55,6 +55,7 @@ type Pool struct {
 	workers map[string]*slot
 	ended   []reconcile.TaskStatus // newest first, bounded
 	cordons cordons
+	ahead   ahead
 	conn    *connection
 	server  reconcile.ServerStatus
 
@@ -63,7 +64,12 @@ type Pool struct {
 	stale   atomic.Bool   // the backlog was wrong: look again from scratch
 	begun   chan struct{} // a hint that there is a task to watch
 	grown   chan struct{} // a hint that an environment or a checkout was made
-	runs    sync.WaitGroup
+	glance  chan struct{} // a hint that another task may be the next one
+	// makeAhead makes what a task needs; free tells the bytes that the state's disk
+	// has left.
+	makeAhead func(context.Context, upcoming) error
+	free      func() int64
+	runs      sync.WaitGroup
 }
 
 // slot is one worker: what it is to be and what it does. It is guarded by the
@@ -93,7 +99,9 @@ func NewPool(cfg Config) *Pool {
 		kick:    make(chan struct{}, 1),
 		begun:   make(chan struct{}, 1),
 		grown:   make(chan struct{}, 1),
+		glance:  make(chan struct{}, 1),
 	}
+	p.makeAhead, p.free = p.prepareAhead, p.freeBytes
 	p.conn = newConnection(cfg.Connect, p.noteServer)
 	return p
 }
@@ -102,7 +110,7 @@ func NewPool(cfg Config) *Pool {
 // shims; the next agent's Recover finds them.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){p.dispatch, p.watchTasks, p.heartbeat, p.collect, p.recheck} {
+	for _, loop := range []func(context.Context){p.dispatch, p.lookAhead, p.watchTasks, p.heartbeat, p.collect, p.recheck} {
 		loops.Go(func() { loop(ctx) })
 	}
 	loops.Wait()
@@ -112,6 +120,12 @@ func (p *Pool) Run(ctx context.Context) error {
 
 // Changed has a value whenever Observe may have something new.
 func (p *Pool) Changed() <-chan struct{} { return p.changed }
+
+// stir lets the loops that give work to workers look at them again.
+func (p *Pool) stir() {
+	hint(p.kick)
+	hint(p.glance)
+}
 
 func hint(c chan struct{}) {
 	select {
@@ -128,6 +142,9 @@ func (p *Pool) Observe() reconcile.Observed {
 	for name, s := range p.workers {
 		w := s.status()
 		w.Cordoned = p.cordons.hold(name)
+		if u := p.ahead.now; u != nil && u.worker == name {
+			w.Ahead = u.task
+		}
 		o.Workers[name] = w
 	}
 	o.Ended = append(o.Ended, p.ended...)

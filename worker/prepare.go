@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,9 +15,7 @@ import (
 
 // prepared is what a task runs in.
 type prepared struct {
-	cmd      command
-	owner    identity
-	packages packages
+	needs
 	env      *envcache.Lease // nil for a shell script without requirements
 	manager  string
 	project  envcache.Project // of the repository that env was made for, if any
@@ -34,18 +31,10 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	began := time.Now()
 	var p prepared
 	var err error
-	if p.cmd, err = parseScript(r.task.Script); err != nil {
+	if p.needs, err = r.pool.needsOf(r.task, r.rec.Worker, r.rec.Git, r.rec.ResolveAge); err != nil {
 		return nil, err
 	}
-	if p.packages, err = packagesOf(r.task, p.cmd, r.rec.Worker.PackageManager); err != nil {
-		return nil, err
-	}
-	if p.owner, err = resolveUser(r.rec.Worker.RunAs); err != nil {
-		return nil, err
-	}
-	if err := reachable(r.pool.cfg.State, p.owner); err != nil {
-		return nil, err
-	}
+	p.say, p.progress = r.say, r.progress
 	if err := r.dirs.createPrivate(p.owner); err != nil {
 		return nil, err
 	}
@@ -92,23 +81,9 @@ func (r *run) login(ctx context.Context, p *prepared) error {
 }
 
 func (r *run) checkOut(ctx context.Context, p *prepared) error {
-	s := r.task.Script
-	if s.Repository == "" {
-		if s.Diff != "" && p.cmd.Literal == "" {
-			return errors.New("cannot apply the task's uncommitted changes: the task names no repository")
-		}
-		return nil
-	}
-	src := repo.Source{
-		URL: s.Repository, Branch: s.Branch, Tag: s.Tag, Commit: s.VersionNum,
-		UID: p.owner.UID, GID: p.owner.GID,
-	}
-	if p.cmd.Literal == "" {
-		src.Diff = s.Diff
-	}
 	began := time.Now()
-	var err error
-	if src.Credentials, err = r.gitLogin(ctx, s.Repository); err != nil {
+	src, ok, err := p.source(ctx)
+	if err != nil || !ok {
 		return err
 	}
 	checkout, err := r.pool.cfg.Repos.Acquire(ctx, src, r.progress)

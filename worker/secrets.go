@@ -15,12 +15,12 @@ import (
 	"agentctl/envcache/repo"
 	"agentctl/internal/fsx"
 	"agentctl/runtime"
+	"agentctl/spec"
 )
 
 // gitLogin finds the operator's credentials for a repository. They are for http and
 // https alone, and count less than those in the URL itself.
-func (r *run) gitLogin(ctx context.Context, link string) (repo.Credentials, error) {
-	git := r.rec.Git
+func gitLogin(ctx context.Context, git spec.Git, link string) (repo.Credentials, error) {
 	u, err := url.Parse(strings.TrimPrefix(link, "git+"))
 	if err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || git.CredentialsFile == "" && len(git.CredentialsCommand) == 0 {
 		return repo.Credentials{}, nil //nolint:nilerr // whoever clones it says what is wrong with it

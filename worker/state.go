@@ -18,7 +18,7 @@ func (p *Pool) enterState(r *run, state reconcile.WorkerState) {
 	}
 	hint(p.begun)
 	// The lease of this queue's head is settled: its next task can be leased.
-	hint(p.kick)
+	p.stir()
 }
 
 // freed makes the worker of r free again, after a pause if wait is not zero.
@@ -36,7 +36,7 @@ func (p *Pool) freed(r *run, wait time.Duration) {
 	if r.rec.Phase == PhaseReported {
 		p.remember(status)
 	}
-	hint(p.kick)
+	p.stir()
 	hint(p.changed)
 }
 

@@ -177,6 +177,7 @@ func (p *page) worker(w reconcile.WorkerStatus) {
 	p.line("Grace", "%s between SIGTERM and SIGKILL", w.Spec.StopGrace)
 	p.conditions(w.Conditions)
 	p.short("Task", w.Task)
+	p.line("Prepares ahead", "%s", w.Ahead)
 	p.short("Last task", w.Last)
 }
 

@@ -16,6 +16,7 @@ import (
 	"agentctl/envcache"
 	"agentctl/envcache/internal/secret"
 	"agentctl/envcache/internal/talk"
+	"agentctl/envcache/internal/urgency"
 	"agentctl/internal/fsx"
 )
 
@@ -165,10 +166,14 @@ func (g *git) run(ctx context.Context, c call) (string, error) {
 	if c.asUID > 0 {
 		uid = c.asUID
 	}
-	exit, err := g.exec.Run(ctx, envcache.Cmd{
+	cmd := envcache.Cmd{
 		Args: append(args, c.args...), Env: g.env, Dir: c.dir, Stdin: c.stdin,
 		Stdout: &out, Stderr: lines, Files: files, UID: uid, GID: uid,
-	})
+	}
+	if l := urgency.Of(ctx); !l.Lifted() {
+		cmd.Nice, cmd.Lift = true, l.Done()
+	}
+	exit, err := g.exec.Run(ctx, cmd)
 	_ = lines.Close()
 	if errors.Is(err, exec.ErrNotFound) {
 		return "", errMissing

@@ -29,6 +29,7 @@ type mirror struct {
 	dir   string
 	held  *shelf.Lease[mirrorRecord]
 	lock  *fsx.Lock
+	leave func()
 }
 
 func (m *mirror) repo() string { return filepath.Join(m.dir, "repo.git") }
@@ -39,6 +40,7 @@ func (m *mirror) close() {
 		_ = m.lock.Close()
 	}
 	_ = m.held.Close()
+	m.leave()
 }
 
 // mirror leases the mirror of addr and locks it exclusively.
@@ -48,13 +50,15 @@ func (s *Store) mirror(ctx context.Context, r *request, addr address) (*mirror, 
 			return nil, err
 		}
 	}
+	leave := s.board.Enter(ctx, digest(addr.url))
 	held, err := s.mirrors.Get(ctx, digest(addr.url), nil, func(_ context.Context, m shelf.Making) (mirrorRecord, int64, error) {
 		return mirrorRecord{addr.url}, 0, os.Mkdir(m.Path, 0o700)
 	})
 	if err != nil {
+		leave()
 		return nil, err
 	}
-	m := &mirror{s, r, addr, held.Path, held, nil}
+	m := &mirror{s, r, addr, held.Path, held, nil, leave}
 	if m.lock, err = fsx.TryLock(filepath.Join(m.dir, "lock")); errors.Is(err, fsx.ErrLocked) {
 		r.say("repository", "waiting for another fetch of "+addr.url)
 		m.lock, err = fsx.WaitLock(ctx, filepath.Join(m.dir, "lock"))

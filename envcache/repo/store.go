@@ -16,6 +16,7 @@ import (
 	"agentctl/envcache"
 	"agentctl/envcache/internal/shelf"
 	"agentctl/envcache/internal/tree"
+	"agentctl/envcache/internal/urgency"
 )
 
 // Options of a Store. The zero value is ready.
@@ -40,6 +41,7 @@ type Store struct {
 	log       *slog.Logger
 	mirrors   *shelf.Shelf[mirrorRecord]
 	checkouts *shelf.Shelf[checkoutRecord]
+	board     urgency.Board // mirrors and checkouts, by key
 	now       func() time.Time
 }
 
@@ -111,7 +113,8 @@ func (s *Store) open(dir string, opts Options) error {
 }
 
 // Acquire leases the checkout of src, making it if need be. progress may be
-// nil. With a full commit id, a hit starts no program and needs no network.
+// nil. With a full commit id, a hit starts no program and needs no network. In a
+// context of envcache.Background it lets tasks have the machine.
 func (s *Store) Acquire(ctx context.Context, src Source, progress func(envcache.Progress)) (*Checkout, error) {
 	start := s.now()
 	r, err := s.check(src, progress)
@@ -127,6 +130,7 @@ func (s *Store) Acquire(ctx context.Context, src Source, progress func(envcache.
 	key := keyOf(r, commit)
 	held, err := s.checkouts.Peek(key)
 	if err != nil {
+		defer s.board.Enter(ctx, key)()
 		held, err = s.checkouts.Get(ctx, key, func() { r.say("repository", "waiting for another task's checkout of the same commit") },
 			func(ctx context.Context, m shelf.Making) (checkoutRecord, int64, error) {
 				return s.make(ctx, r, commit, m)

@@ -1,0 +1,125 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/envcache"
+	"agentctl/envcache/repo"
+	"agentctl/runtime"
+)
+
+// aheadFolder of the state folder holds the text of a script while its environment
+// is made ahead.
+const aheadFolder = "ahead"
+
+// startAhead begins to prepare a task. stop ends that early, and ended is closed
+// when it is over.
+func (p *Pool) startAhead(ctx context.Context, u *upcoming) (stop context.CancelCauseFunc, ended <-chan struct{}) {
+	ctx, stop = context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	p.setAhead(u)
+	go func() { // lookAhead waits for it
+		defer close(done)
+		defer stop(nil)
+		p.tryAhead(ctx, *u)
+	}()
+	return stop, done
+}
+
+// tryAhead makes what a task needs, once for its settings: what fails is not tried
+// again until the task itself does, and says so on its console.
+func (p *Pool) tryAhead(ctx context.Context, u upcoming) {
+	log := p.cfg.Log.With("worker", u.worker, "task", u.task)
+	began := time.Now()
+	err := p.makeAhead(ctx, u)
+	if cause := context.Cause(ctx); cause != nil {
+		log.Debug("stopped preparing a task ahead", "reason", cause)
+		return
+	}
+	p.mu.Lock()
+	p.ahead.tried[u.task] = u.settings
+	p.mu.Unlock()
+	if err != nil {
+		log.Info("cannot prepare a task ahead", "error", err)
+		return
+	}
+	log.Debug("prepared a task ahead", "took", time.Since(began))
+}
+
+// prepareAhead makes the checkout and the environment of a task that waits, and lets
+// go of them: the cache keeps them, as it keeps what was used last.
+func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
+	if !validID.MatchString(u.task) {
+		return errors.New("it is no task id")
+	}
+	ctx = envcache.Background(ctx)
+	conn, err := p.conn.get(ctx, u.node.Server)
+	if err != nil {
+		return err
+	}
+	task, err := conn.Client.Task(ctx, u.task)
+	if errors.Is(err, clearml.ErrTaskGone) || err == nil && task.Status != clearml.StatusQueued {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	needs, err := p.needsOf(task, u.spec, u.node.Git, u.node.Cache.ResolveAge)
+	if err != nil {
+		return err
+	}
+	checkout, err := p.checkOutAhead(ctx, &needs)
+	if err != nil {
+		return err
+	}
+	if checkout != nil {
+		defer func() { _ = checkout.Close() }()
+	}
+	defer p.sweepAhead()
+	base, err := needs.folder(checkout, p.scratchAhead())
+	if err != nil {
+		return err
+	}
+	req, from, err := needs.request(ctx, base)
+	if err != nil || needs.cmd.Shell != "" && from == "" {
+		return err
+	}
+	lease, err := p.cfg.Envs.Acquire(ctx, req, nil)
+	if err != nil {
+		return err
+	}
+	p.collectAfter(lease.Hit)
+	return lease.Close()
+}
+
+func (p *Pool) scratchAhead() string { return filepath.Join(p.cfg.State, aheadFolder) }
+
+func (p *Pool) sweepAhead() {
+	if err := runtime.RemoveAll(p.scratchAhead()); err != nil {
+		p.cfg.Log.Warn("look-ahead's folder not removed", "error", err)
+	}
+}
+
+func (p *Pool) checkOutAhead(ctx context.Context, n *needs) (*repo.Checkout, error) {
+	src, ok, err := n.source(ctx)
+	if err != nil || !ok {
+		return nil, err
+	}
+	checkout, err := p.cfg.Repos.Acquire(ctx, src, nil)
+	if err != nil {
+		return nil, err
+	}
+	p.collectAfter(checkout.Hit)
+	return checkout, nil
+}
+
+// collectAfter keeps the caches within their limits after something was added.
+func (p *Pool) collectAfter(hit bool) {
+	if !hit {
+		hint(p.grown)
+	}
+}
