@@ -50,10 +50,10 @@ func newAccess(getenv func(string) string, req Request, more []urlLogin) *access
 }
 
 // parts are the indexes, for a key: without credentials.
-func (p *access) parts() []Part {
+func (a *access) parts() []Part {
 	return []Part{
-		{Name: indexPart, Value: trimSlash(p.settings.index)},
-		{Name: extraPart, Lines: lo.Map(p.settings.extra, func(s string, _ int) string { return trimSlash(s) })},
+		{Name: indexPart, Value: trimSlash(a.settings.index)},
+		{Name: extraPart, Lines: lo.Map(a.settings.extra, func(s string, _ int) string { return trimSlash(s) })},
 	}
 }
 

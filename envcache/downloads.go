@@ -98,7 +98,7 @@ func (f cachedFile) remove(root *os.Root) (gone bool, err error) {
 	}
 	defer func() { _ = lock.Close() }()
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return false, nil //nolint:nilerr // another time
+		return false, nil // another time
 	}
 	err = root.RemoveAll(f.rel)
 	return err == nil, err

@@ -33,7 +33,7 @@ func freeze(root *os.Root, env string) ([]string, error) {
 	}
 	var all []string
 	for _, f := range files {
-		meta := ""
+		var meta string
 		switch {
 		case strings.HasSuffix(f.Name(), ".dist-info"):
 			meta = "METADATA"

@@ -60,7 +60,7 @@ func (k *keys) ask(ctx context.Context, link string) (secret.Login, bool, error)
 	}
 	u, err := url.Parse(link)
 	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https"}, u.Scheme) {
-		return secret.Login{}, false, nil // ssh has keys of its own, a file needs none
+		return secret.Login{}, false, nil //nolint:nilerr // ssh has keys of its own, a file needs none
 	}
 	if t, ok := k.told[link]; ok {
 		return t.login, t.ok, nil

@@ -26,7 +26,7 @@ func litter(t *testing.T, state string) []string {
 	for _, f := range files {
 		key, suffix, _ := strings.Cut(f.Name(), ".")
 		_, there := entryOf(dir, key)
-		ok := false
+		var ok bool
 		switch suffix {
 		case "", "json", "doubt", "manifest", "lock":
 			ok = there

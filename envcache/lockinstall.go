@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"agentctl/internal/fsx"
 	"github.com/samber/lo"
 )
 
@@ -164,7 +165,7 @@ func writePage(dir, page string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "index.html"), []byte(page), 0o644)
+	return fsx.ReplaceFile(filepath.Join(dir, "index.html"), []byte(page), 0o644)
 }
 
 // inHouse finds one of the files that a line allows, and gives its URL. Archives of

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentctl/envcache/internal/secret"
+	"agentctl/internal/fsx"
 )
 
 // keptLogin is how pip's cache and poetry's (msgpack, by cachecontrol) keep the
@@ -41,7 +42,7 @@ func (c *Cache) forgetLogins(uid int, known *secret.Redactor) error {
 		if err := forgetLoginsIn(dir, since, known); err != nil {
 			return err
 		}
-		if err := errors.Join(os.WriteFile(marker, nil, 0o600), os.Chtimes(marker, now, now)); err != nil {
+		if err := errors.Join(fsx.ReplaceFile(marker, nil, 0o600), os.Chtimes(marker, now, now)); err != nil {
 			return err
 		}
 	}

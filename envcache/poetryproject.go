@@ -33,9 +33,6 @@ type poetryProject struct {
 	lines     []string       // of doc and config, what decides which packages are installed
 }
 
-// besides is the file name in the folder of another.
-func besides(file, name string) string { return filepath.Join(filepath.Dir(file), name) }
-
 func readPoetryProject(req Request) (p poetryProject, err error) {
 	if req.Lock != nil {
 		req.Project = Project{ProjectPoetry, req.Lock.File}

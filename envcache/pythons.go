@@ -128,7 +128,7 @@ func (c *Cache) pythonCommand(ctx context.Context, uv tool, version, home, mirro
 	}
 	config, netrc := filepath.Join(home, "uv.toml"), filepath.Join(home, ".netrc")
 	for file, data := range map[string]string{config: string(settings), netrc: known.netrc} {
-		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+		if err := fsx.ReplaceFile(file, []byte(data), 0o600); err != nil {
 			return Cmd{}, err
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"agentctl/envcache/internal/secret"
 	"agentctl/envcache/internal/talk"
 	"agentctl/envcache/internal/tree"
+
+	"agentctl/internal/fsx"
 )
 
 // locks holds, for each manager but pip, the tested version and all that it
@@ -147,7 +149,7 @@ func (t *toolbox) install(ctx context.Context, tmp, list string, py Interpreter,
 	text := strings.Join(append(a.settings.lines(), list), "\n")
 	netrc, requirements := filepath.Join(home, ".netrc"), filepath.Join(home, "requirements.txt")
 	for file, data := range map[string]string{netrc: l.netrc, requirements: text} {
-		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+		if err := fsx.ReplaceFile(file, []byte(data), 0o600); err != nil {
 			return err
 		}
 	}

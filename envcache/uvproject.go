@@ -2,7 +2,9 @@ package envcache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -70,7 +72,7 @@ func (u *uvRun) projectDir(ctx context.Context, names ...string) (string, error)
 	defer func() { _ = root.Close() }()
 	for _, name := range names {
 		data, err := readLimited(root, path.Join(f.where(), name), mostProjectFile)
-		if os.IsNotExist(err) && name == uvOwn {
+		if errors.Is(err, fs.ErrNotExist) && name == uvOwn {
 			continue
 		}
 		if err != nil {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"agentctl/internal/fsx"
 )
 
 // A wheelhouse keeps what pip downloaded for one user's builds, by digest, so
@@ -98,7 +100,7 @@ func (h *wheelhouse) keep(s *site, r report) error {
 			failed = errors.Join(failed, h.link(s, root, file, info.URL, digest))
 		} else if !strings.HasSuffix(u.Path, ".whl") {
 			u.User, u.Fragment = nil, ""
-			failed = errors.Join(failed, os.WriteFile(filepath.Join(h.dir, digest+sourceURL), []byte(u.String()), 0o600))
+			failed = errors.Join(failed, fsx.ReplaceFile(filepath.Join(h.dir, digest+sourceURL), []byte(u.String()), 0o600))
 		}
 	}
 	return failed

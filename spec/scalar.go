@@ -101,21 +101,21 @@ func (d *decoder) number(n *yaml.Node, at place, want string, form *regexp.Regex
 	d.fail(n, at, fault, at.rule.advice(at.key, "write "+want))
 }
 
-func (t *Duration) decodeNode(d *decoder, n *yaml.Node, at place) {
+func (d *Duration) decodeNode(dec *decoder, n *yaml.Node, at place) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == tagInt && wholeForm.MatchString(n.Value) {
-		d.fail(n, at, "is a number without a unit", fmt.Sprintf("write %ss for seconds, or another of ms, m, h, d", n.Value))
+		dec.fail(n, at, "is a number without a unit", fmt.Sprintf("write %ss for seconds, or another of ms, m, h, d", n.Value))
 		return
 	}
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != tagStr {
-		d.fail(n, at, "is "+kindOf(n)+", not a length of time", durationFix)
+		dec.fail(n, at, "is "+kindOf(n)+", not a length of time", durationFix)
 		return
 	}
 	parsed, err := ParseDuration(n.Value)
 	if err != nil {
-		d.fail(n, at, quote(n.Value)+" "+err.Error(), durationFix)
+		dec.fail(n, at, quote(n.Value)+" "+err.Error(), durationFix)
 		return
 	}
-	*t = parsed
+	*d = parsed
 }
 
 func (s *Size) decodeNode(d *decoder, n *yaml.Node, at place) {

@@ -99,7 +99,7 @@ func (s *Shelf[R]) MarkDirty(key string) error {
 	}
 	l, err := s.shared(key) // under it nobody removes what is marked
 	if _, werr := s.whole(key); err != nil && werr != nil && !errors.Is(werr, ErrDoubt) {
-		return nil //nolint:nilerr // it is being removed
+		return nil // it is being removed
 	}
 	if err != nil {
 		return err

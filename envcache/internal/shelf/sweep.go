@@ -54,7 +54,7 @@ func (s *Shelf[R]) repair(key string) error {
 		// enough to know that none is at work, and gets along with leases.
 		l, err := s.lock(key, fsx.TryLockShared)
 		if err != nil {
-			return nil //nolint:nilerr // somebody is at work
+			return nil // somebody is at work
 		}
 		defer func() { _ = l.Close() }()
 		return s.clearScratch(key)
@@ -87,14 +87,14 @@ func (s *Shelf[R]) staleTemp(name string) error {
 	if keyShape.MatchString(key) && slices.Contains(s.files(), suffix) {
 		l, err := s.lock(key, fsx.TryLock)
 		if err != nil {
-			return nil //nolint:nilerr // in use: its owner removes it
+			return nil // in use: its owner removes it
 		}
 		defer s.release(key, l)
 		return drop(s.at(name, ""))
 	}
 	l, err := fsx.TryLock(s.at("", guardFile))
 	if err != nil {
-		return nil //nolint:nilerr // in use: its owner removes it
+		return nil // in use: its owner removes it
 	}
 	defer func() { _ = l.Close() }()
 	return drop(s.at(name, ""))

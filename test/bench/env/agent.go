@@ -56,7 +56,9 @@ func newAgentPeer(ctx context.Context, p *place) (*agentPeer, error) {
 func (a *agentPeer) close() {
 	a.client.Close()
 	a.stop()
-	<-a.served
+	if err := <-a.served; err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "bench: the embedded server:", err)
+	}
 }
 
 func (a *agentPeer) name() string { return "clearml-agent" }
