@@ -21,9 +21,10 @@ type Rechecked struct {
 }
 
 // Recheck examines the environments that are in doubt since the machine went down
-// while somebody used them, the last used first. Who asks for one in doubt does not
-// wait for its turn: it is examined for him at once.
+// while somebody used them, the last used first, in the background. Who asks for one
+// in doubt does not wait for its turn: it is examined for him at once.
 func (c *Cache) Recheck(ctx context.Context) (Rechecked, error) {
+	ctx = Background(ctx)
 	var done Rechecked
 	keys, err := c.shelf.Doubtful()
 	if err != nil {
@@ -46,6 +47,7 @@ func (c *Cache) Recheck(ctx context.Context) (Rechecked, error) {
 // then beyond doubt, or thrown away, which errAgain tells.
 func (c *Cache) examine(ctx context.Context, key string, tell func(string)) error {
 	defer c.board.Enter(ctx, examinePrefix+key)()
+	defer c.board.Enter(ctx, examinePrefix+key)() // who waits for it hurries it up
 	l, err := fsx.Passing(filepath.Join(c.shelf.Dir(), examinePrefix+key), func(path string) (*fsx.Lock, error) {
 		return fsx.WaitLock(ctx, path)
 	})

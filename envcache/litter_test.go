@@ -47,7 +47,7 @@ func litter(t *testing.T, state string) []string {
 	if info, err := os.Lstat(filepath.Join(state, "tools")); err == nil && info.Mode().Type() == os.ModeSymlink {
 		return bad // other tests are at work there
 	}
-	for _, pattern := range []string{"tools/.new*", "tools/.home-*", "tools/.*.tmp-*"} {
+	for _, pattern := range []string{"tools/.new*", "tools/.home*", "tools/.*.tmp-*"} {
 		found, err := filepath.Glob(filepath.Join(state, pattern))
 		if err != nil {
 			t.Fatal(err)
