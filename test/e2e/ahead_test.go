@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"agentctl/clearml"
 	"agentctl/test/e2e/harness"
 )
@@ -83,6 +85,28 @@ func hangs(n *harness.Node) harness.Script {
 	}}
 }
 
+// builtUnderALock names an unfinished environment whose lock is held: what was killed
+// at low priority may take its time to die.
+func builtUnderALock(t *testing.T, n *harness.Node) string {
+	t.Helper()
+	partial, err := filepath.Glob(filepath.Join(n.State, "envs", "*.partial"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mark := range partial {
+		f, err := os.Open(strings.TrimSuffix(mark, ".partial") + ".lock")
+		if err != nil {
+			continue // just removed
+		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		_ = f.Close()
+		if err != nil {
+			return mark
+		}
+	}
+	return ""
+}
+
 // What is prepared is given up with all its processes and files when the task
 // leaves its queue, when node.yaml says so, and when the agent dies.
 func TestLookAheadIsGivenUp(t *testing.T) {
@@ -103,7 +127,7 @@ func TestLookAheadIsGivenUp(t *testing.T) {
 			if left := harness.Processes(filepath.Join(n.State, "envs", ".work-")); len(left) > 0 {
 				return fmt.Sprint(left)
 			}
-			return ""
+			return builtUnderALock(t, n)
 		})
 	}
 	nothing := func() {
