@@ -279,14 +279,15 @@ func TestConsoleDiskFull(t *testing.T) {
 		t.Skip("only root can mount a file system to fill")
 	}
 	dir := newDir(t)
-	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"))
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"))
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	fifo := filepathFIFO(t)
 	cfg := newConfig(t, sh(`head -c 8000000 /dev/zero | tr '\0' x; echo; read x < $0; echo end; exit 6`, fifo)...)
 	cfg.Dir = filepath.Join(dir, "run")
 	must(t, os.Mkdir(cfg.Dir, 0o700))
 	filler := filepath.Join(dir, "filler")
-	must(t, os.WriteFile(filler, make([]byte, 700_000), 0o600))
+	// More than the pipe holds: what waits there when the filler goes must fit, and the end too.
+	must(t, os.WriteFile(filler, make([]byte, 2_500_000), 0o600))
 	task := start(t, cfg)
 	// Opening for writing waits until the task has come so far.
 	f, err := os.OpenFile(fifo, os.O_WRONLY, 0)
