@@ -98,8 +98,37 @@ func TestSpoiledEnvironment(t *testing.T) {
 				}
 				n.WantConsole(t, next, "environment "+built(t, n, next))
 			}
+			if rung == runtime.MountNone {
+				afterAPowerCut(t, n, "--mount-ns", rung)
+			}
 		})
 	}
+}
+
+// afterAPowerCut checks that an agent which ends in order leaves no doubt of its
+// environments, and that one which the machine took with it has the next one check them.
+func afterAPowerCut(t *testing.T, n *harness.Node, flags ...string) {
+	t.Helper()
+	mark := filepath.Join(n.State, "envs", ".boot")
+	n.StopAgent()
+	if text, err := os.ReadFile(mark); err != nil || string(text) != "closed\n" {
+		t.Errorf("after the agent's end the mark is %q, %v", text, err)
+	}
+	n.StartAgent(flags...)
+	if strings.Contains(n.AgentLog(), "checked environments") {
+		t.Error("environments were checked without need")
+	}
+	n.KillAgent()
+	if err := os.WriteFile(mark, []byte("another uptime\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.StartAgent(flags...)
+	harness.Eventually(t, harness.Patience, "the environments to be checked", func() string {
+		if log := n.AgentLog(); !strings.Contains(log, `"checked environments after an unclean start" whole=1 removed=0`) {
+			return log
+		}
+		return ""
+	})
 }
 
 var environmentLine = regexp.MustCompile(`^environment ([0-9a-f]{32}) `)
