@@ -59,7 +59,7 @@
 //	STATE/envs/.open, .boot    who uses the cache, and since which start of the machine
 //	STATE/envs/.work-KEY-…/    home and scratch of one build
 //	STATE/envs/.trash-…/       on its way out
-//	STATE/tools/pip-VERSION/   the private pip
+//	STATE/tools/pip-VERSION/   the private pip, in each version that was asked for
 //	STATE/tools/NAME-VERSION-…/  another private manager, in an environment of its own
 //	STATE/tools/interpreters.json
 //	STATE/tools/conda-client-….py, conda-virtual.json

@@ -197,3 +197,36 @@ func TestFrozenLines(t *testing.T) {
 		}
 	}
 }
+
+func TestClonedLines(t *testing.T) {
+	id := strings.Repeat("0a", 20)
+	config := "[core]\n\turl = no\n[remote \"origin\"]\n\tfetch = x\n\turl = https://tok:en@h/r.git\n"
+	for name, tc := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"a commit":       {map[string]string{"HEAD": id + "\n", "config": config}, "-e git+https://h/r.git@" + id + "#egg=x&subdirectory=sub/y"},
+		"a branch":       {map[string]string{"HEAD": "ref: refs/heads/m\n", "refs/heads/m": id, "config": config}, "-e git+https://h/r.git@" + id + "#egg=x&subdirectory=sub/y"},
+		"packed":         {map[string]string{"HEAD": "ref: refs/heads/m\n", "packed-refs": "# x\n" + id + " refs/heads/m\n", "config": config}, "-e git+https://h/r.git@" + id + "#egg=x&subdirectory=sub/y"},
+		"no commit":      {map[string]string{"HEAD": "ref: refs/heads/m\n", "config": config}, ""},
+		"elsewhere":      {map[string]string{"HEAD": "ref: ../../../../../etc/hostname\n", "config": config}, ""},
+		"no origin":      {map[string]string{"HEAD": id, "config": "[remote \"up\"]\nurl = https://h/r"}, ""},
+		"no URL":         {map[string]string{"HEAD": id, "config": "[remote \"origin\"]\nurl = git@h:r"}, ""},
+		"more than that": {map[string]string{"HEAD": id, "config": "[remote \"origin\"]\nurl = https://h/r --index-url=x"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for f, text := range tc.files {
+				writeFiles(t, dir, map[string]string{"src/x/.git/" + f: text})
+			}
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = root.Close() }()
+			if got := cloned(root, "x", "x/sub/y"); got != tc.want {
+				t.Fatalf("%q, not %q", got, tc.want)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"io/fs"
@@ -45,7 +46,11 @@ func freeze(root *os.Root, env string) ([]string, error) {
 		dir := path.Join(sites, f.Name())
 		name, version := readMetadata(root, path.Join(dir, meta))
 		if name != "" {
-			all = append(all, frozenLine(name, version, readSome(root, path.Join(dir, "direct_url.json")), env))
+			line := frozenLine(name, version, readSome(root, path.Join(dir, "direct_url.json")), env)
+			if link, ok := strings.CutPrefix(line, name+" @ file://"+env+"/src/"); ok {
+				line = cmp.Or(cloned(root, name, link), line)
+			}
+			all = append(all, line)
 		}
 	}
 	slices.SortFunc(all, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })

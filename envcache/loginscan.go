@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"agentctl/envcache/internal/secret"
+	"agentctl/envcache/internal/tree"
 	"agentctl/internal/fsx"
 )
 
@@ -27,58 +27,50 @@ const mostKept = 64 << 10
 
 // forgetLogins removes the answers in one user's caches of downloads that hold a
 // login, one of known or any in a form that is known. It looks at what came since
-// it last looked, which may have been before a crash.
+// it last looked, which may have been before a crash. Packages are left out: they
+// are what the index has, and nobody's login.
 func (c *Cache) forgetLogins(uid int, known *secret.Redactor) error {
-	dirs, err := filepath.Glob(filepath.Join(c.state, "cache", "*-"+strconv.Itoa(uid)))
-	if err != nil {
+	top := filepath.Join(c.state, "cache")
+	marker, now := filepath.Join(top, ".searched-"+strconv.Itoa(uid)), c.now()
+	since := time.Time{}
+	if info, err := os.Stat(marker); err == nil {
+		since = info.ModTime().Add(-time.Second)
+	}
+	if err := forgetLoginsIn(top, uid, since, known); errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing was ever downloaded
+	} else if err != nil {
 		return err
 	}
-	for _, dir := range dirs {
-		marker, now := dir+".searched", c.now()
-		since := time.Time{}
-		if info, err := os.Stat(marker); err == nil {
-			since = info.ModTime()
-		}
-		if err := forgetLoginsIn(dir, since, known); err != nil {
-			return err
-		}
-		if err := errors.Join(fsx.ReplaceFile(marker, nil, 0o600), os.Chtimes(marker, now, now)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(fsx.ReplaceFile(marker, nil, 0o600), os.Chtimes(marker, now, now))
 }
 
-func forgetLoginsIn(dir string, since time.Time, known *secret.Redactor) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
-	files, err := cachedFiles(dir)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if f.used.Before(since.Add(-time.Second)) || !holdsLogin(root, f, known) {
-			continue
+func forgetLoginsIn(top string, uid int, since time.Time, known *secret.Redactor) error {
+	return tree.Walk(top, func(n tree.Node) error {
+		switch {
+		case n.Info.IsDir() && n.Rel != "." && !strings.Contains(n.Rel, "/"):
+			if !strings.HasSuffix(n.Rel, "-"+strconv.Itoa(uid)) || strings.HasPrefix(n.Rel, "wheels-") {
+				return tree.SkipDir
+			}
+		case n.Info.IsDir() && unitLock(n.Rel) != "":
+			return tree.SkipDir
+		case n.Info.Mode().IsRegular() && !n.Info.ModTime().Before(since) && holdsLogin(n, known):
+			if err := n.Dir.Remove(n.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
-		if err := root.Remove(f.rel); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
+		return nil
+	}, nil)
 }
 
 // holdsLogin is false for what can't be read: another build may have replaced it,
 // and searches it itself.
-func holdsLogin(root *os.Root, f cachedFile, known *secret.Redactor) bool {
-	file, err := root.OpenFile(f.rel, os.O_RDONLY|unix.O_NONBLOCK, 0)
+func holdsLogin(n tree.Node, known *secret.Redactor) bool {
+	file, err := n.Open()
 	if err != nil {
 		return false
 	}
 	defer func() { _ = file.Close() }()
-	for _, at := range []int64{0, max(mostKept, f.size-mostKept)} {
+	for _, at := range []int64{0, max(mostKept, n.Info.Size()-mostKept)} {
 		text, err := io.ReadAll(io.NewSectionReader(file, at, mostKept))
 		if err == nil && (keptLogin.Match(text) || known.Finds(text)) {
 			return true

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentctl/envcache/internal/secret"
+	"agentctl/envcache/internal/tree"
 )
 
 // What a cache of downloads keeps of logins goes, and nothing else does.
@@ -16,30 +17,31 @@ func TestLoginsInDownloads(t *testing.T) {
 	dir := t.TempDir()
 	far := string(make([]byte, 3*mostKept))
 	writeFiles(t, dir, map[string]string{
-		"pip/msgpack": "vary\x81\xadAuthorization\xb0Basic dXNlcjpwYXNz", "pip/long": "vary\x81\xadauthorization\xd9\x80Bearer abc", "pip/known": "x4711-known",
-		"poetry/tail": far + "\xadAuthorization\xb0Basic dXNlcjpwYXNz", "pip/readme": "Authorization: Basic usage of Authorization\nBasic auth",
-		"pip/body": far, "pip/empty": "", "pip/older": "x4711-known",
+		"pip-7/msgpack": "vary\x81\xadAuthorization\xb0Basic dXNlcjpwYXNz", "pip-7/long": "vary\x81\xadauthorization\xd9\x80Bearer abc", "pip-7/known": "x4711-known",
+		"poetry-7/a/tail": far + "\xadAuthorization\xb0Basic dXNlcjpwYXNz", "pip-7/readme": "Authorization: Basic usage of Authorization\nBasic auth",
+		"pip-7/body": far, "pip-7/empty": "", "pip-7/older": "x4711-known", "pip-77/others": "x4711-known",
+		"wheels-7/wheel": "x4711-known", "conda-7/packages/x/file": "x4711-known",
 	})
 	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(filepath.Join(dir, "pip", "older"), old, old); err != nil {
+	if err := os.Chtimes(filepath.Join(dir, "pip-7", "older"), old, old); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "pip", "link")); err != nil {
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "pip-7", "link")); err != nil {
 		t.Fatal(err)
 	}
 	known := &secret.Redactor{}
 	known.Add(secret.Login{User: "u", Password: "x4711-known"})
-	if err := forgetLoginsIn(dir, time.Now().Add(-time.Minute), known); err != nil {
+	if err := forgetLoginsIn(dir, 7, time.Now().Add(-time.Minute), known); err != nil {
 		t.Fatal(err)
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "*", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range left {
-		left[i] = filepath.Base(left[i])
-	}
-	if want := []string{"body", "empty", "link", "older", "readme"}; !slices.Equal(left, want) {
-		t.Fatalf("left %q, not %q", left, want)
+	var left []string
+	err := tree.Walk(dir, func(n tree.Node) error {
+		if !n.Info.IsDir() {
+			left = append(left, n.Name)
+		}
+		return nil
+	}, nil)
+	if want := []string{"file", "body", "empty", "link", "older", "readme", "others", "wheel"}; err != nil || !slices.Equal(left, want) {
+		t.Fatalf("left %q, not %q, %v", left, want, err)
 	}
 }

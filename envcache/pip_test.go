@@ -90,6 +90,7 @@ func TestKindsOfRequirements(t *testing.T) {
 	}
 	writeFiles(t, repo, files)
 	vcs, commit := gitRepo(t, project("fromgit", "8.0", nil))
+	other, otherCommit := gitRepo(t, project("editedgit", "9.0", nil))
 	c := newCache(t, Options{})
 	direct, _ := wheel("direct", "4.0")
 	req := Request{
@@ -97,19 +98,21 @@ func TestKindsOfRequirements(t *testing.T) {
 		Requirements: []string{
 			"-r requirements.txt", "./wheels/" + file, "./libs/inrepo", "-e .",
 			"fromgit @ git+file://" + vcs + "@" + commit, "direct @ " + x.URL + "/files/" + direct,
+			"-e git+file://" + other + "@main#egg=editedgit",
 		},
 	}
 	l := acquire(t, c, req)
 	want := []string{
 		"-e .", "./libs/inrepo", "./wheels/" + file, "Dependency==1.5", "direct @ " + x.URL + "/files/" + direct,
 		"fromgit @ git+file://" + vcs + "@" + commit, "fromsource==3.0", "Plain-Thing==1.0",
+		"-e git+file://" + other + "@" + otherCommit + "#egg=editedgit",
 	}
 	for _, w := range want {
 		if !slices.ContainsFunc(l.Frozen, func(f string) bool { return f == w || strings.HasPrefix(f, w+"#sha256=") }) {
 			t.Errorf("frozen %q lacks %q", l.Frozen, w)
 		}
 	}
-	got := python(t, l.Python, "-c", "import plain_thing, dependency, fromsource, direct, local, inrepo, editable, fromgit; print(dependency.version, editable.__file__)")
+	got := python(t, l.Python, "-c", "import plain_thing, dependency, fromsource, direct, local, inrepo, editable, fromgit, editedgit; print(dependency.version, editable.__file__)")
 	if got != "1.5 "+filepath.Join(l.Path, checkout, "editable.py") && !strings.HasPrefix(got, "1.5 ") {
 		t.Fatalf("the environment says %q", got)
 	}
