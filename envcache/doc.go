@@ -42,6 +42,14 @@
 // builder hands its exclusive hold to the package manager it runs, so that no
 // second builder starts while a first one, orphaned by a crash, still writes.
 //
+// # In the background
+//
+// Work in a context of Background is for a task that has not come yet. Its programs
+// are idle work to the kernel, in a session of their own, and what this process does
+// itself has a pace. A request in the foreground that waits for it, for the same key,
+// the same lock, a tool or a mirror, lifts that: both meet on a board (package
+// urgency), within one process. Builds of other processes are waited for as they are.
+//
 // # On disk
 //
 //	STATE/envs/KEY/            the environment, owned by the user of its tasks

@@ -6,7 +6,7 @@
 //	            ┌──────────────────────── Pool ───────────────────────┐
 //	reconcile ─►│ workers (desired)   dispatch ─► run ─► run ─► …     │
 //	            │ one look at all queues  │        │ one goroutine    │
-//	            │ heartbeat, abort watch  ▼        ▼ per task         │
+//	            │ heartbeat, look-ahead   ▼        ▼ per task         │
 //	            └───────────────── STATE/tasks/ID ────────────────────┘
 //
 // A task's record is written before each effect, so that a kill at any step
