@@ -59,7 +59,7 @@ func (c *Cache) renew(ctx context.Context, base, old string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = l.Close() }()
+	defer func() { _ = l.Unlock() }()
 	now, err := c.readGeneration(base)
 	if err != nil || now != old {
 		return now, err

@@ -38,7 +38,7 @@ func (c *Cache) name(ctx context.Context, other string, to alias) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = l.Close() }()
+	defer func() { _ = l.Unlock() }()
 	return fsx.WriteJSON(c.aliasFile(other), to, 0o600)
 }
 
@@ -80,7 +80,7 @@ func (c *Cache) tidy(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot tidy up environments: %w", err)
 	}
-	defer func() { _ = l.Close() }()
+	defer func() { _ = l.Unlock() }()
 	entries, err := c.shelf.Entries()
 	if err != nil {
 		return err

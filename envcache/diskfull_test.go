@@ -241,7 +241,7 @@ func TestAFullDiskCanBeCleared(t *testing.T) {
 	}
 	x.sound(t)
 	// An agent starts on a full disk, after a power cut, too.
-	if err := errors.Join(c.users.Close(), anotherUptime(x.state), fillDisk(x.state, 0)); err != nil {
+	if err := errors.Join(c.users.Unlock(), anotherUptime(x.state), fillDisk(x.state, 0)); err != nil {
 		t.Fatal(err)
 	}
 	c = x.open(t)

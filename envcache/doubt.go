@@ -46,7 +46,6 @@ func (c *Cache) Recheck(ctx context.Context) (Rechecked, error) {
 // examine reads every file of an environment in doubt, once for all who ask. It is
 // then beyond doubt, or thrown away, which errAgain tells.
 func (c *Cache) examine(ctx context.Context, key string, tell func(string)) error {
-	defer c.board.Enter(ctx, examinePrefix+key)()
 	defer c.board.Enter(ctx, examinePrefix+key)() // who waits for it hurries it up
 	l, err := fsx.Passing(filepath.Join(c.shelf.Dir(), examinePrefix+key), func(path string) (*fsx.Lock, error) {
 		return fsx.WaitLock(ctx, path)
@@ -62,7 +61,7 @@ func (c *Cache) examine(ctx context.Context, key string, tell func(string)) erro
 	if err != nil {
 		return fmt.Errorf("cannot check an environment: %w", err)
 	}
-	defer func() { _ = held.Close() }()
+	defer func() { _ = held.Unlock() }()
 	crash.Point("env.examined")
 	tell(fmt.Sprintf("the machine went down while environments were in use: checking the files of this one, %d MB", held.Bytes/1e6))
 	err = c.VerifyFully(ctx, &Lease{Path: held.Path, Key: key, held: held})
@@ -70,7 +69,7 @@ func (c *Cache) examine(ctx context.Context, key string, tell func(string)) erro
 	if errors.As(err, &changed) {
 		tell(changed.Error() + ": it is thrown away")
 		c.opts.Log.Warn("environment thrown away after an unclean start", "env", key, "error", err)
-		_ = held.Close()
+		_ = held.Unlock()
 		return cmp.Or(c.Discard(ctx, key), errAgain)
 	}
 	if err != nil {

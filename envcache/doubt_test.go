@@ -27,7 +27,7 @@ func powerCut(t *testing.T, c *Cache) *Cache {
 // leave ends the use of a cache without closing it.
 func leave(t *testing.T, c *Cache) {
 	t.Helper()
-	if err := c.users.Close(); err != nil {
+	if err := c.users.Unlock(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -66,7 +66,7 @@ func (c *Cache) VerifyKey(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("cannot verify an environment: %w", notHeld(err))
 	}
-	defer func() { _ = held.Close() }()
+	defer func() { _ = held.Unlock() }()
 	err = c.VerifyFully(ctx, &Lease{Path: held.Path, Key: key, held: held})
 	if err == nil && doubt {
 		err = c.shelf.Trust(held)

@@ -46,7 +46,7 @@ func (c *Cache) enter() error {
 		}
 		if err != nil {
 			if l != nil {
-				_ = l.Close()
+				_ = l.Unlock()
 			}
 			return fmt.Errorf("cannot open the cache: %w", err)
 		}
@@ -54,7 +54,7 @@ func (c *Cache) enter() error {
 			c.users = l
 			return nil
 		}
-		_ = l.Close() // the last user left between two of these steps
+		_ = l.Unlock() // the last user left between two of these steps
 	}
 }
 
@@ -64,6 +64,19 @@ func (c *Cache) mark() string {
 		return ""
 	}
 	return strings.TrimSpace(string(data))
+}
+
+// setMark writes the mark, under the guard: without it another one who opens the
+// cache would take the half-written file for one of a dead process.
+func (c *Cache) setMark(text string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), openPatience)
+	defer cancel()
+	l, err := c.shelf.Guard(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Unlock() }()
+	return fsx.WriteFile(filepath.Join(c.shelf.Dir(), bootFile), []byte(text+"\n"), 0o600)
 }
 
 // begin is what the first user does.
@@ -81,7 +94,7 @@ func (c *Cache) begin() error {
 		return nil
 	}
 	file := filepath.Join(c.shelf.Dir(), bootFile)
-	if fsx.WriteFile(file, []byte(now+"\n"), 0o600) == nil {
+	if c.setMark(now) == nil {
 		return nil
 	}
 	// A full disk. Without the file the next start of the machine is an unclean one.
@@ -98,7 +111,8 @@ func (c *Cache) Close() error {
 	if c.users == nil {
 		return nil
 	}
-	if err := c.users.Close(); err != nil {
+	// A child that is being started has a copy of the descriptor for a moment.
+	if err := c.users.Unlock(); err != nil {
 		return err
 	}
 	c.users = nil
@@ -110,5 +124,5 @@ func (c *Cache) Close() error {
 		return err
 	}
 	crash.Point("env.closing")
-	return errors.Join(fsx.WriteFile(filepath.Join(c.shelf.Dir(), bootFile), []byte(closed+"\n"), 0o600), l.Close())
+	return errors.Join(c.setMark(closed), l.Unlock())
 }

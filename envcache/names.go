@@ -127,7 +127,7 @@ func (s *settling) undo(key string) {
 	if err != nil {
 		return // the next collection does it
 	}
-	defer func() { _ = l.Close() }()
+	defer func() { _ = l.Unlock() }()
 	for _, name := range s.names {
 		var to alias
 		if fsx.ReadJSON(s.cache.aliasFile(name), &to) == nil && to.Key == key {

@@ -100,7 +100,7 @@ func (o order) live(c *Cache) error {
 			return err
 		}
 	}
-	err := errors.Join(c.users.Close(), anotherUptime(o.State))
+	err := errors.Join(c.users.Unlock(), anotherUptime(o.State))
 	if err != nil {
 		return err
 	}

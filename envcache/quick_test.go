@@ -64,7 +64,7 @@ func (b *quickBuilder) build(ctx context.Context, s *site) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = alone.Close() }()
+	defer func() { _ = alone.Unlock() }()
 	if err := s.root.MkdirAll("lib/python3/site-packages", 0o755); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (b *quickBuilder) build(ctx context.Context, s *site) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = packages.Close() }()
+	defer func() { _ = packages.Unlock() }()
 	for _, n := range names {
 		err := s.run(ctx, "quick", Cmd{
 			Args: []string{"/bin/sh", "-c", `cat >"$1"`, "sh", quickFile(s.path, n)}, Stdin: strings.NewReader(quickText(n)),
@@ -97,7 +97,8 @@ func (b *quickBuilder) build(ctx context.Context, s *site) error {
 	return nil
 }
 
-// alone fails if another one builds the same thing at this moment.
+// alone fails if another one builds the same thing at this moment. The lock is to be
+// given up by Unlock: programs that are being started have copies of it for a moment.
 func (b *quickBuilder) alone(what string) (*fsx.Lock, error) {
 	l, err := fsx.TryLock(filepath.Join(b.witness, what))
 	if err != nil {

@@ -76,7 +76,7 @@ func (c *Cache) Audit(ctx context.Context, key string) error {
 		return nil //nolint:nilerr // gone, or thrown away by somebody else
 	}
 	err = c.Verify(ctx, &Lease{Path: held.Path, Key: key, held: held})
-	_ = held.Close()
+	_ = held.Unlock()
 	var changed *Changed
 	if errors.As(err, &changed) {
 		return errors.Join(err, c.Discard(ctx, key))

@@ -105,7 +105,7 @@ func (s *Shelf[R]) MarkDirty(key string) error {
 		return err
 	}
 	defer s.tidy(key)
-	defer func() { _ = l.Close() }()
+	defer func() { _ = l.Unlock() }()
 	if !exists(s.Path(key)) {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (s *Shelf[R]) Collect(ctx context.Context, lim Limits, now time.Time) (Coll
 	if err != nil {
 		return Collected{}, err
 	}
-	defer func() { _ = l.Close() }()
+	defer func() { _ = l.Unlock() }()
 	// What is dirty is an entry yet, and counted below.
 	swept := s.sweep(func(key string) bool { return !exists(s.at(key, dirtySuffix)) })
 	all, err := s.Entries()

@@ -86,7 +86,7 @@ func (s *Shelf[R]) Examine(key string) (*Lease[R], error) {
 	}
 	rec, err := s.stands(key, doubtSuffix)
 	if err != nil {
-		_ = l.Close()
+		_ = l.Unlock()
 		s.tidy(key)
 		return nil, ErrGone
 	}

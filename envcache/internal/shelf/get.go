@@ -37,6 +37,10 @@ func (l *Lease[R]) File() *os.File { return l.lock.File() }
 // Close gives this hold back.
 func (l *Lease[R]) Close() error { return l.lock.Close() }
 
+// Unlock gives up a lease that no child was given. Unlike after Close, not even one
+// that is being started at this moment, with a copy of the descriptor, holds it.
+func (l *Lease[R]) Unlock() error { return l.lock.Unlock() }
+
 // Making is what a maker works with.
 type Making struct {
 	Path string   // where the entry must appear; nothing is there yet
@@ -67,7 +71,7 @@ func (s *Shelf[R]) Peek(key string) (*Lease[R], error) {
 func (s *Shelf[R]) lease(key string, l *fsx.Lock) (*Lease[R], error) {
 	rec, err := s.whole(key)
 	if err != nil {
-		_ = l.Close()
+		_ = l.Unlock()
 		s.tidy(key)
 		return nil, err
 	}
@@ -137,7 +141,8 @@ func (s *Shelf[R]) try(ctx context.Context, key string, make Maker[R]) error {
 		// A child that outlives the build must not keep the entry from being leased.
 		return l.Unlock()
 	}
-	s.release(key, l)
+	s.forget(key)
+	_ = l.Close() // what outlives a failed build may write yet, and keeps the key
 	return err
 }
 

@@ -65,10 +65,15 @@ func (s *Shelf[R]) Stands(key string) bool {
 // release gives up an exclusive lock, and removes the lock file if there is no
 // entry that it could protect.
 func (s *Shelf[R]) release(key string, l *fsx.Lock) {
+	s.forget(key)
+	_ = l.Unlock()
+}
+
+// forget removes the lock file of a key without an entry; the caller holds the lock.
+func (s *Shelf[R]) forget(key string) {
 	if !exists(s.Path(key)) && !exists(s.at(key, partialSuffix)) {
 		_ = drop(s.at(key, lockSuffix))
 	}
-	_ = l.Close()
 }
 
 // tidy removes a lock file that was made for an entry which vanished just then.

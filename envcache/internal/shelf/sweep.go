@@ -56,7 +56,7 @@ func (s *Shelf[R]) repair(key string) error {
 		if err != nil {
 			return nil // somebody is at work
 		}
-		defer func() { _ = l.Close() }()
+		defer func() { _ = l.Unlock() }()
 		return s.clearScratch(key)
 	}
 	l, err := s.lock(key, fsx.TryLock)
@@ -96,6 +96,6 @@ func (s *Shelf[R]) staleTemp(name string) error {
 	if err != nil {
 		return nil // in use: its owner removes it
 	}
-	defer func() { _ = l.Close() }()
+	defer func() { _ = l.Unlock() }()
 	return drop(s.at(name, ""))
 }
