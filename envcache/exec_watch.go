@@ -14,7 +14,8 @@ import (
 //
 // It is a shell that reads the group's id from a pipe and waits for the pipe's end,
 // in a session of its own so that what ends this process does not end it as well.
-// It is there before the program is: that may start others at once.
+// It is there before the program is, and told of it at once: a program that starts
+// needs longer to start others.
 type watcher struct {
 	cmd  *exec.Cmd
 	pipe *os.File
