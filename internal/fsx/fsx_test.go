@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -98,6 +99,65 @@ func TestLocksExcludeAndShare(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("the lock was freed and not taken")
 	}
+}
+
+// A lock whose file goes with its holder: who waited for the old file takes the new
+// one, and a copy of the descriptor keeps nobody out after Unlock.
+func TestPassingLocks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := Passing(path, TryLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan error, 1)
+	opened := make(chan struct{})
+	go func() { // ends by the Remove below; awaited at the end
+		late, err := Passing(path, func(path string) (*Lock, error) {
+			l, err := TryLock(path)
+			for ; errors.Is(err, ErrLocked); l, err = TryLock(path) {
+				select {
+				case <-opened:
+				default:
+					close(opened)
+				}
+			}
+			return l, err
+		})
+		if err == nil {
+			if _, serr := os.Stat(path); serr != nil {
+				err = serr
+			}
+			err = errors.Join(err, late.Remove())
+		}
+		taken <- err
+	}()
+	<-opened
+	if err := first.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-taken; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("the file stayed: %v", err)
+	}
+	held, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := syscall.Dup(int(held.File().Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	if err := held.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := TryLock(path)
+	if err != nil {
+		t.Fatalf("a copy of the descriptor kept the lock: %v", err)
+	}
+	_ = again.Close()
 }
 
 func FuzzSafeJoin(f *testing.F) {
