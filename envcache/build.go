@@ -14,6 +14,7 @@ import (
 
 	"agentctl/envcache/internal/shelf"
 	"agentctl/envcache/internal/talk"
+	"agentctl/envcache/internal/urgency"
 	"agentctl/internal/crash"
 )
 
@@ -61,7 +62,7 @@ func (a *acquisition) fill(ctx context.Context, m shelf.Making, settling *settli
 		return 0, err
 	}
 	defer func() { _ = s.root.Close() }()
-	err = a.plan.build(ctx, s)
+	err = a.fillOut(ctx, s)
 	if s.unlocked {
 		err = errors.Join(err, a.cache.forgetLogins(s.uid, a.plan.secrets))
 	}
@@ -89,6 +90,18 @@ func (a *acquisition) fill(ctx context.Context, m shelf.Making, settling *settli
 	}
 	crash.Point("env.manifest")
 	return all.bytes(), settling.publish(ctx, rec, filepath.Base(s.path))
+}
+
+// fillOut runs the builder. Work in the background leaves the disk to others.
+func (a *acquisition) fillOut(ctx context.Context, s *site) error {
+	if urgency.Of(ctx) != nil {
+		return a.plan.build(ctx, s)
+	}
+	end, err := flushing(s.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(a.plan.build(ctx, s), end())
 }
 
 // openSite makes the empty folders of a build and gives them to its owner.

@@ -72,12 +72,12 @@ func run(ctx context.Context, names []string, rounds int, only []string, out str
 		return err
 	}
 	defer place.close()
-	r := &results{rounds: rounds}
+	r, contenders := &results{rounds: rounds}, place.contenders()
 	for _, s := range sets {
 		if !slices.Contains(names, s.name) {
 			continue
 		}
-		for _, c := range place.contenders() {
+		for _, c := range contenders {
 			if len(only) > 0 && !slices.Contains(only, c.name()) {
 				continue
 			}
