@@ -50,11 +50,7 @@ func (c *checkout) scratchIndex(ctx context.Context, scratch string) (env []stri
 		return path
 	}
 	index, objects := filepath.Join(scratch, "index"), filepath.Join(scratch, "objects")
-	data, err := os.ReadFile(at("index"))
-	if err == nil {
-		err = os.WriteFile(index, data, 0o600) //nolint:forbidigo // thrown away with the folder
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := copyIndex(at("index"), index); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	if err := os.Mkdir(objects, 0o700); err != nil {
@@ -65,6 +61,24 @@ func (c *checkout) scratchIndex(ctx context.Context, scratch string) (env []stri
 		others += ":" + set
 	}
 	return []string{"GIT_INDEX_FILE=" + index, "GIT_OBJECT_DIRECTORY=" + objects, "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + others}, nil
+}
+
+// copyIndex keeps the index's time: git takes a file that is as old as the index
+// for one that may have changed since, without a trace in its size and time. By a
+// younger copy it would be taken for unchanged.
+func copyIndex(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil { //nolint:forbidigo // thrown away with the folder
+		return err
+	}
+	return os.Chtimes(to, info.ModTime(), info.ModTime())
 }
 
 // stage brings the copied index to what lies in the folder.
