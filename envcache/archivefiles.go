@@ -34,11 +34,11 @@ func (it item) entryName() string {
 // pack writes the files of the environment at top, each only if it still is what
 // the manifest says.
 func (m manifest) pack(ctx context.Context, w *tar.Writer, top string) error {
-	root, err := os.OpenRoot(top)
+	files, err := tree.OpenFiles(top)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
+	defer func() { _ = files.Close() }()
 	for _, it := range m {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -56,15 +56,15 @@ func (m manifest) pack(ctx context.Context, w *tar.Writer, top string) error {
 		if it.kind != 'f' {
 			continue
 		}
-		if err := packFile(w, root, it); err != nil {
+		if err := packFile(w, files, it); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func packFile(w io.Writer, root *os.Root, it item) error {
-	f, err := tree.Node{Dir: root, Name: it.path, Rel: it.path}.Open()
+func packFile(w io.Writer, files tree.Files, it item) error {
+	f, err := files.Open(it.path)
 	if err != nil {
 		return err
 	}

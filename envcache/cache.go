@@ -58,7 +58,7 @@ func Open(dir string, opts Options) (*Cache, error) {
 	}
 	opts = opts.filled()
 	opts.Exec = gentle{opts.Exec}
-	s, err := shelf.Open[record](filepath.Join(state, "envs"), shelf.Options{Name: "env", Side: []string{manifestSuffix}, Log: opts.Log})
+	s, err := shelf.Open[record](filepath.Join(state, "envs"), shelf.Options{Name: "env", Side: []string{manifestSuffix}, Lazy: true, Log: opts.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -101,8 +101,8 @@ func TestDiskFull(t *testing.T) {
 		{" install ", 0, "pip"},
 		{" install ", 700 << 10, "pip"},  // while it downloads
 		{" install ", 1900 << 10, "pip"}, // while it unpacks
-		{"compileall", 0, "compile"},
-		{"compileall", 64 << 10, "compile"},
+		{"marshal.dumps", 0, "compile"},
+		{"marshal.dumps", 64 << 10, "compile"},
 	} {
 		exec.word, exec.leave = at.word, at.leave
 		_, err := c.Acquire(t.Context(), req.with("big"), nil)

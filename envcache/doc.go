@@ -14,9 +14,9 @@
 // as its lock is known if another environment has the same lock: KEY.alias leads
 // there from then on. Else the environment is built in the order of Go's module
 // cache: exclusive lock of the key, look again, sweep what a dead builder left,
-// marker KEY.partial, build, manifest, entry record, syncfs, marker away. So an
-// environment is whole if its record is there and its marker is not, and that is
-// all that a hit looks at.
+// marker KEY.partial, build, manifest, entry record, marker away. So an environment
+// is whole if its record is there and its marker is not, and that is all that a hit
+// looks at. Nobody waits for the disk: see unclean starts.
 //
 // Only a lock of wheels is such a second key: a package that is built from source
 // runs its author's code, which could have written anything into the environment
@@ -29,7 +29,7 @@
 //
 // A process that dies leaves the kernel's files whole; a machine that goes down may
 // not. Whoever opens the cache holds STATE/envs/.open, and the last one to close it
-// marks STATE/envs/.boot. A first user that finds the mark of another uptime puts
+// brings all to the disk and marks STATE/envs/.boot. A first user that finds the mark of another uptime puts
 // every environment in doubt: its record is called KEY.doubt until all its files were
 // compared with the manifest, by Recheck or by the first who asks for it. A hit pays
 // nothing for that.

@@ -3,9 +3,9 @@ package envcache
 import (
 	"context"
 	"io"
-	"os"
 	"time"
 
+	"agentctl/envcache/internal/tree"
 	"agentctl/envcache/internal/urgency"
 )
 
@@ -43,7 +43,7 @@ const (
 // of gives a reader at this pace; nil is no pace.
 func (p *pace) of(r io.Reader) io.Reader {
 	if p == nil {
-		return r
+		return struct{ io.Reader }{r} // a file would bring a buffer of its own
 	}
 	return paced{r, p}
 }
@@ -73,10 +73,10 @@ func (r paced) Read(b []byte) (int, error) {
 
 // hashGently hashes one file after the other, as long as nobody waits for it, and
 // gives those that are left.
-func hashGently(ctx context.Context, root *os.Root, all []*item) ([]*item, error) {
+func hashGently(ctx context.Context, files tree.Files, all []*item) ([]*item, error) {
 	p := &pace{ctx, urgency.Of(ctx), time.Now()}
 	for ; len(all) > 0 && !p.lift.Lifted(); all = all[1:] {
-		if err := all[0].hash(root, p); err != nil {
+		if err := all[0].hash(files, p); err != nil {
 			return nil, err
 		}
 	}

@@ -124,5 +124,10 @@ func (c *Cache) Close() error {
 		return err
 	}
 	crash.Point("env.closing")
-	return errors.Join(c.setMark(closed), l.Unlock())
+	// What was built, by whomever, may be in memory only.
+	err = c.shelf.Flush()
+	if err == nil {
+		err = c.setMark(closed)
+	}
+	return errors.Join(err, l.Unlock())
 }

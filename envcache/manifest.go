@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -131,18 +131,18 @@ func describe(n tree.Node) (item, error) {
 
 // hash adds the digests of all files for which want says so.
 func (m manifest) hash(ctx context.Context, top string, want func(i int) bool) error {
-	root, err := os.OpenRoot(top)
+	files, err := tree.OpenFiles(top)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
+	defer func() { _ = files.Close() }()
 	all := make([]*item, 0, len(m))
 	for i := range m {
 		if m[i].kind == 'f' && want(i) {
 			all = append(all, &m[i])
 		}
 	}
-	all, err = hashGently(ctx, root, all)
+	all, err = hashGently(ctx, files, all)
 	if err != nil {
 		return err
 	}
@@ -153,21 +153,25 @@ func (m manifest) hash(ctx context.Context, top string, want func(i int) bool) e
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			return it.hash(root, nil)
+			return it.hash(files, nil)
 		})
 	}
 	return g.Wait()
 }
 
+// buffers are for reading: ten thousand files need no new one each.
+var buffers = sync.Pool{New: func() any { return new(make([]byte, 128<<10)) }}
+
 // hash reads the file, at a pace if there is one.
-func (it *item) hash(root *os.Root, pace *pace) error {
-	f, err := tree.Node{Dir: root, Name: it.path, Rel: it.path}.Open()
+func (it *item) hash(files tree.Files, pace *pace) error {
+	f, err := files.Open(it.path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, pace.of(f)); err != nil {
+	h, buf := sha256.New(), buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if _, err := io.CopyBuffer(h, pace.of(f), *buf); err != nil {
 		return err
 	}
 	it.digest = hex.EncodeToString(h.Sum(nil))

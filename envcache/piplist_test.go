@@ -188,22 +188,28 @@ func TestLongList(t *testing.T) {
 		x.add(wheel(name, "1.0"))
 		lines = append(lines, name+">=1")
 	}
-	watch := &spy{Exec: HostExec{}}
-	c := newCache(t, Options{Exec: watch})
-	req := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}
-	first := acquire(t, c, req.with(lines...))
-	if len(first.Frozen) != 200 || len(first.Lock.Packages) != 200 {
-		t.Fatalf("%d packages, %d in the lock", len(first.Frozen), len(first.Lock.Packages))
-	}
-	programs := len(watch.ran())
-	shuffled := slices.Clone(first.Frozen)
-	slices.Reverse(shuffled)
-	for name, r := range map[string]Request{"as it is": req.with(lines...), "frozen": req.with(first.Frozen...), "another order": req.with(shuffled...)} {
-		if l := acquire(t, c, r); !l.Hit || l.Key != first.Key {
-			t.Errorf("%s: %+v", name, l.Why)
-		}
-	}
-	if n := len(watch.ran()); n != programs {
-		t.Errorf("hits ran %d programs", n-programs)
+	for manager, open := range map[string]func(testing.TB, Options) *Cache{ManagerPip: newCache, ManagerUV: newUVCache} {
+		t.Run(manager, func(t *testing.T) {
+			t.Parallel()
+			watch := &spy{Exec: HostExec{}}
+			c := open(t, Options{Exec: watch})
+			req := uvRequest(t, x.url())
+			req.Manager = manager
+			first := acquire(t, c, req.with(lines...))
+			if len(first.Frozen) != 200 || len(first.Lock.Packages) != 200 {
+				t.Fatalf("%d packages, %d in the lock", len(first.Frozen), len(first.Lock.Packages))
+			}
+			programs := len(watch.ran())
+			shuffled := slices.Clone(first.Frozen)
+			slices.Reverse(shuffled)
+			for name, r := range map[string]Request{"as it is": req.with(lines...), "frozen": req.with(first.Frozen...), "another order": req.with(shuffled...)} {
+				if l := acquire(t, c, r); !l.Hit || l.Key != first.Key {
+					t.Errorf("%s: %+v", name, l.Why)
+				}
+			}
+			if n := len(watch.ran()); n != programs {
+				t.Errorf("hits ran %d programs", n-programs)
+			}
+		})
 	}
 }

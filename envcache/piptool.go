@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"agentctl/envcache/internal/tree"
 	"agentctl/envcache/internal/urgency"
 	"agentctl/internal/crash"
@@ -177,7 +175,7 @@ func (t *pipTools) once(ctx context.Context, dir string, fill func(tmp string) e
 		return err
 	}
 	crash.Point("tool.filled")
-	if err := syncTree(tmp); err != nil {
+	if err := fsx.SyncAll(tmp); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, dir); err != nil {
@@ -218,12 +216,4 @@ func (t *pipTools) lock(ctx context.Context) (unlock func(), err error) {
 		_ = l.Close()
 		leave()
 	}, nil
-}
-
-func syncTree(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }

@@ -211,7 +211,7 @@ func markPythons(dir string) error {
 			continue
 		}
 		path := filepath.Join(dir, name)
-		if err := errors.Join(tree.Publish(path, -1, -1), syncTree(path)); err != nil {
+		if err := errors.Join(tree.Publish(path, -1, -1), fsx.SyncAll(path)); err != nil {
 			return err
 		}
 		if err := fsx.WriteFile(filepath.Join(dir, wholePrefix+name), nil, 0o644); err != nil {

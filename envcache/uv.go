@@ -191,7 +191,7 @@ func (b *uvBuilder) build(ctx context.Context, s *site, p *uvPlan) error {
 		failed.Cause = cmp.Or(u.notFound(ctx, failed), uvCause(failed, s.req.Python.Version), failed.Cause)
 	}
 	if err == nil {
-		err = s.reread(ctx)
+		err = s.compile(ctx)
 	}
 	if err != nil {
 		return err

@@ -52,6 +52,7 @@ func TestUVBuildsThenHits(t *testing.T) {
 	if first.Hit || !slices.Equal(first.Frozen, []string{"colorama==0.4.6", "six==1.16.0"}) {
 		t.Fatalf("%+v", first)
 	}
+	noLinks(t, filepath.Join(first.Path, "lib"))
 	for _, want := range []string{"building: no environment was built before", "resolve: 2 packages", "install: 2 packages", "compile: "} {
 		if !strings.Contains(s.text(), want) {
 			t.Errorf("the progress lacks %q:\n%s", want, s.text())

@@ -30,14 +30,14 @@ func newUVListener(locked bool) func() listener {
 }
 
 var (
-	uvDone     = regexp.MustCompile(`^(Resolved|Prepared|Installed|Bytecode compiled) (\d+) (?:packages?|files?) in (\S.*)$`)
+	uvDone     = regexp.MustCompile(`^(Resolved|Prepared|Installed) (\d+) packages? in (\S.*)$`)
 	uvLoading  = regexp.MustCompile(`^ *Downloading (\S+) \(([0-9.]+)(B|KiB|MiB|GiB)\)$`)
 	uvLoaded   = regexp.MustCompile(`^ *Downloaded (\S+)$`)
 	uvBuilding = regexp.MustCompile(`^ *Building (\S+)`)
 )
 
 // uvSteps are the steps that uv tells the times of.
-var uvSteps = map[string]string{"Resolved": StepResolve, "Installed": StepInstall, "Bytecode compiled": StepCompile}
+var uvSteps = map[string]string{"Resolved": StepResolve, "Installed": StepInstall}
 
 // hear is the listener.
 func (l *uvListener) hear(line string, p *phases) bool {
@@ -77,12 +77,8 @@ func (l *uvListener) hear(line string, p *phases) bool {
 // over takes a line about a step that is done.
 func (l *uvListener) over(m []string, p *phases) {
 	if step := uvSteps[m[1]]; step != "" && (step != StepResolve || !l.locked) {
-		unit := "packages"
-		if step == StepCompile {
-			unit = "files"
-		}
 		p.enter(step)
-		p.note("%s %s", m[2], unit)
+		p.note("%s packages", m[2])
 		if took, err := time.ParseDuration(strings.ReplaceAll(m[3], " ", "")); err == nil {
 			p.current().spent = took
 		}

@@ -38,7 +38,7 @@ func (u *uvRun) project(ctx context.Context) error {
 		return u.export(ctx, wanted)
 	}
 	u.env = append(u.env, "UV_PROJECT_ENVIRONMENT="+u.s.path)
-	return u.run(ctx, ManagerUV, nil, nil, append([]string{"sync", "--no-install-project", "--compile-bytecode"}, wanted...)...)
+	return u.run(ctx, ManagerUV, nil, nil, append([]string{"sync", "--no-install-project"}, wanted...)...)
 }
 
 // selected are the arguments for groups or extras.

@@ -81,10 +81,20 @@ func (b *uvBuilder) open(ctx context.Context, s *site, p *uvPlan) (*uvRun, error
 		}
 	}
 	u.env = s.env(b.getenv, p.access, append(
-		uvNetwork(b.getenv, p.access, p.options.trusted...), "UV_CACHE_DIR="+cache, "UV_PYTHON_DOWNLOADS=never", "UV_LINK_MODE=copy", "UV_KEYRING_PROVIDER=disabled",
+		uvNetwork(b.getenv, p.access, p.options.trusted...), "UV_CACHE_DIR="+cache, "UV_PYTHON_DOWNLOADS=never", "UV_LINK_MODE="+linkMode(cache, s.work), "UV_KEYRING_PROVIDER=disabled",
 		"UV_PREVIEW_FEATURES=pylock", "UV_NO_WRAP=1", "NO_COLOR=1", uvLog, "XDG_CONFIG_DIRS="+filepath.Join(s.work, "xdg"),
 	)...)
 	return u, nil
+}
+
+// linkMode is how uv brings files of its cache into an environment. Hard links are
+// out of the question: what a task writes would change the cache. uv takes them as
+// well where it is to clone and can't, so that is tried before.
+func linkMode(cache, work string) string {
+	if tree.Clones(cache, work) {
+		return "clone"
+	}
+	return "copy"
 }
 
 var number = regexp.MustCompile(`^\d{1,5}$`)
@@ -126,7 +136,7 @@ func (u *uvRun) python() string { return filepath.Join(u.s.path, "bin", "python"
 // install runs `uv pip install` into the environment.
 func (u *uvRun) install(ctx context.Context, step, config string, in io.Reader, args ...string) error {
 	return u.run(ctx, step, in, nil, append([]string{
-		"pip", "install", "--config-file", u.config(config), "--python", u.python(), "--compile-bytecode",
+		"pip", "install", "--config-file", u.config(config), "--python", u.python(),
 	}, args...)...)
 }
 

@@ -2,10 +2,13 @@ package fsx
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile replaces path by data so that a reader, or the next start after a
@@ -101,4 +104,17 @@ func ReplaceJSON(path string, v any, perm fs.FileMode) error {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	return ReplaceFile(path, data, perm)
+}
+
+// SyncAll brings all that was written to dir's file system to the disk, and tells
+// of writes that failed in the background. See syncfs(2).
+func SyncAll(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("cannot sync %s: %w", dir, err)
+	}
+	if err := errors.Join(unix.Syncfs(int(d.Fd())), d.Close()); err != nil {
+		return fmt.Errorf("cannot sync %s: %w", dir, err)
+	}
+	return nil
 }

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"agentctl/envcache/internal/tree"
 	"agentctl/internal/fsx"
 )
@@ -181,8 +179,10 @@ func (s *Shelf[R]) publish(ctx context.Context, key string, l *fsx.Lock, make Ma
 		return err
 	}
 	s.point("recorded")
-	if err := syncAll(s.dir); err != nil {
-		return fmt.Errorf("cannot bring %s to the disk: %w", s.Path(key), err)
+	if !s.lazy {
+		if err := s.Flush(); err != nil {
+			return err
+		}
 	}
 	s.point("synced")
 	// The point of no return: without the marker the entry is whole.
@@ -203,16 +203,8 @@ func (s *Shelf[R]) touchNew(key string) {
 	_ = os.Chtimes(s.at(key, lockSuffix), now, now)
 }
 
-// syncAll brings all that was written to the file system of dir to the disk,
-// and tells of writes that failed in the background.
-func syncAll(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = unix.Syncfs(int(d.Fd()))
-	return errors.Join(err, d.Close())
-}
+// Flush brings all entries to the disk.
+func (s *Shelf[R]) Flush() error { return fsx.SyncAll(s.dir) }
 
 // clear removes what an earlier, dead or failed, holder of the key's lock left.
 func (s *Shelf[R]) clear(key string) error {

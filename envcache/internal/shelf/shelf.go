@@ -35,6 +35,7 @@ type Shelf[R any] struct {
 	name string
 	dir  string
 	side []string
+	lazy bool
 	log  *slog.Logger
 }
 
@@ -44,6 +45,10 @@ type Options struct {
 	Name string
 	// Side are further suffixes of files that belong to an entry and go with it.
 	Side []string
+	// Lazy has an entry published before its bytes are on the disk. Whoever opens the
+	// shelf after the machine went down then calls DoubtAll, unless Flush was the last
+	// thing that was done.
+	Lazy bool
 	Log  *slog.Logger
 }
 
@@ -61,7 +66,7 @@ func Open[R any](dir string, opts Options) (*Shelf[R], error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Shelf[R]{opts.Name, dir, opts.Side, log}
+	s := &Shelf[R]{opts.Name, dir, opts.Side, opts.Lazy, log}
 	return s, s.Sweep()
 }
 

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -142,5 +143,46 @@ func TestTooDeepIsAnErrorNotACrash(t *testing.T) {
 	}
 	if err := Walk(top, func(Node) error { return nil }, nil); err == nil || !strings.Contains(err.Error(), "too deeply") {
 		t.Fatalf("err = %v", err)
+	}
+}
+
+// A file is opened by its path within the tree only: no link, no way out, no FIFO.
+func TestFilesOpenWithinTheTree(t *testing.T) {
+	top, outside := t.TempDir(), t.TempDir()
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(top, "a", "b"), 0o755),
+		os.WriteFile(filepath.Join(top, "a", "b", "file"), []byte("inside"), 0o600),
+		os.WriteFile(filepath.Join(outside, "file"), []byte("outside"), 0o600),
+		os.Symlink(outside, filepath.Join(top, "folder")),
+		os.Symlink("b/file", filepath.Join(top, "a", "link")),
+		syscall.Mkfifo(filepath.Join(top, "fifo"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := OpenFiles(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	for name, open := range map[string]func(string) (*os.File, error){"openat2": files.Open, "an old kernel": files.openSlowly} {
+		f, err := open("a/b/file")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		data, err := io.ReadAll(f)
+		if _ = f.Close(); err != nil || string(data) != "inside" {
+			t.Errorf("%s: read %q, %v", name, data, err)
+		}
+		for _, bad := range []string{"folder/file", "a/link", "../" + filepath.Base(outside) + "/file", outside + "/file", "fifo", "a", "none"} {
+			if f, err := open(bad); err == nil {
+				_ = f.Close()
+				t.Errorf("%s: opened %s", name, bad)
+			}
+		}
+	}
+	if _, err := OpenFiles(filepath.Join(top, "folder")); err == nil {
+		t.Error("a link was taken for a tree")
 	}
 }

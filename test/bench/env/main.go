@@ -21,6 +21,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/samber/lo"
+
 	"agentctl/envcache"
 )
 
@@ -72,18 +74,14 @@ func run(ctx context.Context, names []string, rounds int, only []string, out str
 		return err
 	}
 	defer place.close()
-	r, contenders := &results{rounds: rounds}, place.contenders()
+	r := &results{rounds: rounds}
+	chosen := lo.Filter(place.contenders(), func(c contender, _ int) bool { return len(only) == 0 || slices.Contains(only, c.name()) })
 	for _, s := range sets {
 		if !slices.Contains(names, s.name) {
 			continue
 		}
-		for _, c := range contenders {
-			if len(only) > 0 && !slices.Contains(only, c.name()) {
-				continue
-			}
-			if err := measure(ctx, r, s, c, rounds); err != nil {
-				return fmt.Errorf("cannot measure %s with %s: %w", c.name(), s.name, err)
-			}
+		if err := measure(ctx, r, s, chosen); err != nil {
+			return err
 		}
 	}
 	return r.write(out)
@@ -103,25 +101,38 @@ type contender interface {
 // hits is how often a hit is measured in a round: it is short.
 const hits = 7
 
-// measure measures one contender with one set: a cold build first, whose
+// measure measures all contenders with one set, turn and turn about: a machine is
+// not as fast in one minute as in the next. A cold build comes first, whose
 // downloads the warm ones find.
-func measure(ctx context.Context, r *results, s set, c contender, rounds int) error {
-	if err := c.prepare(ctx, s); err != nil {
-		return err
+func measure(ctx context.Context, r *results, s set, all []contender) error {
+	for _, c := range all {
+		if err := c.prepare(ctx, s); err != nil {
+			return fmt.Errorf("cannot prepare %s: %w", c.name(), err)
+		}
 	}
-	for round := range rounds {
-		for _, kind := range []string{cold, warm} {
-			if kind == cold && round > 0 {
-				continue // the network decides more than the contender does
-			}
+	for round := range r.rounds + 1 {
+		kind := warm
+		if round == 0 {
+			kind = cold // once: the network decides more than the contender does
+		}
+		for _, c := range all {
 			fmt.Fprintf(os.Stderr, "%s, %s, %s …\n", s.name, c.name(), kind)
 			took, err := timed(func() error { return c.build(ctx, s, kind == cold) })
 			if err != nil {
-				return err
+				return fmt.Errorf("cannot measure %s with %s: %w", c.name(), s.name, err)
 			}
 			r.add(s.name, c.name(), kind, took)
 		}
 	}
+	for _, c := range all {
+		if err := measureHits(ctx, r, s, c); err != nil {
+			return fmt.Errorf("cannot measure %s with %s: %w", c.name(), s.name, err)
+		}
+	}
+	return nil
+}
+
+func measureHits(ctx context.Context, r *results, s set, c contender) error {
 	for range hits {
 		how := ""
 		took, err := timed(func() (err error) { how, err = c.hit(ctx, s); return err })

@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"agentctl/envcache"
 )
 
 // plain is a manager alone, in a virtual environment without pip.
@@ -44,18 +42,18 @@ func (c *plain) build(ctx context.Context, s set, fresh bool) error {
 // hit: a manager alone keeps no environments.
 func (c *plain) hit(context.Context, set) (string, error) { return "", nil }
 
-// peers are the managers as somebody who knows them well uses them by hand.
-var peers = map[string]func(ctx context.Context, p *place, s set, venv, cache string) error{
-	envcache.ManagerPip: func(ctx context.Context, p *place, s set, venv, cache string) error {
+// peers are the managers as somebody who knows them well uses them by hand, under
+// the names of those that they are compared with.
+var peers = []plain{
+	{label: "pip", steps: func(ctx context.Context, p *place, s set, venv, cache string) error {
 		args := append([]string{"-m", "pip", "--python", filepath.Join(venv, "bin", "python"), "install", "--quiet", "--disable-pip-version-check", "--cache-dir", cache}, s.packages...)
 		return errors.Join(command(ctx, nil, p.python.Path, "-m", "venv", "--without-pip", venv), command(ctx, nil, p.program("python"), args...))
-	},
-	envcache.ManagerUV: func(ctx context.Context, p *place, s set, venv, cache string) error {
-		env := []string{"UV_CACHE_DIR=" + cache, "UV_NO_CONFIG=1"}
-		args := append([]string{"pip", "install", "--quiet", "--compile-bytecode", "--python", filepath.Join(venv, "bin", "python")}, s.packages...)
-		return errors.Join(command(ctx, env, p.program("uv"), "venv", "--quiet", "--python", p.python.Path, venv), command(ctx, env, p.program("uv"), args...))
-	},
-	envcache.ManagerPoetry: func(ctx context.Context, p *place, s set, venv, cache string) error {
+	}},
+	// As it comes: an environment that shares its files with uv's cache, and writes to it.
+	{label: "uv", steps: byUV("hardlink")},
+	// The same thing as ours: an environment of its own.
+	{label: "uv-copies", steps: byUV("copy")},
+	{label: "poetry", steps: func(ctx context.Context, p *place, s set, venv, cache string) error {
 		dir, err := p.project(ctx, s)
 		if err != nil {
 			return err
@@ -63,7 +61,15 @@ var peers = map[string]func(ctx context.Context, p *place, s set, venv, cache st
 		env := p.poetryEnv(cache, "VIRTUAL_ENV="+venv)
 		return errors.Join(command(ctx, nil, p.python.Path, "-m", "venv", "--without-pip", venv),
 			command(ctx, env, p.program("poetry"), "install", "-n", "-q", "--no-root", "--compile", "-C", dir))
-	},
+	}},
+}
+
+func byUV(link string) func(ctx context.Context, p *place, s set, venv, cache string) error {
+	return func(ctx context.Context, p *place, s set, venv, cache string) error {
+		env := []string{"UV_CACHE_DIR=" + cache, "UV_NO_CONFIG=1", "UV_LINK_MODE=" + link}
+		args := append([]string{"pip", "install", "--quiet", "--compile-bytecode", "--python", filepath.Join(venv, "bin", "python")}, s.packages...)
+		return errors.Join(command(ctx, env, p.program("uv"), "venv", "--quiet", "--python", p.python.Path, venv), command(ctx, env, p.program("uv"), args...))
+	}
 }
 
 func (p *place) poetryEnv(cache string, more ...string) []string {

@@ -86,8 +86,10 @@ func (p *place) contenders() []contender {
 	var all []contender
 	for _, manager := range []string{envcache.ManagerPip, envcache.ManagerUV, envcache.ManagerPoetry} {
 		all = append(all, &ours{place: p, manager: manager})
-		if peer := peers[manager]; peer != nil {
-			all = append(all, &plain{place: p, label: manager, steps: peer})
+		for _, peer := range peers {
+			if strings.HasPrefix(peer.label, manager) {
+				all = append(all, &plain{p, peer.label, peer.steps})
+			}
 		}
 	}
 	return append(all, p.agent)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/samber/lo"
+
 	"agentctl/test/bench/chart"
 )
 
@@ -48,18 +50,27 @@ func (x row) cpu() time.Duration {
 	return chart.Quantile(all, 0.5)
 }
 
-// peer is the row that x is compared with: the manager alone, or for a hit
-// clearml-agent's.
-func (r *results) peer(x row) (row, bool) {
+// peers are the rows that x is compared with: the manager alone, in all its ways, or
+// for a hit clearml-agent.
+func (r *results) peers(x row) []row {
 	manager, own := strings.CutPrefix(x.contender, "agentctl/")
 	if x.kind == "hit" {
 		manager = "clearml-agent"
 	}
-	i := slices.IndexFunc(r.rows, func(y row) bool { return own && y.set == x.set && y.kind == x.kind && y.contender == manager })
-	if i < 0 {
-		return row{}, false
-	}
-	return r.rows[i], true
+	return lo.Filter(r.rows, func(y row, _ int) bool {
+		return own && y.set == x.set && y.kind == x.kind && strings.HasPrefix(y.contender, manager)
+	})
+}
+
+// beside tells how x compares with its peers.
+func (r *results) beside(x row) string {
+	return strings.Join(lo.Map(r.peers(x), func(y row, _ int) string {
+		if x.kind == "hit" {
+			return fmt.Sprintf("%.0f× faster than %s", float64(y.wall())/float64(x.wall()), y.contender)
+		}
+		return fmt.Sprintf("%.2f× %s (fastest %.2f×)", float64(x.wall())/float64(y.wall()), y.contender,
+			float64(slices.Min(x.walls()))/float64(slices.Min(y.walls())))
+	}), ", ")
 }
 
 // table is the run as Markdown.
@@ -67,16 +78,8 @@ func (r *results) table() string {
 	var b strings.Builder
 	b.WriteString("| set | what | contender | wall, median | fastest | CPU | written in process | beside its peer |\n|---|---|---|---|---|---|---|---|\n")
 	for _, x := range r.rows {
-		ratio := ""
-		if y, ok := r.peer(x); ok {
-			ratio = fmt.Sprintf("%.2f× %s (fastest %.2f×)", float64(x.wall())/float64(y.wall()), y.contender,
-				float64(slices.Min(x.walls()))/float64(slices.Min(y.walls())))
-			if x.kind == "hit" {
-				ratio = fmt.Sprintf("%.0f× faster than %s", float64(y.wall())/float64(x.wall()), y.contender)
-			}
-		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %d B | %s |\n", x.set, x.kind, x.contender,
-			chart.Short(x.wall()), chart.Short(slices.Min(x.walls())), chart.Short(x.cpu()), x.samples[len(x.samples)-1].written, ratio)
+			chart.Short(x.wall()), chart.Short(slices.Min(x.walls())), chart.Short(x.cpu()), x.samples[len(x.samples)-1].written, r.beside(x))
 	}
 	return b.String()
 }
