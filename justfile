@@ -69,6 +69,10 @@ bench *args: build _sdk
 bench-env *args: build
     @go run ./test/bench/env {{ args }}
 
+[doc("Measure what building the next task's environment costs running tasks (goal: 5 %)")]
+bench-ahead *args: build
+    @go test -v -count=1 -tags bench -run TestAhead ./test/bench -args {{ args }}
+
 [doc("Rewrite the golden files of the tests; look at the diff after it")]
 golden: build
     @bash test/setup/golden.sh
