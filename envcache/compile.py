@@ -1,7 +1,7 @@
 """Compiles Python sources to bytecode: compile.py CORES FOLDER…, or CORES -i FILE with a source on each line.
 
-Workers compile and this process writes: in a file system, writers side by side wait for each other. What does not
-compile, as templates and code of another Python, stays as it is. A disk that refuses ends it with an OSError.
+What does not compile, as templates and code of another Python, or kills the compiler, stays as it is. A disk that
+refuses ends it with an OSError.
 """
 
 import gc
@@ -12,7 +12,7 @@ import struct
 import sys
 
 CHUNK = 8  # sources that a worker is given at once
-FEW = 1 << 17  # bytes of source below which workers cost more than they save
+FEW = 4 << 20  # bytes of source below which workers cost more than they save
 
 
 def sources(folders):
@@ -83,31 +83,63 @@ def write(path, mode, start, code):
         os.close(fd)
 
 
-def results(found, cores):
-    # The large ones first: the last one to end keeps nobody waiting.
-    paths = [path for _, path in sorted(found, reverse=True)]
-    if min(cores, len(paths)) < 2 or sum(size for size, _ in found) < FEW:
-        yield from map(compiled, paths)
-        return
+def each(paths):
+    """Compiles one source after the other."""
+    for result in map(compiled, paths):
+        if result:
+            write(*result)
+
+
+def side_by_side(paths, cores):
+    """Has each core do its part: for few sources that is over before workers and their modules would be there."""
+    children = []
+    for i in range(1, cores):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(told(each, paths[i::cores]))
+        children.append(pid)
+    each(paths[::cores])
+    ends = [os.waitpid(pid, 0)[1] for pid in children]
+    if any(map(os.WEXITSTATUS, filter(os.WIFEXITED, ends))):
+        sys.exit(1)  # it has told why
+
+
+def by_workers(paths, cores):
+    """Has workers compile, and this process write: in a file system, many writers wait for each other."""
     import multiprocessing
     from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 
     with ProcessPoolExecutor(cores, multiprocessing.get_context("fork"), gc.disable) as pool:
         try:
-            yield from pool.map(compiled, paths, chunksize=CHUNK)
+            for result in pool.map(compiled, paths, chunksize=CHUNK):
+                if result:
+                    write(*result)
         except BrokenProcessPool:  # a source that kills the compiler: a task that imports it will tell
             pass
 
 
+def told(do, *what):
+    """Gives the exit code of what it does."""
+    try:
+        do(*what)
+    except OSError as e:
+        print("OSError: " + str(e), file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
 def main(cores, *what):
     found = list(listed(what[1]) if what[0] == "-i" else sources(list(what)))
-    for result in results(found, int(cores) or len(os.sched_getaffinity(0))):
-        if result:
-            write(*result)
+    # The large ones first: the last one to end keeps nobody waiting.
+    paths = [path for _, path in sorted(found, reverse=True)]
+    cores = min(int(cores) or len(os.sched_getaffinity(0)), len(paths))
+    if cores < 2:
+        each(paths)
+    elif sum(size for size, _ in found) < FEW:
+        side_by_side(paths, cores)
+    else:
+        by_workers(paths, cores)
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except OSError as e:
-        sys.exit("OSError: " + str(e))
+    sys.exit(told(main, *sys.argv[1:]))

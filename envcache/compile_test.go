@@ -2,9 +2,11 @@ package envcache
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +46,19 @@ func TestBytecodeIsPythons(t *testing.T) {
 		t.Fatal(err)
 	}
 	compileHere(t, top)
+	// Few sources are compiled in another way than many.
+	many := t.TempDir()
+	for i := range 3 {
+		text := strings.Repeat("# a comment of some length\n", 80000) + "x = " + strconv.Itoa(i) + "\n"
+		if err := os.WriteFile(filepath.Join(many, fmt.Sprintf("m%d.py", i)), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compileHere(t, many)
+	if made, err := filepath.Glob(filepath.Join(many, "__pycache__", "*.pyc")); err != nil || len(made) != 3 {
+		t.Errorf("of many: %q, %v", made, err)
+	}
+	python(t, hostPython(t, SameUser).Path, "-B", "-c", "import os, sys; sys.path.insert(0, sys.argv[1]); import m2; assert m2.x == 2", many)
 	check := `import compileall, glob, os, sys
 os.chdir(sys.argv[1])
 made = sorted(glob.glob("**/*.pyc", recursive=True))

@@ -76,17 +76,15 @@ func (a *agentPeer) prepare(ctx context.Context, s set) error {
 	return err
 }
 
-// build has an empty cache of environments, and of downloads if fresh.
-func (a *agentPeer) build(ctx context.Context, s set, fresh bool) error {
+func (a *agentPeer) clear(fresh bool) error {
 	gone := filepath.Join(a.home, ".clearml", "venvs-cache")
 	if fresh {
 		gone = a.home
 	}
-	if err := errors.Join(os.RemoveAll(gone), os.MkdirAll(a.home, 0o755)); err != nil {
-		return err
-	}
-	return a.run(ctx, s)
+	return errors.Join(os.RemoveAll(gone), os.MkdirAll(a.home, 0o755))
 }
+
+func (a *agentPeer) build(ctx context.Context, s set) error { return a.run(ctx, s) }
 
 // hit is a task whose environment is in clearml-agent's cache, which copies it.
 func (a *agentPeer) hit(ctx context.Context, s set) (string, error) { return "hit", a.run(ctx, s) }

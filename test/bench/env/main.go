@@ -92,8 +92,10 @@ type contender interface {
 	name() string
 	// prepare does what is not measured: it happens once in a host's life.
 	prepare(ctx context.Context, s set) error
-	// build makes the environment of s from nothing; fresh: with no download cached.
-	build(ctx context.Context, s set, fresh bool) error
+	// clear removes what was built, and if fresh all downloads. It is not measured.
+	clear(fresh bool) error
+	// build makes the environment of s from nothing.
+	build(ctx context.Context, s set) error
 	// hit gives what build made last once more, and says how; "" if it knows no hits.
 	hit(ctx context.Context, s set) (how string, err error)
 }
@@ -117,7 +119,10 @@ func measure(ctx context.Context, r *results, s set, all []contender) error {
 		}
 		for _, c := range all {
 			fmt.Fprintf(os.Stderr, "%s, %s, %s …\n", s.name, c.name(), kind)
-			took, err := timed(func() error { return c.build(ctx, s, kind == cold) })
+			if err := c.clear(kind == cold); err != nil {
+				return err
+			}
+			took, err := timed(func() error { return c.build(ctx, s) })
 			if err != nil {
 				return fmt.Errorf("cannot measure %s with %s: %w", c.name(), s.name, err)
 			}

@@ -27,16 +27,18 @@ func (o *ours) shared(name string) string {
 	return filepath.Join(o.place.dir, "ours-"+o.manager+"-"+name)
 }
 
-func (o *ours) build(ctx context.Context, s set, fresh bool) error {
+// clear opens the cache anew, as an agent does once in its life.
+func (o *ours) clear(fresh bool) error {
 	o.round++
 	if fresh {
 		if err := os.RemoveAll(o.shared("cache")); err != nil {
 			return err
 		}
 	}
-	if err := o.open(); err != nil {
-		return err
-	}
+	return o.open()
+}
+
+func (o *ours) build(ctx context.Context, s set) error {
 	lease, err := o.acquire(ctx, s)
 	if err != nil {
 		return err

@@ -27,15 +27,15 @@ func (c *plain) folder(name string) string {
 	return filepath.Join(c.place.dir, "plain-"+c.label+"-"+name)
 }
 
-func (c *plain) build(ctx context.Context, s set, fresh bool) error {
+func (c *plain) clear(fresh bool) error {
+	var err error
 	if fresh {
-		if err := os.RemoveAll(c.folder("cache")); err != nil {
-			return err
-		}
+		err = os.RemoveAll(c.folder("cache"))
 	}
-	if err := os.RemoveAll(c.folder("venv")); err != nil {
-		return err
-	}
+	return errors.Join(err, os.RemoveAll(c.folder("venv")))
+}
+
+func (c *plain) build(ctx context.Context, s set) error {
 	return c.steps(ctx, c.place, s, c.folder("venv"), c.folder("cache"))
 }
 
