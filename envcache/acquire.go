@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"agentctl/envcache/internal/shelf"
+	"agentctl/internal/shelf"
 )
 
 // acquisition is the way of one request to its lease. A request's key leads to

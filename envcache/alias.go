@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"agentctl/envcache/internal/shelf"
 	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
 )
 
 // aliasSuffix is of files that lead from one key to the environment of another:

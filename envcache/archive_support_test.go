@@ -14,7 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 const forgedKey = "0123456789abcdef0123456789abcdef"

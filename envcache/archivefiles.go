@@ -14,7 +14,7 @@ import (
 	"slices"
 	"time"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // kinds are the types of a tar entry for the kinds of an item.

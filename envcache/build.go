@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"time"
 
-	"agentctl/envcache/internal/shelf"
 	"agentctl/envcache/internal/talk"
 	"agentctl/internal/crash"
+	"agentctl/internal/shelf"
 )
 
 // build leases the environment key, building it if no other process does.

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"agentctl/envcache/internal/shelf"
 	"agentctl/envcache/internal/urgency"
 	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
 )
 
 // longestPython is the longest path of an environment's interpreter: longer

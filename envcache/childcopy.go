@@ -9,7 +9,7 @@ import (
 	"github.com/samber/lo"
 
 	"agentctl/envcache/internal/relocate"
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // childCopy makes a copy of a leased environment in the task's own folder, for

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"agentctl/envcache/internal/shelf"
 	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
 )
 
 // Limits of what is kept; zero values don't limit.

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"agentctl/envcache/internal/shelf"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
 )
 
 const examinePrefix = ".examine-"

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"agentctl/envcache/internal/shelf"
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/shelf"
+	"agentctl/internal/tree"
 )
 
 // cachedFile is one file of a package manager's own cache, or a folder whose files

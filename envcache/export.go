@@ -13,8 +13,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/samber/lo"
 
-	"agentctl/envcache/internal/shelf"
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/shelf"
+	"agentctl/internal/tree"
 )
 
 // Exported tells what went into an archive.

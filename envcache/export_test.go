@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // longState is a state folder on the longest path that is possible; environments

@@ -15,7 +15,7 @@ import (
 
 	"github.com/samber/lo"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // pipTree is the digest of all files of the pinned pip, without bytecode. Builds

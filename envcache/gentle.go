@@ -5,8 +5,8 @@ import (
 	"io"
 	"time"
 
-	"agentctl/envcache/internal/tree"
 	"agentctl/envcache/internal/urgency"
+	"agentctl/internal/tree"
 )
 
 // Background marks what is done under the context as work for a task that has not

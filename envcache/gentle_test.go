@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"agentctl/envcache/internal/tree"
 	"agentctl/envcache/internal/urgency"
+	"agentctl/internal/tree"
 )
 
 // held is an Exec whose compiler in the background works until it is ended.

@@ -11,8 +11,8 @@ import (
 
 	"agentctl/envcache/internal/relocate"
 	"agentctl/envcache/internal/secret"
-	"agentctl/envcache/internal/shelf"
 	"agentctl/internal/crash"
+	"agentctl/internal/shelf"
 )
 
 // ImportOptions say for whom an environment is imported.

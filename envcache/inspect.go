@@ -7,8 +7,8 @@ import (
 	"io/fs"
 	"strings"
 
-	"agentctl/envcache/internal/shelf"
 	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
 )
 
 // ErrInUse means that a task, or somebody else, leases the environment.

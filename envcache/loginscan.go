@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"agentctl/envcache/internal/secret"
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/fsx"
+	"agentctl/internal/tree"
 )
 
 // keptLogin is how pip's cache and poetry's (msgpack, by cachecontrol) keep the

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"agentctl/envcache/internal/secret"
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // What a cache of downloads keeps of logins goes, and nothing else does.

@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // TestMain lets this test's program play other processes: an agent that

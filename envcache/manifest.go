@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/fsx"
+	"agentctl/internal/tree"
 )
 
 // item is one line of a manifest. Times tell cheaply that a file was not

@@ -11,9 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"agentctl/envcache/internal/shelf"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
 )
 
 const settlePrefix = ".settle-"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/samber/lo"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // pipBuilder builds with the private pip.

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/fsx"
+	"agentctl/internal/tree"
 )
 
 var wheelVersion = regexp.MustCompile(`^pip-([0-9][0-9A-Za-z.]*)-`)

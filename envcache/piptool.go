@@ -11,10 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"agentctl/envcache/internal/tree"
 	"agentctl/envcache/internal/urgency"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
+	"agentctl/internal/tree"
 )
 
 // The private pip: one release for all environments of all interpreters that it

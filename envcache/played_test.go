@@ -161,7 +161,7 @@ var stepInSource = regexp.MustCompile(`(crash\.Point|s\.point)\("([a-z.]+)"\)`)
 // namedSteps lists the steps that the source of this package and of the shelf names.
 func namedSteps(t *testing.T) (steps []string) {
 	t.Helper()
-	for _, pattern := range []string{"*.go", "internal/shelf/*.go"} {
+	for _, pattern := range []string{"*.go", "../internal/shelf/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 	"github.com/samber/lo"
 
 	"agentctl/envcache/internal/secret"
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 //go:embed poetry.py

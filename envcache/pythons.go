@@ -16,9 +16,9 @@ import (
 
 	"agentctl/envcache/internal/secret"
 	"agentctl/envcache/internal/talk"
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
+	"agentctl/internal/tree"
 )
 
 // PythonWish says which interpreter is wanted, and what to do without it.

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // newState makes an empty state folder that every user can pass through, on a

@@ -14,7 +14,7 @@ import (
 
 	"agentctl/envcache/internal/secret"
 	"agentctl/envcache/internal/talk"
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 
 	"agentctl/internal/fsx"
 )

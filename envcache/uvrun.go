@@ -11,8 +11,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/crash"
+	"agentctl/internal/tree"
 )
 
 // uvRun is uv at work in one site.

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"agentctl/envcache/internal/shelf"
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/crash"
+	"agentctl/internal/shelf"
+	"agentctl/internal/tree"
 )
 
 // maker makes one checkout.

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"syscall"
 
-	"agentctl/envcache/internal/shelf"
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
+	"agentctl/internal/tree"
 )
 
 type mirrorRecord struct {

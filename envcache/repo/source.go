@@ -8,7 +8,7 @@ import (
 
 	"agentctl/envcache"
 	"agentctl/envcache/internal/secret"
-	"agentctl/envcache/internal/shelf"
+	"agentctl/internal/shelf"
 )
 
 // Credentials are a user and a password, or a token as either of them, for the

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"agentctl/envcache"
-	"agentctl/envcache/internal/shelf"
-	"agentctl/envcache/internal/tree"
 	"agentctl/envcache/internal/urgency"
+	"agentctl/internal/shelf"
+	"agentctl/internal/tree"
 )
 
 // Options of a Store. The zero value is ready.

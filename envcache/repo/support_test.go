@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"agentctl/envcache"
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 func newState(t *testing.T) string {

@@ -11,7 +11,7 @@ import (
 	"path"
 	"strings"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // slot is what conda's record of a package says of one of its files: that the

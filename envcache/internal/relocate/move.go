@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"agentctl/envcache/internal/tree"
+	"agentctl/internal/tree"
 )
 
 // Move is a move of an environment. Its files are at their new place already;

@@ -11,9 +11,9 @@ import (
 	"slices"
 	"time"
 
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
+	"agentctl/internal/tree"
 )
 
 const (

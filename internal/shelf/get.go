@@ -10,8 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"agentctl/envcache/internal/tree"
 	"agentctl/internal/fsx"
+	"agentctl/internal/tree"
 )
 
 // ErrDirty means that the entry is not to be leased any more.
