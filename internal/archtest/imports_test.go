@@ -53,6 +53,7 @@ var libraries = []library{
 	{"database/sql", []string{"server"}, "the database is the server's"},
 	{"github.com/spf13/cobra", []string{"cmd/agentctl"}, "flags and verbs are the command's; libraries take values"},
 	{"gopkg.in/yaml.v3", []string{"spec", "envcache"}, "decoding with positions and limits is spec's; others use spec.Encode. envcache, which must not know spec, reads conda's own files"},
+	{"github.com/google/go-containerregistry/pkg/v1", []string{"runtime/image"}, "one package speaks to registries, and trusts nothing of what they say"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
 }
 

@@ -1,0 +1,124 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"unicode"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// Host is the reference of the host's own file system.
+const Host = "host"
+
+// longestRef bounds a reference: a repository has at most 255 characters, a host 253,
+// a tag 128, and paths are longer.
+const longestRef = 4096
+
+type where int
+
+const (
+	inRegistry where = iota
+	inLayout
+	inArchive       // of an OCI layout
+	inDockerArchive // of docker save
+	onHost
+)
+
+var prefixes = []struct {
+	text  string
+	where where
+}{{"oci:", inLayout}, {"oci-archive:", inArchive}, {"docker-archive:", inDockerArchive}}
+
+// Reference is the name of an image and where it is.
+type Reference struct {
+	where where
+	path  string         // of a layout or an archive
+	name  string         // of the image in it; may be empty
+	ref   name.Reference // in a registry
+}
+
+// ParseReference reads REGISTRY/REPOSITORY[:TAG][@DIGEST] as docker does,
+// oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], or host.
+func ParseReference(s string) (Reference, error) {
+	bad := func(err error) (Reference, error) {
+		return Reference{}, fmt.Errorf("%.128q names no image: %w", s, err)
+	}
+	switch {
+	case s == "":
+		return bad(errors.New("it is empty"))
+	case len(s) > longestRef:
+		return bad(errors.New("it is too long"))
+	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }):
+		return bad(errors.New("it holds blanks"))
+	case s == Host:
+		return Reference{where: onHost}, nil
+	}
+	for _, p := range prefixes {
+		rest, ok := strings.CutPrefix(s, p.text)
+		if !ok {
+			continue
+		}
+		path, of, _ := strings.Cut(rest, ":")
+		if !filepath.IsAbs(path) {
+			return bad(errors.New("the path must be absolute"))
+		}
+		return Reference{where: p.where, path: filepath.Clean(path), name: of}, nil
+	}
+	ref, err := name.ParseReference(s)
+	if err != nil {
+		return bad(err)
+	}
+	return Reference{ref: ref}, nil
+}
+
+// Local tells that the image is read from a file or folder of this host, or is the
+// host: what a task must not choose.
+func (r Reference) Local() bool { return r.where != inRegistry }
+
+// String is the one spelling of all that mean the same.
+func (r Reference) String() string {
+	switch r.where {
+	case onHost:
+		return Host
+	case inRegistry:
+		return display(r.ref.Name())
+	}
+	for _, p := range prefixes {
+		if p.where == r.where {
+			return strings.TrimSuffix(p.text+r.path+":"+r.name, ":")
+		}
+	}
+	return ""
+}
+
+// display writes the name of Docker's registry as people do.
+func display(ref string) string {
+	host, rest, _ := strings.Cut(ref, "/")
+	return displayHost(host) + "/" + rest
+}
+
+func displayHost(host string) string {
+	if host == name.DefaultRegistry {
+		return "docker.io"
+	}
+	return host
+}
+
+// digest is the digest that the reference is pinned to, or empty.
+func (r Reference) digest() string {
+	if d, ok := r.ref.(name.Digest); ok {
+		return d.DigestStr()
+	}
+	return ""
+}
+
+// pinned is the reference with a digest in place of the tag.
+func (r Reference) pinned(digest string) string {
+	if r.where != inRegistry {
+		return r.String() + "@" + digest
+	}
+	return display(r.ref.Context().Name()) + "@" + digest
+}

@@ -1,0 +1,195 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
+)
+
+const (
+	syncedSuffix = ".synced"
+	layersLock   = ".layers" // shared: an image is being published; alone: layers are being removed
+	bootFile     = "boot"
+)
+
+// Store holds the images of one state folder. Its methods may be called from many
+// goroutines, and on one folder from many processes, at once.
+type Store struct {
+	dir       string
+	opts      Options
+	images    *shelf.Shelf[imageRecord]
+	layers    *shelf.Shelf[layerRecord]
+	keychain  keychain
+	transport http.RoundTripper
+	backoff   time.Duration // before a request is tried again
+
+	connections *http.Transport
+	flusher     flusher
+}
+
+// imageRecord is what is known of an image besides its manifest and configuration.
+type imageRecord struct {
+	Digest    string        `json:"digest"`
+	MediaType string        `json:"mediaType"`
+	Layers    []imageLayer  `json:"layers"` // the lowest first
+	Config    Config        `json:"config"`
+	Created   time.Time     `json:"created,omitzero"` // by whoever made it
+	Packed    int64         `json:"packed"`           // bytes of its layers as they were fetched
+	Took      time.Duration `json:"took"`
+}
+
+type imageLayer struct {
+	Key    string `json:"key"`
+	Digest string `json:"digest"`
+	DiffID string `json:"diffID"`
+	Packed int64  `json:"packed"`
+	Bytes  int64  `json:"bytes"`
+	Opaque bool   `json:"opaque,omitempty"`
+}
+
+type layerRecord struct {
+	DiffID  string `json:"diffID"`
+	Entries int    `json:"entries"`
+	Opaque  bool   `json:"opaque,omitempty"`
+	Dropped int    `json:"dropped,omitempty"`
+}
+
+// Open opens the store in dir, which it creates, and removes what dead processes and
+// a machine that went down left there.
+func Open(dir string, opts Options) (*Store, error) {
+	if !filepath.IsAbs(dir) {
+		return nil, fmt.Errorf("cannot keep images in %q: the path must be absolute", dir)
+	}
+	s := &Store{dir: dir, opts: opts.filled(), backoff: time.Second}
+	if err := os.MkdirAll(filepath.Join(dir, "refs"), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot keep images: %w", err)
+	}
+	// Programs of layers may be setuid: users of the host must not come to them.
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot keep images: %w", err)
+	}
+	var err error
+	if s.layers, err = shelf.Open[layerRecord](filepath.Join(dir, "layers"), shelf.Options{Name: "layer", Lazy: true, Log: s.opts.Log}); err != nil {
+		return nil, err
+	}
+	if s.images, err = shelf.Open[imageRecord](filepath.Join(dir, "images"), shelf.Options{Name: "image", Side: []string{syncedSuffix}, Lazy: true, Log: s.opts.Log}); err != nil {
+		return nil, err
+	}
+	if err := s.afterBoot(); err != nil {
+		return nil, fmt.Errorf("cannot clear images after a start of the machine: %w", err)
+	}
+	s.keychain = keychain{s.opts.Credentials, s.opts.Getenv}
+	if s.transport, err = s.newTransport(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close waits until all that was pulled is on the disk.
+func (s *Store) Close() error {
+	err := s.flusher.wait()
+	s.connections.CloseIdleConnections()
+	return err
+}
+
+// bootID tells one start of the machine from another.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// afterBoot throws away what was not on the disk yet when the machine went down.
+func (s *Store) afterBoot() error {
+	path, now := filepath.Join(s.dir, bootFile), bootID()
+	same := func() bool {
+		was, err := os.ReadFile(path)
+		return err == nil && strings.TrimSpace(string(was)) == now
+	}
+	if same() {
+		return nil
+	}
+	l, err := fsx.WaitLock(context.Background(), path+".lock")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Unlock() }()
+	if same() {
+		return nil
+	}
+	all, err := s.images.Entries()
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if _, err := os.Lstat(s.images.Path(e.Key) + syncedSuffix); err == nil {
+			continue
+		}
+		s.opts.Log.Info("throwing away an image that was not on the disk yet", "image", e.Entry.Digest)
+		if err := s.images.Remove(e.Key); err != nil && !errors.Is(err, fsx.ErrLocked) {
+			return err
+		}
+	}
+	if _, err := s.clearLayers(context.Background()); err != nil {
+		return err
+	}
+	return fsx.WriteFile(path, []byte(now+"\n"), 0o600)
+}
+
+// flusher brings to the disk what was pulled, without holding up who pulls.
+type flusher struct {
+	mu      sync.Mutex
+	waiting []string // keys of images
+	running sync.WaitGroup
+	active  bool
+	failed  error
+}
+
+func (f *flusher) wait() error {
+	f.running.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
+}
+
+// flushLater sees to it that an image, and its layers, come to the disk.
+func (s *Store) flushLater(key string) {
+	f := &s.flusher
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting = append(f.waiting, key)
+	if !f.active {
+		f.active = true
+		f.running.Go(s.flush)
+	}
+}
+
+func (s *Store) flush() {
+	f := &s.flusher
+	for {
+		f.mu.Lock()
+		keys := f.waiting
+		f.waiting = nil
+		if len(keys) == 0 {
+			f.active = false
+			f.mu.Unlock()
+			return
+		}
+		f.mu.Unlock()
+		err := s.synced(keys)
+		f.mu.Lock()
+		f.failed = errors.Join(f.failed, err)
+		f.mu.Unlock()
+	}
+}
