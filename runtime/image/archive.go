@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 
+	"github.com/samber/lo"
 	"golang.org/x/sys/unix"
 
 	"agentctl/runtime/image/internal/stream"
@@ -38,13 +39,37 @@ func (s *Store) openArchive(ctx context.Context, ref Reference) (source, error) 
 	}
 	src, err := s.readArchive(ctx, f, ref.name)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot read the archive %s: %w", ref.path, err), f.Close())
+		return nil, fmt.Errorf("cannot read the archive %s: %w", ref.path, err)
 	}
 	return src, nil
 }
 
-// readArchive finds out what is in an archive. The source owns f from then on.
+// readArchive finds out what is in an archive. It owns f.
 func (s *Store) readArchive(ctx context.Context, f *os.File, of string) (source, error) {
+	src, err := archiveSource(ctx, f, of)
+	if !errors.Is(err, errPacked) {
+		return src, closing(f, err)
+	}
+	plain, err := s.spool(ctx, f)
+	if err := closing(f, err); err != nil {
+		return nil, err
+	}
+	_ = f.Close()
+	src, err = archiveSource(ctx, plain, of)
+	return src, closing(plain, err)
+}
+
+// closing closes a file that is of no use after a failure.
+func closing(f *os.File, err error) error {
+	if err != nil {
+		_ = f.Close()
+	}
+	return err
+}
+
+var errPacked = errors.New("it is packed")
+
+func archiveSource(ctx context.Context, f *os.File, of string) (source, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("it is no regular file")
@@ -52,24 +77,15 @@ func (s *Store) readArchive(ctx context.Context, f *os.File, of string) (source,
 	if err != nil {
 		return nil, err
 	}
-	packed, err := stream.Packed(f)
-	if err != nil {
-		return nil, err
-	}
-	if packed {
-		plain, err := s.spool(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		_ = f.Close()
-		f = plain
+	if packed, err := stream.Packed(f); err != nil || packed {
+		return nil, errors.Join(err, lo.Ternary(packed, errPacked, nil))
 	}
 	a := &archive{file: f, files: map[string]member{}}
 	if err := a.list(ctx); err != nil {
 		return nil, err
 	}
 	if _, ok := a.files["index.json"]; ok {
-		return &layout{a, of}, nil
+		return &layout{in: a, name: of}, nil
 	}
 	return openDocker(ctx, a, of)
 }

@@ -19,6 +19,7 @@ import (
 type docker struct {
 	in    *archive
 	raw   []byte
+	tags  []string
 	files map[string]string // digest → file
 }
 
@@ -42,7 +43,7 @@ func openDocker(ctx context.Context, a *archive, of string) (*docker, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &docker{in: a, files: map[string]string{}}
+	d := &docker{in: a, tags: img.RepoTags, files: map[string]string{}}
 	config, err := readFile(a, img.Config, maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
@@ -122,5 +123,8 @@ func (d *docker) manifest(_ context.Context, digest string) ([]byte, string, err
 func (d *docker) blob(_ context.Context, desc v1.Descriptor, offset int64) (io.ReadCloser, error) {
 	return d.in.open(d.files[desc.Digest.String()], offset)
 }
+
+// names are what the archive calls the image.
+func (d *docker) names() []string { return d.tags }
 
 func (d *docker) close() error { return d.in.close() }

@@ -25,7 +25,8 @@ import (
 const ahead = 6
 
 // layer leases one layer, fetched if it is not here.
-func (p *pull) layer(ctx context.Context, d v1.Descriptor, diffID v1.Hash) (imageLayer, error) {
+// of is the digest by which the image's manifest knows it.
+func (p *pull) layer(ctx context.Context, of v1.Hash, d v1.Descriptor, diffID v1.Hash) (imageLayer, error) {
 	s := p.store
 	key, digest := s.layerKey(diffID.String()), d.Digest.String()
 	waiting := func() { p.report.text(digest, "layer %s: waiting for another one that fetches it", short(digest)) }
@@ -42,7 +43,7 @@ func (p *pull) layer(ctx context.Context, d v1.Descriptor, diffID v1.Hash) (imag
 		p.report.text(digest, "layer %s: here already", short(digest))
 		p.report.add(d.Size)
 	}
-	return imageLayer{Key: key, Digest: digest, DiffID: diffID.String(), Packed: d.Size, Bytes: l.Bytes, Opaque: l.Entry.Opaque}, nil
+	return imageLayer{Key: key, Digest: of.String(), DiffID: diffID.String(), Packed: d.Size, Bytes: l.Bytes, Opaque: l.Entry.Opaque}, nil
 }
 
 // fetchLayer unpacks a layer while it is fetched. What it leaves is as its digests
@@ -77,7 +78,7 @@ func (p *pull) fetchLayer(ctx context.Context, path string, d v1.Descriptor, dif
 	if res.Dropped > 0 {
 		p.report.text(digest, "layer %s: %d device nodes are left out", short(digest), res.Dropped)
 	}
-	return layerRecord{diffID.String(), res.Entries, res.Opaque, res.Dropped}, res.Bytes, nil
+	return layerRecord{diffID.String(), res.Stream, res.Entries, res.Opaque, res.Dropped}, res.Bytes, nil
 }
 
 // stream is the way of a layer from its source to its folder.

@@ -10,6 +10,7 @@ import (
 	"path"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/samber/lo"
 
 	"agentctl/internal/tree"
 )
@@ -18,6 +19,8 @@ import (
 const (
 	nameAnnotation       = "org.opencontainers.image.ref.name"
 	containerdAnnotation = "io.containerd.image.name"
+	// originalAnnotation names the manifest that an exported image was pulled by.
+	originalAnnotation = "io.agentctl.image.manifest"
 )
 
 // bundle is a folder or an archive with files in it.
@@ -29,16 +32,23 @@ type bundle interface {
 
 // layout reads an image from an OCI image layout.
 type layout struct {
-	in   bundle
-	name string
+	in     bundle
+	name   string
+	chosen v1.Descriptor // of the image, once it was looked for
+	called []string      // its names
 }
+
+func (l *layout) original() string { return l.chosen.Annotations[originalAnnotation] }
+
+// names are what the archive calls the image.
+func (l *layout) names() []string { return l.called }
 
 func openLayout(ref Reference) (source, error) {
 	files, err := tree.OpenFiles(ref.path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the layout: %w", err)
 	}
-	return &layout{folder{files}, ref.name}, nil
+	return &layout{in: folder{files}, name: ref.name}, nil
 }
 
 // folder is a bundle that is a folder, which somebody may be changing.
@@ -63,7 +73,7 @@ func (l *layout) blob(_ context.Context, d v1.Descriptor, offset int64) (io.Read
 	return l.in.open(path.Join("blobs", d.Digest.Algorithm, d.Digest.Hex), offset)
 }
 
-func (l *layout) manifest(_ context.Context, digest string) ([]byte, string, error) {
+func (l *layout) manifest(ctx context.Context, digest string) ([]byte, string, error) {
 	if digest != "" {
 		h, err := v1.NewHash(digest)
 		if err != nil {
@@ -87,7 +97,8 @@ func (l *layout) manifest(_ context.Context, digest string) ([]byte, string, err
 	if err != nil || chosen == nil {
 		return raw, string(index.MediaType), err
 	}
-	raw, _, err = l.manifest(context.Background(), chosen.Digest.String())
+	l.chosen = *chosen
+	raw, _, err = l.manifest(ctx, chosen.Digest.String())
 	return raw, string(chosen.MediaType), err
 }
 
@@ -95,37 +106,37 @@ func (l *layout) manifest(_ context.Context, digest string) ([]byte, string, err
 // by its platform.
 func (l *layout) choose(all []v1.Descriptor) (*v1.Descriptor, error) {
 	var names []string
-	for _, d := range all {
-		for _, key := range []string{nameAnnotation, containerdAnnotation} {
+	found := -1
+	called := map[string][]string{} // by digest
+	for i, d := range all {
+		for _, key := range []string{containerdAnnotation, nameAnnotation} {
 			n := d.Annotations[key]
-			if l.name != "" && n != "" && sameName(n, l.name) {
-				return &d, nil
+			if n == "" {
+				continue
 			}
-			if n != "" {
-				names = append(names, n)
+			if found < 0 && l.name != "" && sameName(n, l.name) {
+				found = i
 			}
+			names = append(names, n)
+			called[d.Digest.String()] = append(called[d.Digest.String()], n)
 		}
 	}
 	switch {
-	case l.name != "":
+	case l.name != "" && found < 0:
 		return nil, fmt.Errorf("no image is called %.128q there: there are %.300q", l.name, names)
 	case len(all) == 0:
 		return nil, errors.New("there is no image in it")
-	case len(all) == 1:
-		return &all[0], nil
-	case len(names) > 1 && !allSame(names):
+	case found < 0 && lo.EveryBy(all, func(d v1.Descriptor) bool { return d.Digest == all[0].Digest }):
+		found = 0
+	case found < 0 && lo.SomeBy(names, func(n string) bool { return !sameName(n, names[0]) }):
 		return nil, fmt.Errorf("there are several images; say which: %.300q", names)
 	}
-	return nil, nil
-}
-
-func allSame(names []string) bool {
-	for _, n := range names {
-		if !sameName(n, names[0]) {
-			return false
-		}
+	if found < 0 {
+		l.called = names
+		return nil, nil
 	}
-	return true
+	l.called = called[all[found].Digest.String()]
+	return &all[found], nil
 }
 
 // sameName tells whether two names mean the same image.

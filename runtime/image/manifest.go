@@ -24,6 +24,14 @@ type found struct {
 	digest    string
 	mediaType types.MediaType
 	manifest  v1.Manifest
+	layers    []v1.Descriptor // as the source has them
+}
+
+// portable is a source whose image was exported: its layers are not packed any more as
+// its own manifest tells.
+type portable interface {
+	// original is the digest of that manifest, or empty.
+	original() string
 }
 
 // document is what may stand in a manifest or an index, as far as the two are told apart.
@@ -56,7 +64,7 @@ func resolve(ctx context.Context, src source, digest string, want v1.Platform, l
 			if err := f.read(lim); err != nil {
 				return nil, fmt.Errorf("its manifest: %w", err)
 			}
-			return f, nil
+			return f.original(ctx, src, lim)
 		}
 		next, err := choose(raw, want)
 		if err != nil {
@@ -65,6 +73,36 @@ func resolve(ctx context.Context, src source, digest string, want v1.Platform, l
 		digest = next.Digest.String()
 	}
 	return nil, errors.New("its index leads to an index, and so on")
+}
+
+// original gives an exported image the manifest that it was pulled by. The configuration
+// vouches for the layers, and both manifests for the configuration.
+func (f *found) original(ctx context.Context, src source, lim Limits) (*found, error) {
+	p, ok := src.(portable)
+	if !ok || p.original() == "" || p.original() == f.digest {
+		return f, nil
+	}
+	raw, _, err := src.manifest(ctx, p.original())
+	if err != nil {
+		return nil, fmt.Errorf("the manifest that it was exported from: %w", err)
+	}
+	o := &found{raw: raw, digest: p.original()}
+	index, mediaType, err := kindOf(raw, "")
+	if err == nil && index {
+		err = errors.New("it is an index")
+	}
+	if err == nil {
+		o.mediaType = mediaType
+		err = o.read(lim)
+	}
+	if err == nil && (o.manifest.Config.Digest != f.manifest.Config.Digest || len(o.manifest.Layers) != len(f.layers)) {
+		err = errors.New("it is of another image")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the manifest that it was exported from: %w", err)
+	}
+	o.layers = f.layers
+	return o, nil
 }
 
 // kindOf tells an index from a manifest. What could be read as both is refused: one
@@ -156,5 +194,6 @@ func (f *found) read(lim Limits) error {
 			return fmt.Errorf("%.100q is no digest", d.Digest)
 		}
 	}
+	f.layers = m.Layers
 	return nil
 }

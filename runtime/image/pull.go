@@ -55,11 +55,11 @@ func (p *pull) run(ctx context.Context, m shelf.Making) (imageRecord, int64, err
 		return imageRecord{}, 0, fmt.Errorf("its configuration: %w", err)
 	}
 	rec := imageRecord{Digest: p.found.digest, MediaType: string(p.found.mediaType), Config: configOf(cf), Created: cf.Created.Time}
-	for _, d := range p.found.manifest.Layers {
+	for _, d := range p.found.layers {
 		rec.Packed += d.Size
 	}
 	p.report.expect(rec.Packed)
-	p.report.text("", "pulling %s, %d layers, %s", p.q.ref.pinned(p.found.digest), len(p.found.manifest.Layers), humanize.IBytes(uint64(rec.Packed)))
+	p.report.text("", "pulling %s, %d layers, %s", p.q.ref.pinned(p.found.digest), len(p.found.layers), humanize.IBytes(uint64(rec.Packed)))
 	if rec.Layers, err = p.layers(ctx, cf.RootFS.DiffIDs); err != nil {
 		return rec, 0, err
 	}
@@ -108,13 +108,13 @@ func (p *pull) layers(ctx context.Context, diffIDs []v1.Hash) ([]imageLayer, err
 		order[i] = i
 	}
 	// The largest takes longest, whatever is done beside it.
-	descs := p.found.manifest.Layers
+	descs := p.found.layers
 	slices.SortStableFunc(order, func(a, b int) int { return int(min(1, max(-1, descs[b].Size-descs[a].Size))) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.store.opts.Parallel)
 	for _, i := range order {
 		g.Go(func() (err error) {
-			layers[i], err = p.layer(ctx, descs[i], diffIDs[i])
+			layers[i], err = p.layer(ctx, p.found.manifest.Layers[i].Digest, descs[i], diffIDs[i])
 			if err != nil {
 				err = fmt.Errorf("layer %d, %s: %w", i+1, short(descs[i].Digest.String()), err)
 			}

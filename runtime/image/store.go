@@ -58,6 +58,7 @@ type imageLayer struct {
 
 type layerRecord struct {
 	DiffID  string `json:"diffID"`
+	Size    int64  `json:"size"` // of its archive
 	Entries int    `json:"entries"`
 	Opaque  bool   `json:"opaque,omitempty"`
 	Dropped int    `json:"dropped,omitempty"`

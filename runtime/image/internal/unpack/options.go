@@ -34,6 +34,7 @@ type Limits struct {
 // Result tells what a layer holds.
 type Result struct {
 	Bytes   int64
+	Stream  int64 // bytes of the stream
 	Entries int
 	// Opaque means that nothing of the layers below is to be seen. Overlayfs does not
 	// look for that at the top of a layer.

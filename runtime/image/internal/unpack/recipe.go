@@ -33,6 +33,7 @@ var ErrLost = errors.New("the layer can't be written as it was: it holds a file 
 // recipe: everything but the bytes of files.
 type tap struct {
 	r      io.Reader
+	n      int64
 	left   int64 // bytes that may still come; negative: any number
 	out    *bufio.Writer
 	raw    []byte
@@ -54,6 +55,7 @@ func newTap(r io.Reader, o Options) *tap {
 
 func (t *tap) Read(p []byte) (int, error) {
 	n, err := t.r.Read(p)
+	t.n += int64(n)
 	if t.left >= 0 {
 		if t.left -= int64(n); t.left < 0 {
 			return 0, fmt.Errorf("%w: the stream is longer than its files may be", ErrLimit)

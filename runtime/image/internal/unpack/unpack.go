@@ -58,6 +58,7 @@ func Unpack(ctx context.Context, path string, r io.Reader, o Options) (Result, e
 	if err == nil {
 		err = u.in.end()
 	}
+	u.result.Stream = u.in.n
 	return u.result, err
 }
 
