@@ -72,22 +72,32 @@ func (a *app) withState(state string, do func(c *envcache.Cache, state string) e
 	return errors.Join(do(c, state), c.Close())
 }
 
-// ownCache makes sure that this is the user whose agent keeps the environments:
-// what another one, even root, creates among them the agent could not open.
+// ownCache makes sure that this is the user whose agent keeps the environments.
 func ownCache(state string) error {
-	info, err := os.Stat(filepath.Join(state, "envs"))
+	there, err := ownFolder(state, "envs", "environments")
+	if err == nil && !there {
+		err = fmt.Errorf("%w: there are none in %s", errNoCache, state)
+	}
+	return err
+}
+
+// ownFolder tells whether a folder of the state folder is there, and fails if it
+// belongs to another user: what another one, even root, creates in it the agent could not
+// open.
+func ownFolder(state, name, holds string) (bool, error) {
+	info, err := os.Stat(filepath.Join(state, name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: there are none in %s", errNoCache, state)
+		return false, nil
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("cannot read %s: permission denied; run this as the user of the agent", state)
+		return false, fmt.Errorf("cannot read %s: permission denied; run this as the user of the agent", state)
 	case err != nil:
-		return err
+		return false, err
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return fmt.Errorf("the environments in %s belong to the user with id %d: run this as that user", state, st.Uid)
+		return false, fmt.Errorf("the %s in %s belong to the user with id %d: run this as that user", holds, state, st.Uid)
 	}
-	return nil
+	return true, nil
 }
 
 // findEntries finds environments by their keys or the beginnings of them.

@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "eventually": eventually, "replace": replace, "kill-agent": killAgent, "chmod-all": chmodAll, "ids": ids,
+			"registry": serveImages, "hold-image": holdImage,
 			"make-env": makeEnv, "run-task": runTask, "end-task": endTask, "spoil": spoil,
 		},
 	})

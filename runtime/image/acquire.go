@@ -144,6 +144,9 @@ func (s *Store) present(q request) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := held.Entry.Config.fits(q.platform); err != nil {
+		return nil, errors.Join(err, held.Unlock())
+	}
 	return s.newLease(q.ref, held), nil
 }
 
@@ -157,6 +160,9 @@ func (s *Store) fetch(ctx context.Context, src source, f *found, q request, r *r
 	})
 	if err != nil {
 		return nil, err
+	}
+	if err := held.Entry.Config.fits(q.platform); err != nil { // it came for another request
+		return nil, errors.Join(err, held.Unlock())
 	}
 	l := s.newLease(q.ref, held)
 	if l.Pulled {

@@ -64,11 +64,10 @@ func configOf(cf *v1.ConfigFile) Config {
 	}
 }
 
-// fits tells whether an image of no index is for the platform. Images of old say
-// nothing.
-func fits(cf *v1.ConfigFile, want v1.Platform) error {
-	if cf.OS != "" && cf.OS != want.OS || cf.Architecture != "" && cf.Architecture != want.Architecture {
-		return fmt.Errorf("it is for %s/%s, not for %s", cf.OS, cf.Architecture, want)
+// fits tells whether the image is for a platform. Images of old say nothing.
+func (c Config) fits(want v1.Platform) error {
+	if c.OS != "" && c.OS != want.OS || c.Architecture != "" && c.Architecture != want.Architecture {
+		return fmt.Errorf("it is for %s/%s, not for %s", c.OS, c.Architecture, want)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@
 //	layers/KEY/fs, layers/KEY/recipe   a layer, by the digest of its content
 //	images/KEY/manifest, .../config    an image, by the digest of its manifest
 //	refs/NAME.json                     which image a reference was, when it was last looked up
+//	ids.json                           the id range of the node, for tools that open the store for its agent
 //	boot                               the boot in which what has no mark yet was written
 //
 // layers and images are shelves (package shelf). The lock of an image is its lease;

@@ -22,6 +22,9 @@ type Options struct {
 	// Rootless means that sandboxes are made by an ordinary user: overlayfs then reads
 	// its marks in user.overlay.*.
 	Rootless bool
+	// Recorded takes these three from whoever opened the store before, if anybody did: for
+	// tools that fetch images for an agent.
+	Recorded bool
 
 	// Credentials is a file in the form of docker's config.json; it comes before
 	// docker's own and podman's. All are read when they are needed.

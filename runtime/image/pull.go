@@ -49,7 +49,7 @@ func (p *pull) run(ctx context.Context, m shelf.Making) (imageRecord, int64, err
 	start := p.store.opts.Now()
 	raw, cf, err := readConfig(ctx, p.src, p.found)
 	if err == nil {
-		err = fits(cf, p.q.platform)
+		err = configOf(cf).fits(p.q.platform)
 	}
 	if err != nil {
 		return imageRecord{}, 0, fmt.Errorf("its configuration: %w", err)

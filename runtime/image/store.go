@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ const (
 	syncedSuffix = ".synced"
 	layersLock   = ".layers" // shared: an image is being published; alone: layers are being removed
 	bootFile     = "boot"
+	idsFile      = "ids.json"
 )
 
 // Store holds the images of one state folder. Its methods may be called from many
@@ -78,7 +80,10 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot keep images: %w", err)
 	}
-	var err error
+	err := s.agree()
+	if err != nil {
+		return nil, fmt.Errorf("cannot keep images: %w", err)
+	}
 	if s.layers, err = shelf.Open[layerRecord](filepath.Join(dir, "layers"), shelf.Options{Name: "layer", Lazy: true, Log: s.opts.Log}); err != nil {
 		return nil, err
 	}
@@ -93,6 +98,33 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// ids is how the store was last opened.
+type ids struct {
+	Version  int  `json:"version"`
+	Shift    int  `json:"shift"`
+	IDs      int  `json:"ids"`
+	Rootless bool `json:"rootless"`
+}
+
+// agree takes the id range of the store over, or writes it down.
+func (s *Store) agree() error {
+	path := filepath.Join(s.dir, idsFile)
+	var was ids
+	if err := fsx.ReadJSON(path, &was); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if s.opts.Recorded {
+		if was.Version != 0 {
+			s.opts.Shift, s.opts.IDs, s.opts.Rootless = was.Shift, was.IDs, was.Rootless
+		}
+		return nil
+	}
+	if now := (ids{1, s.opts.Shift, s.opts.IDs, s.opts.Rootless}); now != was {
+		return fsx.WriteJSON(path, now, 0o600)
+	}
+	return nil
 }
 
 // Close waits until all that was pulled is on the disk.

@@ -82,7 +82,7 @@ func litter(t *testing.T, dir string) (bad []string) {
 	}
 	for _, f := range top {
 		switch f.Name() {
-		case "images", "layers", "refs", "boot", "boot.lock", ".layers":
+		case "images", "layers", "refs", "ids.json", "boot", "boot.lock", ".layers":
 		default:
 			bad = append(bad, f.Name())
 		}

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"agentctl/internal/fsx"
 )
@@ -132,15 +131,7 @@ func fromDebs(debs []string, top []File, c v1.Config) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	var layers []v1.Layer
-	for _, data := range [][]byte{out.Bytes(), upper} {
-		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
-		if err != nil {
-			return nil, err
-		}
-		layers = append(layers, l)
-	}
-	return imageOf(c, layers...)
+	return Build(c, out.Bytes(), upper)
 }
 
 func unpackDeb(w *tar.Writer, deb string, seen map[string]bool) error {

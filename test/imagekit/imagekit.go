@@ -83,11 +83,15 @@ func Layer(t testing.TB, files ...File) v1.Layer {
 // LayerOf makes a layer of an archive.
 func LayerOf(t testing.TB, data []byte) v1.Layer {
 	t.Helper()
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
+	l, err := layerOf(data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
+}
+
+func layerOf(data []byte) (v1.Layer, error) {
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
 }
 
 // Image makes an image for this host of layers, the lowest first.
@@ -98,6 +102,19 @@ func Image(t testing.TB, c v1.Config, layers ...v1.Layer) v1.Image {
 		t.Fatal(err)
 	}
 	return img
+}
+
+// Build is Image of archives, for those who have no test.
+func Build(c v1.Config, layers ...[]byte) (v1.Image, error) {
+	var all []v1.Layer
+	for _, data := range layers {
+		l, err := layerOf(data)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return imageOf(c, all...)
 }
 
 func imageOf(c v1.Config, layers ...v1.Layer) (v1.Image, error) {
