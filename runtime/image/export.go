@@ -82,6 +82,9 @@ func (s *Store) unpacked(l imageLayer) (v1.Descriptor, error) {
 		return v1.Descriptor{}, fmt.Errorf("layer %s: %w", short(l.Digest), err)
 	}
 	defer func() { _ = held.Unlock() }() // the image holds it
+	if held.Entry.Lost {
+		return v1.Descriptor{}, fmt.Errorf("layer %s: it can't be written as it was, since it held a file twice", short(l.Digest))
+	}
 	diffID, err := v1.NewHash(l.DiffID)
 	return v1.Descriptor{MediaType: types.OCIUncompressedLayer, Size: held.Entry.Size, Digest: diffID}, err
 }

@@ -78,7 +78,7 @@ func (p *pull) fetchLayer(ctx context.Context, path string, d v1.Descriptor, dif
 	if res.Dropped > 0 {
 		p.report.text(digest, "layer %s: %d device nodes are left out", short(digest), res.Dropped)
 	}
-	return layerRecord{diffID.String(), res.Stream, res.Entries, res.Opaque, res.Dropped}, res.Bytes, nil
+	return layerRecord{diffID.String(), res.Stream, res.Entries, res.Opaque, res.Dropped, res.Lost}, res.Bytes, nil
 }
 
 // stream is the way of a layer from its source to its folder.

@@ -64,6 +64,7 @@ type layerRecord struct {
 	Entries int    `json:"entries"`
 	Opaque  bool   `json:"opaque,omitempty"`
 	Dropped int    `json:"dropped,omitempty"`
+	Lost    bool   `json:"lost,omitempty"` // can't be exported
 }
 
 // Open opens the store in dir, which it creates, and removes what dead processes and

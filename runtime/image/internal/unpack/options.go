@@ -41,6 +41,9 @@ type Result struct {
 	Opaque bool
 	// Dropped is the number of device nodes that were left out.
 	Dropped int
+	// Lost means that the layer held a file that something else in it replaced, so that its
+	// stream can't be put together again.
+	Lost bool
 }
 
 // ErrLimit means that a layer is larger than what is allowed.

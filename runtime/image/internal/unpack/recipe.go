@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
@@ -14,20 +13,14 @@ import (
 )
 
 // A recipe is a list of steps, each a letter and its arguments: raw bytes (length,
-// bytes), the bytes of a file of the layer (length of the path, path, size), the end,
-// or: the stream can't be had again.
+// bytes), the bytes of a file of the layer (length of the path, path, size), or the end.
 const (
 	stepRaw  = 'r'
 	stepFile = 'f'
 	stepEnd  = 'e'
-	stepLost = 'x'
 )
 
 const longestRaw = 64 << 10
-
-// ErrLost means that the layer held a file that something else in it replaced, so
-// that its stream can't be put together again.
-var ErrLost = errors.New("the layer can't be written as it was: it holds a file twice")
 
 // tap is the stream on its way to the archive reader. It bounds it, and writes the
 // recipe: everything but the bytes of files.
@@ -123,9 +116,7 @@ func (t *tap) end() error {
 	if t.out == nil {
 		return nil
 	}
-	if t.broken {
-		t.write([]byte{stepLost})
-	} else {
+	if !t.broken {
 		t.flush()
 		t.write([]byte{stepEnd})
 	}
@@ -152,11 +143,8 @@ func Pack(ctx context.Context, w io.Writer, path string, recipe io.Reader) error
 		if err != nil {
 			return fmt.Errorf("the recipe of a layer ends too early: %w", err)
 		}
-		switch step {
-		case stepEnd:
+		if step == stepEnd {
 			return nil
-		case stepLost:
-			return ErrLost
 		}
 		n, err := binary.ReadUvarint(in)
 		switch {

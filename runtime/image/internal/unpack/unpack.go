@@ -58,7 +58,7 @@ func Unpack(ctx context.Context, path string, r io.Reader, o Options) (Result, e
 	if err == nil {
 		err = u.in.end()
 	}
-	u.result.Stream = u.in.n
+	u.result.Stream, u.result.Lost = u.in.n, u.in.broken
 	return u.result, err
 }
 
