@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -24,12 +25,9 @@ type Config struct {
 }
 
 // readConfig reads the configuration of an image, and checks it with its manifest.
-func readConfig(ctx context.Context, src source, f *found) ([]byte, *v1.ConfigFile, error) {
+func readConfig(ctx context.Context, src source, f *found, wait time.Duration) ([]byte, *v1.ConfigFile, error) {
 	d := f.manifest.Config
-	body, err := src.blob(ctx, d, 0)
-	if err != nil {
-		return nil, nil, err
-	}
+	body := newResumed(ctx, src, d, wait)
 	defer func() { _ = body.Close() }()
 	raw, err := readAll(body, d.Size)
 	if err == nil {

@@ -139,8 +139,10 @@ func (p *pull) verify(failed error, packed io.Reader, d v1.Descriptor, packedSum
 	}
 	rest, err := io.Copy(io.Discard, packed)
 	switch got := hex.EncodeToString(packedSum.Sum(nil)); {
+	case failed != nil && err != nil: // one follows from the other
+		return failed
 	case err != nil:
-		return errors.Join(failed, err)
+		return err
 	case got != d.Digest.Hex:
 		return fmt.Errorf("%w: it has the digest %s:%s", ErrDigest, d.Digest.Algorithm, got)
 	case failed != nil:

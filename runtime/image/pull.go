@@ -47,7 +47,7 @@ func (p *pull) release() {
 func (p *pull) run(ctx context.Context, m shelf.Making) (imageRecord, int64, error) {
 	p.release() // of an image that was collected as soon as it was published
 	start := p.store.opts.Now()
-	raw, cf, err := readConfig(ctx, p.src, p.found)
+	raw, cf, err := readConfig(ctx, p.src, p.found, p.store.backoff)
 	if err == nil {
 		err = configOf(cf).fits(p.q.platform)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -16,6 +17,11 @@ const Host = "host"
 // longestRef bounds a reference: a repository has at most 255 characters, a host 253,
 // a tag 128, and paths are longer.
 const longestRef = 4096
+
+// grammar is that of the distribution specification. go-containerregistry takes any
+// characters in any order, dots and slashes too, and makes addresses of them.
+var grammar = regexp.MustCompile(`^(?:[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?` +
+	`(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)+(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@[a-z0-9]+:[0-9a-f]{32,})$`)
 
 type where int
 
@@ -70,6 +76,9 @@ func ParseReference(s string) (Reference, error) {
 	ref, err := name.ParseReference(s)
 	if err != nil {
 		return bad(err)
+	}
+	if !grammar.MatchString(ref.Name()) {
+		return bad(errors.New("write REGISTRY/REPOSITORY[:TAG][@DIGEST], in lower case"))
 	}
 	return Reference{ref: ref}, nil
 }

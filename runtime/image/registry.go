@@ -88,13 +88,13 @@ func (r *registry) manifest(ctx context.Context, digest string) (raw []byte, med
 		what = r.ref.Identifier()
 	}
 	err = r.each(func(e *endpoint) error {
-		body, header, err := e.get(ctx, "manifests", what, 0)
+		resp, err := e.get(ctx, "manifests", what, 0)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = body.Close() }()
-		mediaType = header.Get("Content-Type")
-		if raw, err = readAll(body, maxManifest); err == nil && digest != "" {
+		defer func() { _ = resp.Body.Close() }()
+		mediaType = resp.Header.Get("Content-Type")
+		if raw, err = readAll(resp.Body, maxManifest); err == nil && digest != "" {
 			err = check(raw, digest)
 		}
 		return err
@@ -104,8 +104,15 @@ func (r *registry) manifest(ctx context.Context, digest string) (raw []byte, med
 
 func (r *registry) blob(ctx context.Context, d v1.Descriptor, offset int64) (body io.ReadCloser, err error) {
 	err = r.each(func(e *endpoint) error {
-		body, _, err = e.get(ctx, "blobs", d.Digest.String(), offset)
-		return err
+		resp, err := e.get(ctx, "blobs", d.Digest.String(), offset)
+		if err != nil {
+			return err
+		}
+		if n := resp.ContentLength; n >= 0 && offset+n != d.Size {
+			return errors.Join(fmt.Errorf("%w: it has %d bytes in place of %d", ErrDigest, offset+n, d.Size), resp.Body.Close())
+		}
+		body = resp.Body
+		return nil
 	})
 	return body, err
 }
@@ -127,16 +134,16 @@ func (e *endpoint) connect(ctx context.Context) (*http.Client, error) {
 }
 
 // get asks for a manifest or a blob, from an offset on.
-func (e *endpoint) get(ctx context.Context, what, which string, offset int64) (io.ReadCloser, http.Header, error) {
+func (e *endpoint) get(ctx context.Context, what, which string, offset int64) (*http.Response, error) {
 	client, err := e.connect(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// The transport puts in the scheme that it found out.
 	u := url.URL{Scheme: e.repo.Scheme(), Host: e.repo.RegistryStr(), Path: "/v2/" + e.repo.RepositoryStr() + "/" + what + "/" + which}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if what == "manifests" {
 		req.Header.Set("Accept", accept)
@@ -146,23 +153,26 @@ func (e *endpoint) get(ctx context.Context, what, which string, offset int64) (i
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, nil, withoutQuery(err)
+		return nil, withoutQuery(err)
 	}
 	if err := transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err != nil {
 		_ = resp.Body.Close()
-		return nil, nil, err
+		return nil, err
 	}
 	if err := seek(resp, offset); err != nil {
 		_ = resp.Body.Close()
-		return nil, nil, fmt.Errorf("cannot go on at byte %d: %w", offset, err)
+		return nil, fmt.Errorf("cannot go on at byte %d: %w", offset, err)
 	}
-	return resp.Body, resp.Header, nil
+	return resp, nil
 }
 
 // seek brings the answer to a request for a range to its begin: not every server
 // knows ranges.
 func seek(resp *http.Response, offset int64) error {
 	if resp.StatusCode == http.StatusOK {
+		if resp.ContentLength >= 0 {
+			resp.ContentLength -= offset
+		}
 		_, err := io.CopyN(io.Discard, resp.Body, offset)
 		return err
 	}

@@ -14,6 +14,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("IMAGE_TEST_CHILD"); dir != "" {
+		child(dir)
+	}
 	goleak.VerifyTestMain(m)
 }
 

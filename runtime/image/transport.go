@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -49,7 +50,10 @@ func (s *Store) newTransport() (http.RoundTripper, error) {
 func passes(err error) bool {
 	var refused *net.OpError
 	var timeout net.Error
+	var answer *transport.Error // one whose status is worth a further try
 	switch {
+	case errors.As(err, &answer):
+		return true
 	case errors.Is(err, errPlain), errors.As(err, new(*tls.CertificateVerificationError)):
 		return false
 	case errors.As(err, &refused) && refused.Op == "dial":
@@ -71,7 +75,20 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" && !g.store.insecure(req.URL.Host) {
 		return nil, fmt.Errorf("cannot ask %s: %w", req.URL.Host, errPlain)
 	}
-	return g.next.RoundTrip(req)
+	resp, err := g.next.RoundTrip(req)
+	if err == nil && (resp.StatusCode >= http.StatusBadRequest || req.URL.Path == "/v2/") {
+		// What is no content is read whole by the library.
+		resp.Body = limited{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+	}
+	return resp, err
+}
+
+// maxAnswer bounds answers that carry no content.
+const maxAnswer = 1 << 20
+
+type limited struct {
+	io.Reader
+	io.Closer
 }
 
 func (s *Store) insecure(host string) bool { return slices.Contains(s.opts.Insecure, host) }
