@@ -82,6 +82,8 @@ func (o Options) filled() Options {
 			*n.have = *n.or
 		}
 	}
+	// An ordinary user can't make the other marks.
+	o.Rootless = o.Rootless || os.Geteuid() != 0
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"agentctl/internal/tree"
 )
 
 // usual is a layer with all that usual layers have.
@@ -204,6 +206,7 @@ func FuzzUnpack(f *testing.F) {
 		if err := os.Mkdir(top, 0o700); err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = tree.Remove(top) }() // folders without rights, too
 		o := options()
 		o.Limits = Limits{Bytes: 1 << 20, Entries: 50, Path: 300, Depth: 20}
 		var recipe, again bytes.Buffer
