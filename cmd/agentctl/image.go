@@ -29,8 +29,21 @@ OCI image layout), oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] (what doc
 save wrote), or, of those that are here, a digest or the first six digits of one.`,
 		Example: "  agentctl image pull python:3.12-slim\n  agentctl image ls\n  agentctl image export python:3.12-slim -o python.tar.zst",
 	}
-	cmd.AddCommand(a.imageLs(), a.imagePull(), a.imageInspect(), a.imageRm(), a.imageGC(), a.imageExport(), a.imageImport())
+	cmd.AddCommand(a.imageLs(), a.imagePull(), a.imageInspect(), a.imageRm(), a.imageGC(), a.imageExport(), a.imageImport(), imageInside())
 	return group(cmd)
+}
+
+// imageInside is what the agent of an ordinary user starts in a user namespace.
+func imageInside() *cobra.Command {
+	return &cobra.Command{
+		Use: "inside", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if code := image.Inside(); code != 0 {
+				return &exitError{code, errors.New("this verb is for agentctl itself")}
+			}
+			return nil
+		},
+	}
 }
 
 // registryFlags say how registries are spoken to.

@@ -80,6 +80,18 @@ func (s *Store) Acquire(ctx context.Context, req Request, say func(Progress)) (*
 	if q.ref.where == onHost {
 		return &Lease{Ref: Host, Host: true, Config: Config{OS: "linux", Architecture: goruntime.GOARCH}}, nil
 	}
+	if q.policy != Always {
+		l, err := s.present(q)
+		if err == nil {
+			return l, nil
+		}
+		if q.policy == Never {
+			return nil, fmt.Errorf("cannot get the image %s: %w", q.ref, ErrAbsent)
+		}
+	}
+	if s.delegates() {
+		return s.acquireInside(ctx, req, say)
+	}
 	l, err := s.acquire(ctx, q, newReporter(say, s.opts.Now))
 	if err != nil {
 		return nil, fmt.Errorf("cannot get the image %s: %w", q.ref, err)
@@ -87,16 +99,8 @@ func (s *Store) Acquire(ctx context.Context, req Request, say func(Progress)) (*
 	return l, nil
 }
 
+// acquire looks an image up where it comes from.
 func (s *Store) acquire(ctx context.Context, q request, r *reporter) (*Lease, error) {
-	if q.policy != Always {
-		l, err := s.present(q)
-		if err == nil {
-			return l, nil
-		}
-		if q.policy == Never {
-			return nil, ErrAbsent
-		}
-	}
 	mark := "" // taken first: what changes meanwhile is read again next time
 	if q.ref.Local() {
 		mark = stamp(q.ref)

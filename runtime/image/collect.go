@@ -32,6 +32,13 @@ type Collected struct {
 // least recently used first, never one that is leased, and then the layers that no
 // image names. For room the last used one stays: it would only be pulled again.
 func (s *Store) Collect(ctx context.Context, keep Keep) (Collected, error) {
+	if s.delegates() {
+		a, err := s.delegate(ctx, order{Collect: &keep}, nil, nil, nil)
+		if err != nil {
+			return Collected{}, err
+		}
+		return *a.Collected, nil
+	}
 	if err := errors.Join(s.images.Sweep(), s.layers.Sweep()); err != nil {
 		return Collected{}, err
 	}

@@ -24,6 +24,10 @@ import (
 // Layers are not packed in it, so its manifest is another one; the original is beside it,
 // and an import by us checks the layers and gives the image its digest back.
 func (s *Store) Export(ctx context.Context, e Entry, w io.Writer) error {
+	if s.delegates() {
+		_, err := s.delegate(ctx, order{Export: e.Digest}, nil, nil, w)
+		return err
+	}
 	held, err := s.images.Peek(e.key)
 	if err != nil {
 		return fmt.Errorf("cannot export %s: %w", short(e.Digest), err)

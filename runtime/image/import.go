@@ -29,6 +29,13 @@ type named interface{ names() []string }
 // Import makes an image of an archive that Export, docker save or another tool wrote,
 // and leases it. The name that it gets is found by requests as if it had been pulled.
 func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions, say func(Progress)) (*Lease, error) {
+	if s.delegates() {
+		a, err := s.delegate(ctx, order{Import: &o}, say, r, nil)
+		if err != nil {
+			return nil, err
+		}
+		return s.leaseFrom(a)
+	}
 	l, err := s.importFrom(ctx, r, o, newReporter(say, s.opts.Now))
 	if err != nil {
 		return nil, fmt.Errorf("cannot import an image: %w", err)

@@ -19,6 +19,9 @@ func hashOf(parts ...string) string {
 // way is how the layers of this store are unpacked: those of another way are other
 // entries.
 func (s *Store) way() string {
+	if s.asSeen != "" {
+		return s.asSeen
+	}
 	return fmt.Sprintf("%d %d %t", format, s.opts.Shift, s.opts.Rootless)
 }
 

@@ -112,6 +112,10 @@ func (s *Store) Remove(ctx context.Context, text string) (Entry, error) {
 	if err != nil {
 		return e, err
 	}
+	if s.delegates() {
+		_, err := s.delegate(ctx, order{Remove: text}, nil, nil, nil)
+		return e, err
+	}
 	ref, perr := ParseReference(text)
 	mine := func(r refRecord) bool { return r.Key == e.key }
 	if perr == nil && len(e.Refs) > 1 && slices.Contains(e.Refs, ref.String()) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	goruntime "runtime"
 	"time"
 
@@ -25,6 +26,12 @@ type Options struct {
 	// Recorded takes these three from whoever opened the store before, if anybody did: for
 	// tools that fetch images for an agent.
 	Recorded bool
+	// Enter, if not nil, starts a command in a user namespace where this user is root and
+	// the ids from 1 on are those of the range that begins at Shift. Layers are then made
+	// and removed there.
+	Enter func(*exec.Cmd) error
+	// Inside is the command that calls Inside; nil: this program's "image inside".
+	Inside []string
 
 	// Credentials is a file in the form of docker's config.json; it comes before
 	// docker's own and podman's. All are read when they are needed.
@@ -89,6 +96,9 @@ func (o Options) filled() Options {
 	}
 	if o.Proxy == nil {
 		o.Proxy = http.ProxyFromEnvironment
+	}
+	if o.Inside == nil {
+		o.Inside = []string{"/proc/self/exe", "image", "inside"}
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = 4

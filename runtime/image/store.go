@@ -28,6 +28,7 @@ const (
 type Store struct {
 	dir       string
 	opts      Options
+	asSeen    string // the way of a store whose agent sees its ids in another way
 	images    *shelf.Shelf[imageRecord]
 	layers    *shelf.Shelf[layerRecord]
 	keychain  keychain
@@ -69,11 +70,20 @@ type layerRecord struct {
 
 // Open opens the store in dir, which it creates, and removes what dead processes and
 // a machine that went down left there.
-func Open(dir string, opts Options) (*Store, error) {
+func Open(dir string, opts Options) (*Store, error) { return open(dir, opts, "") }
+
+// open is Open; way, if not empty, is that of the agent's store.
+func open(dir string, opts Options, way string) (*Store, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("cannot keep images in %q: the path must be absolute", dir)
 	}
-	s := &Store{dir: dir, opts: opts.filled(), backoff: time.Second}
+	s := &Store{dir: dir, opts: opts.filled(), asSeen: way, backoff: time.Second}
+	if s.delegates() {
+		// What dead processes left may belong to others than this user.
+		if _, err := s.delegate(context.Background(), order{}, nil, nil, nil); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "refs"), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot keep images: %w", err)
 	}
@@ -101,6 +111,16 @@ func Open(dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
+// Recorded tells how the store in dir was last opened by an agent: the begin and the
+// length of its range of ids, and whether it was no root. All are zero if never.
+func Recorded(dir string) (shift, length int, rootless bool, err error) {
+	var was ids
+	if err := fsx.ReadJSON(filepath.Join(dir, idsFile), &was); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, false, err
+	}
+	return was.Shift, was.IDs, was.Rootless, nil
+}
+
 // ids is how the store was last opened.
 type ids struct {
 	Version  int  `json:"version"`
@@ -111,6 +131,9 @@ type ids struct {
 
 // agree takes the id range of the store over, or writes it down.
 func (s *Store) agree() error {
+	if s.asSeen != "" {
+		return nil
+	}
 	path := filepath.Join(s.dir, idsFile)
 	var was ids
 	if err := fsx.ReadJSON(path, &was); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("IMAGE_TEST_CHILD"); dir != "" {
 		child(dir)
 	}
+	if len(os.Args) > 1 && os.Args[1] == "inside" {
+		os.Exit(Inside())
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -141,9 +141,10 @@ func (o Options) dress(fd int, m meta, made uint32) error {
 	return nil
 }
 
-// allowed takes a refusal for what an ordinary user can't do anyway.
+// allowed takes a refusal for what an ordinary user without a range of ids can't do
+// anyway. With one, wrong owners would be in the way of the sandbox.
 func (o Options) allowed(err error) error {
-	if o.Rootless && (errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EINVAL)) {
+	if o.Rootless && o.Shift == 0 && (errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EINVAL)) {
 		return nil
 	}
 	return err
