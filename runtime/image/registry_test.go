@@ -388,3 +388,21 @@ func TestPolicies(t *testing.T) {
 		t.Error("a policy of no kind")
 	}
 }
+
+// Docker's own registry, and an image of Debian's packages.
+func TestDockersRegistry(t *testing.T) {
+	host := imagekit.DockerRegistry(t)
+	img := imagekit.Busybox(t)
+	ref := imagekit.PushTo(t, host, "kit/busybox:1", img)
+	file := login(t, filepath.Join(t.TempDir(), "c.json"), host, imagekit.DockerUser, imagekit.DockerPassword)
+	plain := openStore(t, t.TempDir(), func(o *Options) { o.Insecure = []string{host} })
+	if _, err := plain.Acquire(t.Context(), Request{Ref: ref}, nil); err == nil || !strings.Contains(err.Error(), "UNAUTHORIZED") {
+		t.Errorf("without a login: %v", err)
+	}
+	s := openStore(t, t.TempDir(), func(o *Options) { o.Credentials, o.Insecure = file, []string{host} })
+	l := acquire(t, s, Request{Ref: ref})
+	seen := files(t, l.Layers)
+	if want, _ := img.Digest(); l.Digest != want.String() || !strings.HasPrefix(seen["bin/sh"], "L") || !strings.HasPrefix(seen["bin/busybox"], "-rwxr-xr-x \x7fELF") {
+		t.Errorf("%+v: sh %q", l, seen["bin/sh"])
+	}
+}
