@@ -60,6 +60,9 @@ func (r Request) parse() (request, error) {
 	default:
 		return request{}, fmt.Errorf("%.32q is no pull policy", r.Policy)
 	}
+	if ref.where == byDigest && q.policy == Always {
+		q.policy = IfNotPresent // it is what it is
+	}
 	if r.Platform != "" {
 		p, err := v1.ParsePlatform(r.Platform)
 		if err != nil || p.OS == "" || p.Architecture == "" {

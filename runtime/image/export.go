@@ -150,7 +150,7 @@ func (t *exporting) documents(e Entry, m v1.Manifest, original, config []byte) e
 // tagsOf are the references of an image that say something where the image goes.
 func tagsOf(e Entry) (tags []string) {
 	for _, r := range e.Refs {
-		if ref, err := ParseReference(r); err == nil && !ref.Local() && ref.digest() == "" {
+		if ref, err := ParseReference(r); err == nil && ref.where == inRegistry && ref.digest() == "" {
 			tags = append(tags, r)
 		}
 	}

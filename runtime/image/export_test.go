@@ -126,6 +126,9 @@ func TestLocalImages(t *testing.T) {
 		if err != nil || check(config, want.String()) != nil || len(l.Layers) != 2 {
 			t.Errorf("%s: %+v, %v", ref, l, err)
 		}
+		if pinned := acquire(t, s, Request{Ref: l.Pinned(), Policy: Always}); pinned.Digest != l.Digest {
+			t.Errorf("%s is %s", l.Pinned(), pinned.Digest)
+		}
 		if again := acquire(t, s, Request{Ref: ref, Local: true}); again.Pulled {
 			t.Errorf("%s was read again", ref)
 		}

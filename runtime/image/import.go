@@ -86,7 +86,7 @@ func (s *Store) importFrom(ctx context.Context, r io.Reader, o ImportOptions, re
 
 func registryRef(text string) (Reference, error) {
 	ref, err := ParseReference(text)
-	if err == nil && ref.Local() {
+	if err == nil && ref.where != inRegistry {
 		err = fmt.Errorf("%.128q is no name for an image", text)
 	}
 	return ref, err

@@ -23,6 +23,8 @@ const longestRef = 4096
 var grammar = regexp.MustCompile(`^(?:[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?` +
 	`(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)+(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@[a-z0-9]+:[0-9a-f]{32,})$`)
 
+var digestAlone = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
 type where int
 
 const (
@@ -31,6 +33,7 @@ const (
 	inArchive       // of an OCI layout
 	inDockerArchive // of docker save
 	onHost
+	byDigest // wherever it came from
 )
 
 var prefixes = []struct {
@@ -47,7 +50,8 @@ type Reference struct {
 }
 
 // ParseReference reads REGISTRY/REPOSITORY[:TAG][@DIGEST] as docker does,
-// oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], or host.
+// oci:FOLDER[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], host, or the
+// digest of an image that is here.
 func ParseReference(s string) (Reference, error) {
 	bad := func(err error) (Reference, error) {
 		return Reference{}, fmt.Errorf("%.128q names no image: %w", s, err)
@@ -61,6 +65,8 @@ func ParseReference(s string) (Reference, error) {
 		return bad(errors.New("it holds blanks"))
 	case s == Host:
 		return Reference{where: onHost}, nil
+	case digestAlone.MatchString(s): // else a tag of an image that is called sha256
+		return Reference{where: byDigest, name: s}, nil
 	}
 	for _, p := range prefixes {
 		rest, ok := strings.CutPrefix(s, p.text)
@@ -85,13 +91,15 @@ func ParseReference(s string) (Reference, error) {
 
 // Local tells that the image is read from a file or folder of this host, or is the
 // host: what a task must not choose.
-func (r Reference) Local() bool { return r.where != inRegistry }
+func (r Reference) Local() bool { return r.where != inRegistry && r.where != byDigest }
 
 // String is the one spelling of all that mean the same.
 func (r Reference) String() string {
 	switch r.where {
 	case onHost:
 		return Host
+	case byDigest:
+		return r.name
 	case inRegistry:
 		return display(r.ref.Name())
 	}
@@ -118,16 +126,20 @@ func displayHost(host string) string {
 
 // digest is the digest that the reference is pinned to, or empty.
 func (r Reference) digest() string {
+	if r.where == byDigest {
+		return r.name
+	}
 	if d, ok := r.ref.(name.Digest); ok {
 		return d.DigestStr()
 	}
 	return ""
 }
 
-// pinned is the reference with a digest in place of the tag.
+// pinned is the reference with a digest in place of the tag, or the digest alone, if it
+// tells nothing where it came from.
 func (r Reference) pinned(digest string) string {
 	if r.where != inRegistry {
-		return r.String() + "@" + digest
+		return digest
 	}
 	return display(r.ref.Context().Name()) + "@" + digest
 }

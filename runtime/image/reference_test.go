@@ -12,6 +12,7 @@ func TestReferences(t *testing.T) {
 		"index.docker.io/library/python": "docker.io/library/python:latest", "me/img": "docker.io/me/img:latest", "localhost:5000/a/b:c": "localhost:5000/a/b:c",
 		"r.example.com/a@" + digest: "r.example.com/a@" + digest, "r.example.com/a:b@" + digest: "r.example.com/a@" + digest, "host": "host",
 		"oci:/a/../b": "oci:/b", "oci:/a:n": "oci:/a:n", "docker-archive:/x.tar:docker.io/a:1": "docker-archive:/x.tar:docker.io/a:1", "oci-archive:/x": "oci-archive:/x",
+		digest: digest, "sha256:abc": "docker.io/library/sha256:abc",
 	} {
 		if ref, err := ParseReference(text); err != nil || ref.String() != want {
 			t.Errorf("%s: %s, %v", text, ref, err)

@@ -25,6 +25,8 @@ func (s *Store) open(ctx context.Context, ref Reference) (source, error) {
 		return s.openRegistry(ref.ref)
 	case inLayout:
 		return openLayout(ref)
+	case byDigest:
+		return nil, fmt.Errorf("%w, and a digest alone does not tell where it is", ErrAbsent)
 	}
 	return s.openArchive(ctx, ref)
 }

@@ -18,6 +18,8 @@ import (
 var (
 	gzipMagic = []byte{0x1f, 0x8b}
 	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+	xzMagic   = []byte{0xfd, '7', 'z', 'X'}
+	bzipMagic = []byte("BZh")
 	// A frame of zstd that is to be skipped, as some tools begin with.
 	skipMagic = []byte{0x2a, 0x4d, 0x18}
 )
@@ -70,6 +72,8 @@ func Unpack(r io.Reader, lim Limits) (io.ReadCloser, error) {
 		if err == nil {
 			plain = d.IOReadCloser()
 		}
+	case bytes.HasPrefix(head, xzMagic), bytes.HasPrefix(head, bzipMagic):
+		err = errors.New("it is packed by xz or bzip2; only gzip and zstd are supported")
 	default:
 		plain, err = io.NopCloser(buffered), nil
 	}

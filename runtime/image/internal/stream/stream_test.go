@@ -88,7 +88,7 @@ func TestBombs(t *testing.T) {
 
 func TestBroken(t *testing.T) {
 	whole := gzipped(noise(1000))
-	for name, in := range map[string][]byte{"cut": whole[:500], "changed": append(bytes.Clone(whole[:500]), append([]byte{whole[500] ^ 1}, whole[501:]...)...), "head alone": whole[:5], "zstd cut": zstded(noise(1000))[:500]} {
+	for name, in := range map[string][]byte{"cut": whole[:500], "changed": append(bytes.Clone(whole[:500]), append([]byte{whole[500] ^ 1}, whole[501:]...)...), "head alone": whole[:5], "xz": []byte("\xfd7zXZ\x00\x00"), "bzip2": []byte("BZh91AY"), "zstd cut": zstded(noise(1000))[:500]} {
 		u, err := Unpack(bytes.NewReader(in), Limits{})
 		if err == nil {
 			_, err = io.Copy(io.Discard, u)
