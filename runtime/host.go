@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"agentctl/runtime/internal/record"
 )
 
 // Rung is one way of doing a thing on this host.
@@ -63,6 +65,18 @@ func find(rungs []Rung, name string) Rung {
 		}
 	}
 	return Rung{Name: name, Reason: "it was not probed"}
+}
+
+// settle chooses what cfg leaves open, and refuses what this host can't do.
+func (h Host) settle(cfg *Config) error {
+	if cfg.Sandbox != nil {
+		cfg.Containment, cfg.MountNS = record.SandboxPIDNS, record.SandboxRoot
+		return nil
+	}
+	if err := settleUser(cfg); err != nil {
+		return err
+	}
+	return h.choose(cfg)
 }
 
 // choose settles the rungs of cfg.

@@ -34,6 +34,22 @@ type facts struct {
 	err2, err1   error // why there is no such cgroup
 }
 
+// groupPath is where the cgroups of a sandbox go below the mounts of their
+// hierarchies.
+func (f facts) groupPath(name string) string {
+	if f.err1 == nil {
+		return "/" + filepath.Join(filepath.Base(f.home1.Parent), name)
+	}
+	rel, err := filepath.Rel(cgroupMount, f.home2.Parent)
+	if f.err2 != nil || err != nil || !filepath.IsLocal(rel) {
+		return ""
+	}
+	return "/" + filepath.Join(rel, name)
+}
+
+// cgroupMount is where cgroup v2 is mounted on hosts that have nothing else.
+const cgroupMount = "/sys/fs/cgroup"
+
 func readFacts() (f facts, err error) {
 	f.home2, f.err2 = contain.Home2()
 	f.home1, f.err1 = contain.Home1()
@@ -103,10 +119,7 @@ func (l *Launcher) order(cfg Config, leases int) (*record.Run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if err := settleUser(&cfg); err != nil {
-		return nil, err
-	}
-	if err := l.host.choose(&cfg); err != nil {
+	if err := l.host.settle(&cfg); err != nil {
 		return nil, err
 	}
 	known, err := l.facts()
@@ -119,6 +132,10 @@ func (l *Launcher) order(cfg Config, leases int) (*record.Run, error) {
 	run := &record.Run{
 		Config: cfg, Nonce: hex.EncodeToString(nonce[:]), BootID: known.boot,
 		Leases: leases, Shim: filepath.Base(l.shim),
+	}
+	if cfg.Sandbox != nil {
+		run.CgroupPath = known.groupPath(cfg.ID + "-" + run.Nonce[:8])
+		return run, nil
 	}
 	home := known.home2
 	switch cfg.Containment {

@@ -19,6 +19,7 @@ import (
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/mounts"
 	"agentctl/runtime/internal/record"
+	"agentctl/runtime/shim/sandbox"
 )
 
 // Descriptors that package runtime hands down; from firstLease on they are only
@@ -71,7 +72,7 @@ func (s *shim) begin() error {
 	if s.exit, err = reserve(s.dir); err != nil {
 		return err
 	}
-	s.box = newBox(s.run)
+	s.box = newBox(s.run, s.dir)
 	if s.view != nil {
 		if err := mounts.Enter(); err != nil {
 			return err
@@ -88,12 +89,16 @@ func (s *shim) record() error {
 	if err != nil {
 		return err
 	}
+	groups, err := sandbox.GroupDirs(s.run)
+	if err != nil {
+		return err
+	}
 	s.started = time.Now()
 	crash.Point("shim.before-handle")
 	err = fsx.ReplaceJSON(filepath.Join(s.dir, record.HandleFile), record.Handle{
 		Version: record.Version, ID: s.run.ID, PID: st.PID, StartTicks: st.Start, BootID: s.run.BootID,
 		Shim: s.run.Shim, Containment: s.run.Containment, MountNS: s.run.MountNS,
-		Cgroup: s.run.Cgroup, Nonce: s.run.Nonce, Started: s.started,
+		Cgroup: s.run.Cgroup, Groups: groups, Nonce: s.run.Nonce, Started: s.started,
 	}, 0o600)
 	crash.Point("shim.handle")
 	return err

@@ -42,8 +42,9 @@ func (s *shim) start() *task {
 		return t
 	}
 	var ends []*os.File
+	uid, gid := owner(s.run)
 	for _, stream := range []frame.Stream{frame.Stdout, frame.Stderr} {
-		p, w, err := newPump(s.console, stream, s.run.UID, s.run.GID, t.ending)
+		p, w, err := newPump(s.console, stream, uid, gid, t.ending)
 		if err != nil {
 			t.err = err
 			return t

@@ -66,6 +66,9 @@ type Config struct {
 	Containment string `json:"containment"`
 	// MountNS forces a rung; "" takes the best that works.
 	MountNS string `json:"mountNS"`
+	// Sandbox runs it in an image's root and namespaces; nil in the host's.
+	// Containment and MountNS are then the sandbox's own.
+	Sandbox *Sandbox `json:"sandbox,omitempty"`
 }
 
 // Overlay is a writable view of a folder that stays as it is.
@@ -96,6 +99,12 @@ type Run struct {
 	Cgroup string `json:"cgroup,omitempty"`
 	// CgroupHome is the cgroup v1 folder to which the shim returns after the fork.
 	CgroupHome string `json:"cgroupHome,omitempty"`
+	// CgroupPath is where a sandbox's cgroups lie below the mounts of their
+	// hierarchies; "" where none can be made.
+	CgroupPath string `json:"cgroupPath,omitempty"`
+	// Ahead tells that the sandbox is made before what runs in it is known, and
+	// waits for its order.
+	Ahead bool `json:"ahead,omitempty"`
 	// BootID is what /proc/sys/kernel/random/boot_id holds.
 	BootID string `json:"bootID"`
 	// Nonce marks the task's processes in their environment.

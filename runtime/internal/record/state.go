@@ -41,6 +41,9 @@ type Handle struct {
 	Containment string `json:"containment"`
 	MountNS     string `json:"mountNS"`
 	Cgroup      string `json:"cgroup,omitempty"`
+	// Groups are the folders of a sandbox's cgroups, by controller; "" is that of
+	// version 2.
+	Groups map[string]string `json:"groups,omitempty"`
 	// MountNSID is the inode of the task's mount namespace, 0 without one.
 	MountNSID uint64    `json:"mountNSID,omitempty"`
 	Nonce     string    `json:"nonce"`

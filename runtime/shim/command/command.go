@@ -1,4 +1,7 @@
-package shim
+// Package command owns how a task is executed: the fork, what is inherited, and
+// a sentence for the user when it fails. It is used by the shim and by the two
+// programs that are process 1 of a task's PID namespace.
+package command
 
 import (
 	"bytes"
@@ -11,13 +14,10 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"agentctl/runtime/internal/record"
 )
 
-// command executes the task of a run. It is used by the shim, and by the init of
-// a PID namespace, which gets it as JSON.
-type command struct {
+// Command is what is to be executed. A process 1 gets it as JSON.
+type Command struct {
 	Args, Env []string
 	Cwd       string
 	UID, GID  int
@@ -27,16 +27,8 @@ type command struct {
 	InUserNS bool
 }
 
-func newCommand(run *record.Run) command {
-	return command{
-		Args: run.Args, Env: append(run.Env[:len(run.Env):len(run.Env)], record.MarkVar+"="+run.Nonce), Cwd: run.Cwd,
-		UID: run.UID, GID: run.GID, Groups: run.Groups,
-		InUserNS: run.MountNS == record.MountUserNS || run.Containment == record.PIDNS && os.Geteuid() != 0,
-	}
-}
-
-// attr is how the task is to be forked, with the first descriptors.
-func (c command) attr(files []uintptr) *syscall.ProcAttr {
+// Attr is how the task is to be forked, with the first descriptors.
+func (c Command) Attr(files []uintptr) *syscall.ProcAttr {
 	// A session of its own: what the task sends to its process group must not
 	// reach the shim.
 	sys := &syscall.SysProcAttr{Setsid: true}
@@ -50,9 +42,9 @@ func (c command) attr(files []uintptr) *syscall.ProcAttr {
 	return &syscall.ProcAttr{Dir: c.Cwd, Env: c.Env, Files: files, Sys: sys}
 }
 
-// exec forks and executes the task from the calling thread. Its error is a
+// Exec forks and executes the task from the calling thread. Its error is a
 // sentence for the user.
-func (c command) exec(attr *syscall.ProcAttr) (int, error) {
+func (c Command) Exec(attr *syscall.ProcAttr) (int, error) {
 	if c.InUserNS {
 		if err := dropRights(); err != nil {
 			return 0, err
@@ -93,7 +85,7 @@ func clearInheritable() error {
 
 // explain finds out which of fork, chdir, setuid and execve failed: they all
 // give the same few errors.
-func (c command) explain(err error) error {
+func (c Command) explain(err error) error {
 	program := c.Args[0]
 	st, serr := os.Stat(program)
 	dir, derr := os.Stat(c.Cwd)

@@ -1,0 +1,74 @@
+package runtime
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// busybox is the path of a static busybox.
+var busybox = sync.OnceValue(func() string {
+	for _, name := range []string{"/bin/busybox", "/usr/bin/busybox"} {
+		if _, err := os.Stat(name); err == nil {
+			return name
+		}
+	}
+	return ""
+})
+
+// layer makes the folder of a layer out of files: a text that begins with -> is
+// a link, one that ends with / a folder.
+func layer(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := newDir(t)
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		switch target, link := strings.CutPrefix(text, "->"); {
+		case link:
+			must(t, os.Symlink(target, path))
+		case strings.HasSuffix(name, "/"):
+			must(t, os.MkdirAll(path, 0o755))
+		default:
+			must(t, os.WriteFile(path, []byte(text), 0o755))
+		}
+	}
+	return dir
+}
+
+// busyboxLayer is a root with busybox and its links.
+func busyboxLayer(t testing.TB) string {
+	t.Helper()
+	dir := layer(t, map[string]string{"etc/passwd": "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n", "root/": "", "tmp/": "", "usr/bin/": "", "bin/": ""})
+	must(t, os.Chmod(dir+"/tmp", 0o1777))
+	must(t, copyFile(busybox(), dir+"/bin/busybox"))
+	out, err := exec.Command(busybox(), "--list").Output()
+	must(t, err)
+	for _, name := range strings.Fields(string(out)) {
+		if name != "busybox" {
+			must(t, os.Symlink("busybox", dir+"/bin/"+name))
+		}
+	}
+	return dir
+}
+
+// boxConfig runs a script in a sandbox of layers.
+func boxConfig(t testing.TB, script string, layers ...string) Config {
+	t.Helper()
+	cfg := newConfig(t, "/bin/sh", "-c", script)
+	cfg.Containment, cfg.MountNS, cfg.Env = "", "", []string{"PATH=/bin"}
+	cfg.Sandbox = &Sandbox{Layers: layers, IDs: IDRange{Base: 100000, Size: 65536}, Network: Network{Mode: NetworkHost}}
+	return cfg
+}
+
+func TestSandboxRuns(t *testing.T) {
+	cfg := boxConfig(t, `id -u; id -g; pwd; hostname; cat /proc/self/status | grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:'; ps; env; ls -l /proc/self/fd >&2; touch /x; ls -ln / ; mount; cat /proc/self/uid_map; exit 3`, busyboxLayer(t))
+	exit, out := runToEnd(t, cfg)
+	t.Logf("%+v\n%s\n%s %s", exit, out[StreamStdout], out[StreamStderr], out[StreamAgent])
+	if exit.Code != 3 || exit.Reason != Exited {
+		t.Errorf("ended as %+v", exit)
+	}
+}
