@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"agentctl/internal/crash"
-	"agentctl/internal/fsx"
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/record"
 )
@@ -84,26 +83,11 @@ func (l *Launcher) start(ctx context.Context, cfg Config, leases []*os.File) (*T
 	if err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	// Held from here on, first by this process and then by the shim, so that an
-	// agent that comes after us never takes the run for one that did not start.
-	lock, err := fsx.TryLock(filepath.Join(cfg.Dir, record.LockFile))
-	if errors.Is(err, fsx.ErrLocked) {
-		return nil, fmt.Errorf("%w: %w", ErrRan, err)
-	}
+	lock, err := l.claim(ctx, run)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = lock.Close() }()
-	if err := unused(cfg.Dir); err != nil {
-		return nil, err
-	}
-	if err := fsx.ReplaceJSON(filepath.Join(cfg.Dir, record.RunFile), run, 0o600); err != nil {
-		return nil, err
-	}
-	l.step("runtime.run-written")
 	s, err := l.spawn(run, lock.File(), leases)
 	if err != nil {
 		return nil, err
@@ -119,6 +103,11 @@ func (l *Launcher) order(cfg Config, leases int) (*record.Run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	return l.complete(cfg, leases)
+}
+
+// complete settles what a checked cfg leaves open.
+func (l *Launcher) complete(cfg Config, leases int) (*record.Run, error) {
 	if err := l.host.settle(&cfg); err != nil {
 		return nil, err
 	}

@@ -1,12 +1,15 @@
 package runtime
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"agentctl/runtime/internal/record"
 )
 
 // busybox is the path of a static busybox.
@@ -70,5 +73,72 @@ func TestSandboxRuns(t *testing.T) {
 	t.Logf("%+v\n%s\n%s %s", exit, out[StreamStdout], out[StreamStderr], out[StreamAgent])
 	if exit.Code != 3 || exit.Reason != Exited {
 		t.Errorf("ended as %+v", exit)
+	}
+}
+
+func prepare(t testing.TB, cfg Config) *Spare {
+	t.Helper()
+	cfg.Dir, cfg.ID = newDir(t), "spare"
+	s, err := launcher(realShim(t)).Prepare(context.Background(), cfg)
+	must(t, err)
+	return s
+}
+
+func TestSandboxAhead(t *testing.T) {
+	root := busyboxLayer(t)
+	cfg := boxConfig(t, `cat "$0/env/f"; echo more >> "$0/env/f"; echo mine > "$0/home/x"; hostname; ls -ln "$0/env"; exit 4`, root)
+	base := newDir(t)
+	for _, dir := range []string{"env", "home"} {
+		must(t, os.Mkdir(base+"/"+dir, 0o755))
+	}
+	must(t, os.Chown(base+"/home", 100000, 100000))
+	must(t, os.WriteFile(base+"/env/f", []byte("base\n"), 0o644))
+	cfg.Args = append(cfg.Args, base)
+	s := prepare(t, cfg)
+	must(t, s.Ready(context.Background()))
+	spare := s.Dir()
+	cfg.Overlays = []Overlay{{Target: base + "/env", Lower: base + "/env", Upper: cfg.Dir + "/upper"}}
+	cfg.Keep = []string{base + "/home"}
+	task, err := s.Start(context.Background(), cfg)
+	must(t, err)
+	exit := wait(t, task)
+	out := readAll(t, cfg.Dir)
+	if exit.Code != 4 || !strings.HasPrefix(out[StreamStdout], "base\n") {
+		t.Errorf("ended as %+v with %q", exit, out)
+	}
+	t.Log(out)
+	if _, err := os.Stat(spare); !os.IsNotExist(err) {
+		t.Errorf("the spare's folder is left: %v", err)
+	}
+	if data, err := os.ReadFile(base + "/home/x"); err != nil || string(data) != "mine\n" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if data, err := os.ReadFile(base + "/env/f"); err != nil || string(data) != "base\n" {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+func TestSandboxAheadIsDropped(t *testing.T) {
+	cfg := boxConfig(t, "", busyboxLayer(t))
+	s := prepare(t, cfg)
+	must(t, s.Ready(context.Background()))
+	h, err := record.ReadHandle(s.Dir())
+	must(t, err)
+	must(t, s.Remove())
+	if _, err := os.Stat(s.Dir()); !os.IsNotExist(err) {
+		t.Errorf("its folder is left: %v", err)
+	}
+	noGroups(t, h.Groups)
+}
+
+func noGroups(t *testing.T, groups map[string]string) {
+	t.Helper()
+	if len(groups) == 0 {
+		t.Error("there were no cgroups")
+	}
+	for _, dir := range groups {
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("the cgroup %s is left: %v", dir, err)
+		}
 	}
 }

@@ -94,24 +94,36 @@ func inUserNS(sys *syscall.SysProcAttr) {
 
 // ready waits until the shim has recorded its handle.
 func (s *spawned) ready(ctx context.Context) (*Task, error) {
+	if err := s.recorded(ctx); err != nil {
+		return nil, err
+	}
+	h, err := record.ReadHandle(s.run.Dir)
+	if err != nil {
+		return nil, errors.Join(err, s.giveUp())
+	}
+	return newTask(s.run.Dir, h, s.pidfd, s.proc), nil
+}
+
+// recorded waits until the shim has recorded its handle.
+func (s *spawned) recorded(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.hint.SetReadDeadline(time.Unix(1, 0)) })
 	word, err := io.ReadAll(io.LimitReader(s.hint, 64<<10))
 	stop()
 	_ = s.hint.Close()
 	if err != nil && ctx.Err() != nil {
-		return nil, errors.Join(context.Cause(ctx), s.giveUp())
+		return errors.Join(context.Cause(ctx), s.giveUp())
 	}
 	h, herr := record.ReadHandle(s.run.Dir)
 	if herr == nil && h != nil {
-		return newTask(s.run.Dir, h, s.pidfd, s.proc), nil
+		return nil
 	}
 	if gerr := s.giveUp(); gerr != nil {
-		return nil, gerr
+		return gerr
 	}
 	if msg := strings.TrimSpace(string(word)); msg != "" {
-		return nil, errors.New(msg)
+		return errors.New(msg)
 	}
-	return nil, errors.Join(fmt.Errorf("the shim ended at once%s", s.lastWords()), herr, err)
+	return errors.Join(fmt.Errorf("the shim ended at once%s", s.lastWords()), herr, err)
 }
 
 // giveUp kills the shim, which takes the task with it, and settles the folder.

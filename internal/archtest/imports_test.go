@@ -53,6 +53,8 @@ var libraries = []library{
 	{"database/sql", []string{"server"}, "the database is the server's"},
 	{"github.com/spf13/cobra", []string{"cmd/agentctl"}, "flags and verbs are the command's; libraries take values"},
 	{"gopkg.in/yaml.v3", []string{"spec", "envcache"}, "decoding with positions and limits is spec's; others use spec.Encode. envcache, which must not know spec, reads conda's own files"},
+	{"github.com/opencontainers/runc/libcontainer", []string{"runtime/shim/sandbox"}, "libcontainer's interface and state change between releases: one package knows them, none of it goes to disk"},
+	{"github.com/opencontainers/cgroups", []string{"runtime/shim/sandbox"}, "limits are the shim's; the agent reads files that the handle names"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
 }
 

@@ -18,6 +18,7 @@ import (
 	"agentctl/internal/fsx"
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/mounts"
+	"agentctl/runtime/internal/order"
 	"agentctl/runtime/internal/record"
 	"agentctl/runtime/shim/sandbox"
 )
@@ -41,6 +42,10 @@ type shim struct {
 	view    *mounts.View // nil for the host's
 	started time.Time
 	terms   chan os.Signal // wishes to stop
+
+	orders *order.Conn // of a sandbox that is made ahead
+	held   []*os.File  // lock and leases that came with its order
+	spare  string      // the folder that it was made in
 }
 
 // begin does all that comes before the task: when it fails, nothing has been
@@ -66,10 +71,12 @@ func (s *shim) begin() error {
 		return fmt.Errorf("there is no order in %s", s.dir)
 	}
 	s.view = newView(s.run, s.dir)
-	if s.console, err = openConsole(s.dir); err != nil {
-		return err
+	if s.run.Ahead {
+		s.orders, err = order.Open(orderFD)
+	} else {
+		err = s.openRun()
 	}
-	if s.exit, err = reserve(s.dir); err != nil {
+	if err != nil {
 		return err
 	}
 	s.box = newBox(s.run, s.dir)
@@ -81,6 +88,15 @@ func (s *shim) begin() error {
 	// From the handle on, the agent may signal.
 	<-listening
 	return s.record()
+}
+
+// openRun opens what the shim writes to in the run's folder.
+func (s *shim) openRun() (err error) {
+	if s.console, err = openConsole(s.dir); err != nil {
+		return err
+	}
+	s.exit, err = reserve(s.dir)
+	return err
 }
 
 // record writes the handle.

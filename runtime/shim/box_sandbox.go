@@ -2,6 +2,7 @@ package shim
 
 import (
 	"os"
+	"reflect"
 	"slices"
 	"syscall"
 
@@ -59,9 +60,13 @@ func (b *sandboxed) remove() error {
 }
 
 // spawn starts the task's main process.
-func (b *sandboxed) spawn(files []*os.File) (child, error) {
-	run := b.run
-	if err := b.made.Late(run.Overlays, run.Keep); err != nil {
+func (b *sandboxed) spawn(run *record.Run, files []*os.File) (child, error) {
+	if run != b.run && !reflect.DeepEqual(run.Sandbox.Resources, b.run.Sandbox.Resources) {
+		if err := b.made.Limit(run.Sandbox.Resources); err != nil {
+			return child{}, err
+		}
+	}
+	if err := b.made.Late(run); err != nil {
 		return child{}, err
 	}
 	p, err := b.made.Start(command.Command{Args: run.Args, Env: run.Env, Cwd: run.Cwd, UID: -1, GID: -1}, files)

@@ -45,7 +45,7 @@ func (s *shim) spawn(out, errOut *os.File) (child, error) {
 	}
 	defer func() { _ = null.Close() }()
 	if b, ok := s.box.(*sandboxed); ok {
-		return b.spawn([]*os.File{null, out, errOut})
+		return b.spawn(s.run, []*os.File{null, out, errOut})
 	}
 	files := []uintptr{null.Fd(), out.Fd(), errOut.Fd()}
 	if s.run.Containment == record.PIDNS {

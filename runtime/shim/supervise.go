@@ -152,7 +152,7 @@ const stubborn = 10 * time.Second
 // sweep kills until nothing is left of the task, however long the kernel holds a
 // process: as long as one lives, its GPU and its environment are in use.
 func (s *shim) sweep(e ended) {
-	began, told, gone, all := time.Now(), false, false, e.all
+	began, told, gone, all := time.Now(), s.console == nil, false, e.all
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		// Most tasks leave nothing: looking through /proc would only cost time.
 		select {
@@ -170,7 +170,7 @@ func (s *shim) sweep(e ended) {
 			s.console.say("waiting for processes that don't die: %v %v", pids, err)
 		}
 	}
-	if err := s.box.remove(); err != nil {
+	if err := s.box.remove(); err != nil && s.console != nil {
 		s.console.say("%v", err)
 	}
 }

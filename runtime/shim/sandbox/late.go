@@ -22,14 +22,19 @@ type late struct {
 	target string
 }
 
-// Late mounts views of folders, and folders and files themselves, into the
-// sandbox at their own paths, before anything of the task runs in it. It must be
-// called on the thread that called Create.
-func (b *Box) Late(overlays []record.Overlay, keep []string) error {
-	if len(overlays)+len(keep) == 0 {
+// Late gives the sandbox, before anything of the task runs in it, what is the
+// run's own: views of folders, and folders and files themselves, at their own
+// paths, and its name. It must be called on the thread that called Create.
+func (b *Box) Late(run *record.Run) error {
+	if name := hostname(run); name != hostname(b.run) {
+		if err := os.WriteFile(b.stage.at("etc", "hostname"), []byte(name+"\n"), 0o644); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	} else if len(run.Overlays)+len(run.Keep) == 0 {
 		return nil
 	}
-	pieces, err := b.lates(overlays, keep)
+	b.run = run
+	pieces, err := b.lates(run.Overlays, run.Keep)
 	defer func() {
 		for _, p := range pieces {
 			p.close()
@@ -164,16 +169,11 @@ func mountFS(typ string, set [][2]string, flags []string) (int, error) {
 // moveIn attaches pieces inside the sandbox. It takes its thread with it.
 func (b *Box) moveIn(pieces []late) error {
 	goruntime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-	ns, err := os.Open("/proc/" + strconv.Itoa(b.pid) + "/ns/mnt")
-	if err == nil {
-		err = unix.Unshare(unix.CLONE_FS)
-	}
-	if err == nil {
-		err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
-		_ = ns.Close()
-	}
-	if err != nil {
+	if err := b.enter(); err != nil {
 		return fmt.Errorf("cannot enter the sandbox: %w", err)
+	}
+	if err := unix.Sethostname([]byte(hostname(b.run))); err != nil {
+		return fmt.Errorf("cannot name the sandbox: %w", err)
 	}
 	// What is made inside belongs to the image's root, and is made with its rights.
 	base := b.run.Sandbox.IDs.Base
@@ -183,6 +183,33 @@ func (b *Box) moveIn(pieces []late) error {
 	for _, p := range pieces {
 		if err := p.move(); err != nil {
 			return fmt.Errorf("cannot show %s to the task: %w", p.target, err)
+		}
+	}
+	return nil
+}
+
+// enter joins the sandbox's namespaces of mounts and names with this thread.
+func (b *Box) enter() error {
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	// Opened first: from inside, /proc has other numbers.
+	for _, name := range []string{"uts", "mnt"} {
+		f, err := os.Open("/proc/" + strconv.Itoa(b.pid) + "/ns/" + name)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	for i, kind := range []int{unix.CLONE_NEWUTS, unix.CLONE_NEWNS} {
+		if err := unix.Setns(int(files[i].Fd()), kind); err != nil {
+			return err
 		}
 	}
 	return nil
