@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/record"
 )
 
@@ -142,3 +143,6 @@ func noGroups(t *testing.T, groups map[string]string) {
 		}
 	}
 }
+
+// marked lists processes that see a mount of the run.
+func marked(h Handle) ([]int, error) { return contain.Marked(h.Nonce, h.StartTicks) }

@@ -126,16 +126,17 @@ func (s *Spare) start(ctx context.Context, cfg Config, leases []*os.File) (*Task
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = lock.Close() }()
 	used = true
-	t, err := s.hand(ctx, run, append([]*os.File{lock.File()}, leases...))
+	err = s.conn.Send(order.Word{Dir: run.Dir}, append([]*os.File{lock.File()}, leases...)...)
+	_ = lock.Close() // only the shim's copy counts now
+	s.launcher.step("runtime.handed")
+	t, err := s.taken(ctx, run, err)
 	return t, errors.Join(err, s.conn.Close())
 }
 
-// hand gives the order to the shim and waits until it has recorded its handle.
-func (s *Spare) hand(ctx context.Context, run *record.Run, files []*os.File) (*Task, error) {
-	err := s.conn.Send(order.Word{Dir: run.Dir}, files...)
-	s.launcher.step("runtime.handed")
+// taken waits until the shim, to which the order was sent unless err tells
+// otherwise, has recorded the run as its own.
+func (s *Spare) taken(ctx context.Context, run *record.Run, err error) (*Task, error) {
 	for err == nil {
 		var w order.Word
 		if w, _, err = s.conn.Receive(ctx); err != nil {

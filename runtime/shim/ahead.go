@@ -78,8 +78,9 @@ func (s *shim) leave(spare string) error {
 		_ = unix.Dup3(int(log.Fd()), 2, 0)
 		_ = log.Close()
 	}
-	// Of two handles, the next agent would take the run for a spare too, and end it.
-	if err := os.Remove(filepath.Join(spare, record.HandleFile)); err != nil {
+	// There is one handle at any time: of two, the next agent would take the run
+	// for a spare too, and with none it would not find what is to be swept.
+	if err := os.Rename(filepath.Join(spare, record.HandleFile), filepath.Join(s.dir, record.HandleFile)); err != nil {
 		return fmt.Errorf("cannot leave the folder of the spare sandbox: %w", err)
 	}
 	s.spare = spare

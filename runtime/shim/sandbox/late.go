@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"agentctl/internal/crash"
 	"agentctl/runtime/internal/record"
 )
 
@@ -46,7 +47,9 @@ func (b *Box) Late(run *record.Run) error {
 	slices.SortStableFunc(pieces, func(a, c late) int { return strings.Compare(a.target, c.target) })
 	done := make(chan error, 1)
 	go func() { done <- b.moveIn(pieces) }()
-	return <-done
+	err = <-done
+	crash.Point("sandbox.moved")
+	return err
 }
 
 // lates makes the mounts, attached to nothing. What it has made is returned with
