@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentctl/internal/fsx"
-	"agentctl/runtime/internal/order"
+	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
 )
 
@@ -22,7 +22,7 @@ type Spare struct {
 	launcher *Launcher
 	run      *record.Run
 	shim     *spawned
-	conn     *order.Conn
+	conn     *packet.Conn
 }
 
 // ErrUnfit means that a spare sandbox is not what the run needs.
@@ -54,7 +54,7 @@ func (l *Launcher) prepare(ctx context.Context, cfg Config) (*Spare, error) {
 		return nil, err
 	}
 	defer func() { _ = lock.Close() }()
-	ours, theirs, err := order.Pair()
+	ours, theirs, err := packet.Pair()
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (s *Spare) start(ctx context.Context, cfg Config, leases []*os.File) (*Task
 		return nil, err
 	}
 	used = true
-	err = s.conn.Send(order.Word{Dir: run.Dir}, append([]*os.File{lock.File()}, leases...)...)
+	err = s.conn.Send(record.Order{Dir: run.Dir}, append([]*os.File{lock.File()}, leases...)...)
 	_ = lock.Close() // only the shim's copy counts now
 	s.launcher.step("runtime.handed")
 	t, err := s.taken(ctx, run, err)
@@ -138,8 +138,8 @@ func (s *Spare) start(ctx context.Context, cfg Config, leases []*os.File) (*Task
 // otherwise, has recorded the run as its own.
 func (s *Spare) taken(ctx context.Context, run *record.Run, err error) (*Task, error) {
 	for err == nil {
-		var w order.Word
-		if w, _, err = s.conn.Receive(ctx); err != nil {
+		var w record.Word
+		if _, err = s.conn.Receive(ctx, &w); err != nil {
 			break
 		}
 		if w.Failed != "" {
@@ -181,7 +181,8 @@ func (s *Spare) end(dirs ...string) error {
 
 // Ready waits until the sandbox is made.
 func (s *Spare) Ready(ctx context.Context) error {
-	w, _, err := s.conn.Receive(ctx)
+	var w record.Word
+	_, err := s.conn.Receive(ctx, &w)
 	if err == nil && w.Failed != "" {
 		err = errors.New(w.Failed)
 	}

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentctl/internal/crash"
-	"agentctl/runtime/internal/order"
 	"agentctl/runtime/internal/record"
 )
 
@@ -35,23 +34,24 @@ func (s *shim) await() error {
 		}
 	}()
 	// A word that is not heard is no matter: the order comes, or the end.
-	_ = s.orders.Send(order.Word{Ready: true})
-	w, files, err := s.orders.Receive(ctx)
+	_ = s.orders.Send(record.Word{Ready: true})
+	var w record.Order
+	files, err := s.orders.Receive(ctx, &w)
 	if err != nil {
 		return errDropped
 	}
 	if err := s.adopt(w, files); err != nil {
-		_ = s.orders.Send(order.Word{Failed: err.Error()})
+		_ = s.orders.Send(record.Word{Failed: err.Error()})
 		return err
 	}
 	crash.Point("shim.adopted")
-	_ = s.orders.Send(order.Word{Taken: true})
+	_ = s.orders.Send(record.Word{Taken: true})
 	return s.orders.Close()
 }
 
 // adopt turns the spare sandbox into that of a run: its folder, its lock and
 // leases are the shim's from here on.
-func (s *shim) adopt(w order.Word, files []*os.File) error {
+func (s *shim) adopt(w record.Order, files []*os.File) error {
 	s.held = files // never closed: they end with the shim
 	run, err := record.ReadRun(w.Dir)
 	if err == nil && (run == nil || run.Sandbox == nil || run.Nonce != s.run.Nonce || len(files) != run.Leases+1) {
@@ -91,7 +91,7 @@ func (s *shim) leave(spare string) error {
 // drop ends a sandbox that was not wanted, or could not be made.
 func (s *shim) drop(e ended, why error) {
 	if !errors.Is(why, errDropped) {
-		_ = s.orders.Send(order.Word{Failed: why.Error()})
+		_ = s.orders.Send(record.Word{Failed: why.Error()})
 	}
 	s.sweep(e)
 	// Without its handle the folder is that of nothing; the agent removes the rest.

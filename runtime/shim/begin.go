@@ -18,7 +18,7 @@ import (
 	"agentctl/internal/fsx"
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/mounts"
-	"agentctl/runtime/internal/order"
+	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
 	"agentctl/runtime/shim/sandbox"
 )
@@ -43,9 +43,9 @@ type shim struct {
 	started time.Time
 	terms   chan os.Signal // wishes to stop
 
-	orders *order.Conn // of a sandbox that is made ahead
-	held   []*os.File  // lock and leases that came with its order
-	spare  string      // the folder that it was made in
+	orders *packet.Conn // of a sandbox that is made ahead
+	held   []*os.File   // lock and leases that came with its order
+	spare  string       // the folder that it was made in
 }
 
 // begin does all that comes before the task: when it fails, nothing has been
@@ -72,7 +72,7 @@ func (s *shim) begin() error {
 	}
 	s.view = newView(s.run, s.dir)
 	if s.run.Ahead {
-		s.orders, err = order.Open(orderFD)
+		s.orders, err = packet.Open(orderFD)
 	} else {
 		err = s.openRun()
 	}

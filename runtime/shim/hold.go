@@ -85,7 +85,9 @@ func (s *shim) see(t *task) error {
 		for _, p := range t.pumps {
 			pumps.Go(p.run)
 		}
+		serving := s.serveExec()
 		exit = s.supervise(e)
+		serving.stop()
 		t.drain()
 		pumps.Wait()
 	}

@@ -138,3 +138,21 @@ func read[T any, P interface {
 	}
 	return v, nil
 }
+
+// Order is what the agent tells a shim whose sandbox was made ahead, and Word what
+// it answers; they are never spoken by two versions.
+type Order struct {
+	// Dir is the folder of the run that is to be started; the files beside are the
+	// run's lock and its leases.
+	Dir string `json:"dir"`
+}
+
+// Word is an answer.
+type Word struct {
+	// Ready tells that the sandbox is made.
+	Ready bool `json:"ready,omitempty"`
+	// Taken tells that the run is the shim's from now on.
+	Taken bool `json:"taken,omitempty"`
+	// Failed says why there is no sandbox, or no run.
+	Failed string `json:"failed,omitempty"`
+}

@@ -19,8 +19,8 @@ import (
 
 	"agentctl/internal/crash"
 	"agentctl/runtime/internal/mounts"
+	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
-	"agentctl/runtime/shim/command"
 )
 
 // Box is a sandbox that was made. Its methods may be called from several
@@ -31,24 +31,13 @@ type Box struct {
 	parts  *parts
 	groups cgroups.Manager
 	pid    int
-	conn   conn
+	conn   *packet.Conn
 	null   *os.File
 
 	last atomic.Uint32 // the number given last
 	mu   sync.Mutex
 	runs map[uint32]*Process
 	done chan struct{} // closed when the runner is gone
-	main Process
-}
-
-// Process is one that the runner was asked to execute.
-type Process struct {
-	id       uint32
-	begun    chan error // has one value
-	Terminal *os.File   // set when begun, if one was asked for
-	status   syscall.WaitStatus
-	ended    chan struct{} // closed when status is known, or never will be
-	known    bool
 }
 
 // Gather begins making what a run's sandbox consists of. It must be called before
@@ -117,19 +106,15 @@ func (b *Box) create(dir string) error {
 
 // runRunner has libcontainer start the runner.
 func (b *Box) runRunner(c *libcontainer.Container) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	ours, theirs, err := packet.Pair()
 	if err != nil {
-		return fmt.Errorf("cannot make a socket: %w", err)
-	}
-	theirs := os.NewFile(uintptr(fds[1]), "runner")
-	defer func() { _ = theirs.Close() }()
-	if b.conn, err = newConn(fds[0]); err != nil {
 		return err
 	}
-	groups := b.run.Groups
+	defer func() { _ = theirs.Close() }()
+	b.conn = ours
 	p := &libcontainer.Process{
 		Args: []string{runnerPath}, Env: []string{"GOMAXPROCS=1"}, Cwd: "/", Init: true,
-		UID: max(b.run.UID, 0), GID: max(b.run.GID, 0), AdditionalGroups: groups,
+		UID: max(b.run.UID, 0), GID: max(b.run.GID, 0), AdditionalGroups: b.run.Groups,
 		Stdin: b.null, Stdout: b.null, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs},
 	}
 	if err := c.Start(p); err != nil {
@@ -174,116 +159,6 @@ func release(fifo string, pid int) error {
 	}
 }
 
-// PID is the runner's process number on the host.
-func (b *Box) PID() int { return b.pid }
-
-// listen brings what the runner says to those who wait for it.
-func (b *Box) listen() {
-	defer b.gone()
-	for {
-		p, err := b.conn.receive()
-		if err != nil {
-			return
-		}
-		b.mu.Lock()
-		run := b.runs[p.id]
-		b.mu.Unlock()
-		if run == nil {
-			p.close()
-			continue
-		}
-		b.heard(run, p)
-	}
-}
-
-func (b *Box) heard(run *Process, p packet) {
-	switch p.tag {
-	case tagBegun:
-		if len(p.files) == 1 {
-			run.Terminal, p.files = p.files[0], nil
-		}
-		run.begun <- nil
-	case tagFailed:
-		run.begun <- errors.New(string(p.data))
-		b.end(run)
-	case tagEnded:
-		run.status, run.known = syscall.WaitStatus(p.number()), true
-		b.end(run)
-	}
-	p.close()
-}
-
-func (b *Box) end(run *Process) {
-	b.mu.Lock()
-	delete(b.runs, run.id)
-	b.mu.Unlock()
-	close(run.ended)
-}
-
-// gone ends the waiting of all when the runner is dead.
-func (b *Box) gone() {
-	b.mu.Lock()
-	left := b.runs
-	b.runs = nil
-	b.mu.Unlock()
-	for _, run := range left {
-		select {
-		case run.begun <- errors.New("cannot start: the sandbox is gone"):
-		default: // it has begun
-		}
-		close(run.ended)
-	}
-	close(b.done)
-}
-
-// Start executes the task's main process on three streams.
-func (b *Box) Start(cmd command.Command, streams []*os.File) (*Process, error) {
-	return b.execute(mainID, cmd, streams)
-}
-
-// Exec executes another process beside it, on a terminal if there are no streams.
-func (b *Box) Exec(cmd command.Command, streams []*os.File) (*Process, error) {
-	return b.execute(b.last.Add(1), cmd, streams)
-}
-
-func (b *Box) execute(id uint32, cmd command.Command, streams []*os.File) (*Process, error) {
-	file, err := commandFile(cmd)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	run := &Process{id: id, begun: make(chan error, 1), ended: make(chan struct{})}
-	b.mu.Lock()
-	gone := b.runs == nil
-	if !gone {
-		b.runs[id] = run
-	}
-	b.mu.Unlock()
-	if gone {
-		return nil, errors.New("cannot start: the sandbox is gone")
-	}
-	err = b.conn.send(packet{tag: tagRun, id: id, files: append([]*os.File{file}, streams...)})
-	if err != nil {
-		return nil, fmt.Errorf("cannot start: cannot speak to the runner: %w", err)
-	}
-	return run, <-run.begun
-}
-
-// Ended is closed when the process has ended, or the sandbox has.
-func (p *Process) Ended() <-chan struct{} { return p.ended }
-
-// Status is how it ended, once it did; ok is false if it was killed with its
-// sandbox.
-func (p *Process) Status() (ws syscall.WaitStatus, ok bool) {
-	<-p.ended
-	return p.status, p.known
-}
-
-// Signal signals the processes of an Exec.
-func (b *Box) Signal(p *Process, sig syscall.Signal) error {
-	return b.conn.send(packet{tag: tagSignal, id: p.id, data: number(uint32(sig))})
-}
-
 // Kill kills all that is in the sandbox, once. A frozen one dies when it is thawed.
 func (b *Box) Kill() error {
 	err := syscall.Kill(b.pid, syscall.SIGKILL)
@@ -325,7 +200,7 @@ func (b *Box) Limit(r record.Resources) error {
 
 // Remove takes down what is left of the sandbox when all of it is dead.
 func (b *Box) Remove() error {
-	_ = b.conn.f.Close()
+	_ = b.conn.Close()
 	_ = b.null.Close()
 	if err := b.groups.Destroy(); err != nil {
 		return fmt.Errorf("cannot remove the cgroups: %w", err)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/shim/command"
 )
 
@@ -21,7 +23,7 @@ const runnerSocket = 3
 // runner is process 1 of a sandbox. It is confined as the task is and has
 // nothing that the task could not have, but for its socket.
 type runner struct {
-	conn conn
+	conn *packet.Conn
 	mu   sync.Mutex
 	runs map[int]uint32 // process number → the shim's number
 }
@@ -55,7 +57,7 @@ func newRunner() (*runner, error) {
 		return nil, fmt.Errorf("cannot shield the runner: %w", err)
 	}
 	unix.CloseOnExec(runnerSocket)
-	c, err := newConn(runnerSocket)
+	c, err := packet.Open(runnerSocket)
 	if err != nil {
 		return nil, fmt.Errorf("the runner is started by the shim, not by hand: %w", err)
 	}
@@ -65,19 +67,20 @@ func newRunner() (*runner, error) {
 // serve does what the shim asks for until the shim is gone.
 func (r *runner) serve() int {
 	for {
-		p, err := r.conn.receive()
+		var m message
+		files, err := r.conn.Receive(context.Background(), &m)
 		if err != nil {
 			return 1
 		}
-		switch p.tag {
-		case tagRun:
-			if err := r.run(p); err != nil {
-				_ = r.conn.send(packet{tag: tagFailed, id: p.id, data: []byte(cut(err.Error(), 4096))})
+		switch m.What {
+		case doRun:
+			if err := r.run(m.ID, files); err != nil {
+				_ = r.conn.Send(message{What: failed, ID: m.ID, Why: cut(err.Error(), 4096)})
 			}
-		case tagSignal:
-			r.signal(p.id, syscall.Signal(p.number()))
+		case doSignal:
+			r.signal(m.ID, syscall.Signal(m.Number))
 		}
-		p.close()
+		packet.CloseAll(files)
 	}
 }
 
@@ -85,15 +88,15 @@ func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)]
 
 // run executes a command on the streams that came with it, or on a terminal of
 // the sandbox's own.
-func (r *runner) run(p packet) error {
-	if len(p.files) != 1 && len(p.files) != maxFiles {
+func (r *runner) run(id uint32, files []*os.File) error {
+	if len(files) != 1 && len(files) != maxFiles {
 		return errors.New("cannot start: the order is damaged")
 	}
-	cmd, err := readCommand(p.files[0])
+	cmd, err := readCommand(files[0])
 	if err != nil {
 		return err
 	}
-	streams := p.files[1:]
+	streams := files[1:]
 	var terminal []*os.File
 	if len(streams) == 0 {
 		master, slave, err := openTerminal()
@@ -116,8 +119,8 @@ func (r *runner) run(p packet) error {
 	if err != nil {
 		return err
 	}
-	r.runs[pid] = p.id
-	return r.conn.send(packet{tag: tagBegun, id: p.id, files: terminal})
+	r.runs[pid] = id
+	return r.conn.Send(message{What: begun, ID: id}, terminal...)
 }
 
 // find looks for a bare name along the command's own PATH.
@@ -161,7 +164,7 @@ func (r *runner) reap(children <-chan os.Signal) {
 			if !ours {
 				continue
 			}
-			_ = r.conn.send(packet{tag: tagEnded, id: id, data: number(uint32(ws))})
+			_ = r.conn.Send(message{What: ended, ID: id, Number: uint32(ws)})
 			if id == mainID {
 				os.Exit(0)
 			}
@@ -196,13 +199,18 @@ func openTerminal() (master, slave *os.File, err error) {
 	if err == nil {
 		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
 	}
-	var peer int
+	var peer uintptr
 	if err == nil {
-		peer, err = unix.IoctlRetInt(fd, unix.TIOCGPTPEER)
+		// The first terminal that a leader of a session opens would be the runner's own.
+		var errno unix.Errno
+		peer, _, errno = unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+		if errno != 0 {
+			err = errno
+		}
 	}
 	if err != nil {
 		_ = master.Close()
 		return nil, nil, fmt.Errorf("cannot open a terminal: %w", err)
 	}
-	return master, os.NewFile(uintptr(peer), "pts"), nil
+	return master, os.NewFile(peer, "pts"), nil
 }
