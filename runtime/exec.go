@@ -74,7 +74,7 @@ func execIn(ctx context.Context, dir string, c ExecConfig) (int, error) {
 	}
 	defer func() { _ = conn.Close() }()
 	s := &streams{config: c}
-	theirs, err := s.open(run)
+	theirs, err := s.open()
 	if err == nil {
 		err = conn.Send(order, theirs...)
 	}
@@ -95,12 +95,11 @@ type streams struct {
 }
 
 // open makes the pipes of a process without a terminal, and returns its ends.
-func (s *streams) open(run *record.Run) (theirs []*os.File, err error) {
+func (s *streams) open() (theirs []*os.File, err error) {
 	s.done = make(chan struct{})
 	if s.config.TTY {
 		return nil, nil
 	}
-	uid := run.Sandbox.IDs.Base + max(run.UID, 0)
 	for i := range 3 {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -111,8 +110,6 @@ func (s *streams) open(run *record.Run) (theirs []*os.File, err error) {
 		if i == 0 {
 			here, there = w, r
 		}
-		// So that it can open /dev/stdout again; only root can do that.
-		_ = there.Chown(uid, uid)
 		s.ours, theirs = append(s.ours, here), append(theirs, there)
 	}
 	go s.feed(s.ours[0])

@@ -123,6 +123,11 @@ func (l *Launcher) complete(cfg Config, leases int) (*record.Run, error) {
 		Leases: leases, Shim: filepath.Base(l.shim),
 	}
 	if cfg.Sandbox != nil {
+		sb := *cfg.Sandbox // the caller's stays as it is
+		run.Sandbox = &sb
+		if os.Geteuid() != 0 {
+			return run, rootless(run)
+		}
 		run.CgroupPath = known.groupPath(cfg.ID + "-" + run.Nonce[:8])
 		return run, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ import (
 // dies with this process, unless it was started.
 type Spare struct {
 	launcher *Launcher
+	config   Config // as it was asked for
 	run      *record.Run
 	shim     *spawned
 	conn     *packet.Conn
@@ -58,7 +60,7 @@ func (l *Launcher) prepare(ctx context.Context, cfg Config) (*Spare, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spare{launcher: l, run: run, conn: ours}
+	s := &Spare{launcher: l, config: cfg, run: run, conn: ours}
 	s.shim, err = l.spawn(run, lock.File(), []*os.File{theirs})
 	_ = theirs.Close()
 	if err == nil {
@@ -76,20 +78,17 @@ func (s *Spare) Fits(cfg Config) error {
 	if cfg.Sandbox == nil {
 		return fmt.Errorf("%w: none is wanted", ErrUnfit)
 	}
-	have, want := *s.run.Sandbox, *cfg.Sandbox
+	have, want := *s.config.Sandbox, *cfg.Sandbox
 	// These are set late.
 	have.Resources, want.Resources = Resources{}, Resources{}
 	if have.Upper != "" || want.Upper != "" {
 		// The folder is the run's own; where it lies is no part of what is asked for.
 		have.Upper, want.Upper = "x", "x"
 	}
-	if have.Hostname == "" && s.run.ID != cfg.ID && want.Hostname == "" {
-		want.Hostname = ""
-	}
 	if !reflect.DeepEqual(have, want) {
 		return fmt.Errorf("%w: its settings differ", ErrUnfit)
 	}
-	if s.run.UID != cfg.UID || s.run.GID != cfg.GID || !reflect.DeepEqual(s.run.Groups, cfg.Groups) || !reflect.DeepEqual(s.run.Hide, cfg.Hide) {
+	if s.config.UID != cfg.UID || s.config.GID != cfg.GID || !slices.Equal(s.config.Groups, cfg.Groups) || !slices.Equal(s.config.Hide, cfg.Hide) {
 		return fmt.Errorf("%w: its user or what it hides differ", ErrUnfit)
 	}
 	return nil

@@ -49,15 +49,42 @@ func (l *Launcher) spawn(run *record.Run, lock *os.File, leases []*os.File) (*sp
 		Files: append([]*os.File{null, null, logFile, lock, word}, leases...),
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &s.pidfd},
 	}
-	if needsUserNS(run) {
-		inUserNS(attr.Sys)
-	}
-	s.proc, err = os.StartProcess(l.shim, []string{"agentctl-shim", run.Dir}, attr)
-	if err != nil {
+	if err := s.start(l.shim, attr); err != nil {
 		_ = hint.Close()
 		return nil, fmt.Errorf("cannot start the shim: %w", err)
 	}
 	return s, nil
+}
+
+// start starts the shim, in a user namespace where its rights come from one.
+func (s *spawned) start(shim string, attr *os.ProcAttr) (err error) {
+	args := []string{"agentctl-shim", s.run.Dir}
+	if s.run.Mapped == nil {
+		if needsUserNS(s.run) {
+			inUserNS(attr.Sys)
+		}
+		s.proc, err = os.StartProcess(shim, args, attr)
+		return err
+	}
+	if err := unmapped(attr.Sys); err != nil {
+		return err
+	}
+	held, release, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = release.Close() }()
+	attr.Files[record.MappedFD] = held
+	attr.Env = append(attr.Env, record.MappedVar+"=1")
+	s.proc, err = os.StartProcess(shim, args, attr)
+	_ = held.Close()
+	if err != nil {
+		return err
+	}
+	if err := mapIDs(s.proc.Pid, *s.run.Mapped); err != nil {
+		return errors.Join(err, s.giveUp())
+	}
+	return nil
 }
 
 // shimEnv keeps the agent's variables, which may hold secrets, from the shim.

@@ -1,11 +1,16 @@
 package runtime
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The tests of this package again as a user without any rights, which is how most
@@ -14,10 +19,10 @@ func TestUnprivileged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("not root: the other tests are it")
 	}
-	cmd := exec.Command(self(), "-test.run", "TestProbe|TestShimIn|TestExits|TestLeftovers|TestKilledShim|TestStop|TestTask|TestMark|TestEvery|TestUpper|TestReadOnly|TestViews|TestOdd|TestStart", "-test.v")
+	cmd := exec.Command(self(), "play", "as-user", "-test.run", "TestProbe|TestShimIn|TestExits|TestLeftovers|TestKilledShim|TestStop|TestTask|TestMark|TestEvery|TestUpper|TestReadOnly|TestViews|TestOdd|TestStart|TestSandboxR|TestSandboxIs|TestSandboxO|TestSandboxS|TestSpare|TestExec", "-test.v")
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + os.TempDir(), "HOME=/", "AGENTCTL_TEST_SHIM=" + realShim(t)}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("as user 65534: %v\n%s", err, failures(string(out)))
@@ -27,6 +32,34 @@ func TestUnprivileged(t *testing.T) {
 			t.Log(strings.TrimSpace(line))
 		}
 	}
+}
+
+// asUser becomes user 65534, who has subordinate ids here and nowhere else.
+func asUser(args []string) int {
+	err := func() error {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return err
+		}
+		path := filepath.Join(os.Getenv("TMPDIR"), "agentctl-subids-"+strconv.Itoa(os.Getpid()))
+		if err := os.WriteFile(path, []byte("65534:300000:65536\n"), 0o644); err != nil {
+			return err
+		}
+		defer os.Remove(path)
+		for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
+			if err := unix.Mount(path, file, "", unix.MS_BIND, ""); err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+		}
+		cmd := exec.Command(self(), args...)
+		cmd.Stdout, cmd.Stderr, cmd.Dir = os.Stdout, os.Stderr, "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		return cmd.Run()
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // failures leaves out the lines of tests that passed.

@@ -52,6 +52,9 @@ type shim struct {
 // started and nothing needs to be swept.
 func (s *shim) begin() error {
 	s.word = os.NewFile(wordFD, "word")
+	if err := awaitMapping(); err != nil {
+		return err
+	}
 	if err := closeOnExec(); err != nil {
 		return err
 	}
@@ -88,6 +91,27 @@ func (s *shim) begin() error {
 	// From the handle on, the agent may signal.
 	<-listening
 	return s.record()
+}
+
+// awaitMapping waits in a user namespace until somebody is mapped in it.
+func awaitMapping() error {
+	if os.Getenv(record.MappedVar) == "" {
+		return nil
+	}
+	var one [1]byte
+	for {
+		_, err := unix.Read(record.MappedFD, one[:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err == nil && os.Geteuid() != 0 {
+			err = errors.New("nobody is mapped")
+		}
+		if err != nil {
+			return fmt.Errorf("cannot become root of the user namespace: %w", err)
+		}
+		return nil
+	}
 }
 
 // openRun opens what the shim writes to in the run's folder.

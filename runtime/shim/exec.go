@@ -18,6 +18,7 @@ import (
 type execs struct {
 	box      *sandbox.Box
 	dir      string
+	uid, gid int // the task's user on the host
 	listener *packet.Listener
 	serving  sync.WaitGroup
 }
@@ -34,6 +35,7 @@ func (s *shim) serveExec() *execs {
 		return nil
 	}
 	e := &execs{box: b.made, dir: s.dir, listener: l}
+	e.uid, e.gid = owner(s.run)
 	e.serving.Go(e.accept)
 	return e
 }
@@ -84,6 +86,7 @@ func (e *execs) serve(c *packet.Conn) error {
 	if err := order.Validate(); err != nil {
 		return err
 	}
+	e.give(files)
 	p, err := e.box.Exec(command.Command{Args: order.Args, Env: order.Env, Cwd: order.Cwd, UID: -1, GID: -1}, files)
 	if err != nil {
 		return err
@@ -100,6 +103,16 @@ func (e *execs) serve(c *packet.Conn) error {
 		return err
 	}
 	return e.finish(c, p)
+}
+
+// give makes pipes the task's user's, so that it can open /dev/stdout again. One
+// that can't be given does for all else.
+func (e *execs) give(files []*os.File) {
+	for _, f := range files {
+		if st, err := f.Stat(); err == nil && st.Mode()&os.ModeNamedPipe != 0 {
+			_ = f.Chown(e.uid, e.gid)
+		}
+	}
 }
 
 // finish waits for the process, or for the caller to go, who takes it along.

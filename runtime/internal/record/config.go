@@ -91,6 +91,18 @@ func (o Overlay) UpperDir() string { return filepath.Join(o.Upper, "upper") }
 // WorkDir is overlayfs's own folder beside UpperDir.
 func (o Overlay) WorkDir() string { return filepath.Join(o.Upper, "work") }
 
+// Mapping makes 0 the agent's user, and 1 and those behind it a range of his
+// subordinate ids.
+type Mapping struct {
+	UID  int `json:"uid"`
+	GID  int `json:"gid"`
+	Size int `json:"size"`
+}
+
+// MappedFD is the descriptor that a shim with a Mapping reads until its end before
+// it does anything: by then its user is root.
+const MappedFD = 0
+
 // Run is the order in run.json: a Config whose rungs are chosen.
 type Run struct {
 	Config
@@ -102,6 +114,9 @@ type Run struct {
 	// CgroupPath is where a sandbox's cgroups lie below the mounts of their
 	// hierarchies; "" where none can be made.
 	CgroupPath string `json:"cgroupPath,omitempty"`
+	// Mapped is how the shim of a plain user's sandbox sees the host's ids; nil for
+	// root's. Ids of the Sandbox are then those inside of it.
+	Mapped *Mapping `json:"mapped,omitempty"`
 	// Ahead tells that the sandbox is made before what runs in it is known, and
 	// waits for its order.
 	Ahead bool `json:"ahead,omitempty"`

@@ -23,6 +23,9 @@ const (
 	LogFile     = "shim.log"
 )
 
+// MappedVar tells a shim that it must wait on MappedFD.
+const MappedVar = "AGENTCTL_SHIM_MAPPED"
+
 // MarkVar is the variable in a task's environment that carries the run's nonce.
 const MarkVar = "AGENTCTL_RUN"
 
