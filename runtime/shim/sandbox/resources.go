@@ -18,6 +18,10 @@ import (
 // cpuPeriod is the kernel's own, in microseconds.
 const cpuPeriod = 100_000
 
+// runnerThreads is how many threads the runner may come to have, which the kernel
+// counts as it does processes.
+const runnerThreads = 12
+
 // resources translates limits. All devices are denied but for those that are
 // added behind it.
 func resources(r record.Resources) (*specs.LinuxResources, error) {
@@ -40,7 +44,7 @@ func resources(r record.Resources) (*specs.LinuxResources, error) {
 	}
 	out.CPU = &cpu
 	if r.PIDs > 0 {
-		pids := r.PIDs + 1 // the runner
+		pids := r.PIDs + runnerThreads
 		out.Pids = &specs.LinuxPids{Limit: &pids}
 	}
 	io := &specs.LinuxBlockIO{}
