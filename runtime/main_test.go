@@ -93,7 +93,7 @@ func realShim(t testing.TB) string {
 
 // allRungs is a Host on which everything is taken to work.
 func allRungs() Host {
-	h := Host{UID: os.Geteuid()}
+	h := Host{UID: os.Geteuid(), Sandbox: allSandbox()}
 	for _, n := range []string{Cgroup2, Cgroup1, PIDNS, Subreaper} {
 		h.Containment = append(h.Containment, Rung{Name: n, Works: true})
 	}

@@ -35,7 +35,16 @@ func Probe(ctx context.Context, shimPath, dir string, log *slog.Logger) (Host, e
 		h.Mounts = append(h.Mounts, rung(name, p.mounts(ctx, name, with)))
 	}
 	h.Mounts = append(h.Mounts, Rung{Name: MountNone, Works: true})
+	h.Sandbox = p.sandboxes(ctx)
 	return h, context.Cause(ctx)
+}
+
+// allSandbox takes all of sandboxes to work, for it to be tried.
+func allSandbox() (rungs []Rung) {
+	for _, name := range []string{SandboxWorks, SandboxIDMap, SandboxMemory, SandboxCPU, SandboxCPUSet, SandboxPIDs, SandboxIO} {
+		rungs = append(rungs, Rung{Name: name, Works: true})
+	}
+	return rungs
 }
 
 func rung(name string, err error) Rung {
@@ -105,6 +114,7 @@ func (p prober) try(ctx context.Context, cfg Config) error {
 	assumed := Host{
 		Containment: []Rung{{Name: cfg.Containment, Works: true}},
 		Mounts:      []Rung{{Name: cfg.MountNS, Works: true}},
+		Sandbox:     allSandbox(),
 		UID:         os.Geteuid(),
 	}
 	t, err := NewLauncher(p.shim, assumed, p.log).Start(ctx, cfg)
