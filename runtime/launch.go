@@ -129,6 +129,9 @@ func (l *Launcher) complete(cfg Config, leases int) (*record.Run, error) {
 			return run, rootless(run)
 		}
 		run.CgroupPath = known.groupPath(cfg.ID + "-" + run.Nonce[:8])
+		if run.CgroupHome = known.home1.Own; known.err1 != nil {
+			run.CgroupHome = known.home2.Own
+		}
 		return run, nil
 	}
 	home := known.home2

@@ -109,7 +109,8 @@ type Run struct {
 	// Cgroup is the folder of the task's cgroup, to be made by the shim; it is
 	// empty for rungs without one.
 	Cgroup string `json:"cgroup,omitempty"`
-	// CgroupHome is the cgroup v1 folder to which the shim returns after the fork.
+	// CgroupHome is the cgroup folder to which the shim returns after the fork, or
+	// of a sandbox the shim's own.
 	CgroupHome string `json:"cgroupHome,omitempty"`
 	// CgroupPath is where a sandbox's cgroups lie below the mounts of their
 	// hierarchies; "" where none can be made.
