@@ -60,6 +60,7 @@ func (s *shim) adopt(w record.Order, files []*os.File) error {
 	if err != nil {
 		return err
 	}
+	s.box.(*sandboxed).made.Begin(run)
 	before, spare := s.run, s.dir
 	s.run, s.dir = run, w.Dir
 	if err = s.openRun(); err == nil {

@@ -19,6 +19,7 @@ type parts struct {
 	exeDir piece
 	runner piece
 	binds  []bind
+	views  []view // what is mounted late
 }
 
 // bind is a piece to be shown inside.
@@ -38,6 +39,7 @@ func gather(run *record.Run) (*parts, error) {
 			return nil, err
 		}
 	}
+	p.beginViews(run)
 	return p, nil
 }
 

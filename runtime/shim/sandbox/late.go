@@ -17,12 +17,6 @@ import (
 	"agentctl/runtime/internal/record"
 )
 
-// late is a mount that is moved into a sandbox which is there already.
-type late struct {
-	piece
-	target string
-}
-
 // Late gives the sandbox, before anything of the task runs in it, what is the
 // run's own: views of folders, and folders and files themselves, at their own
 // paths, and its name. It must be called on the thread that called Create.
@@ -31,11 +25,11 @@ func (b *Box) Late(run *record.Run) error {
 		if err := os.WriteFile(b.stage.at("etc", "hostname"), []byte(name+"\n"), 0o644); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-	} else if len(run.Overlays)+len(run.Keep) == 0 {
+	} else if len(b.parts.views) == 0 {
 		return nil
 	}
 	b.run = run
-	pieces, err := b.lates(run.Overlays, run.Keep)
+	pieces, err := b.stage.finish(b.parts.views)
 	defer func() {
 		for _, p := range pieces {
 			p.close()
@@ -52,122 +46,9 @@ func (b *Box) Late(run *record.Run) error {
 	return err
 }
 
-// lates makes the mounts, attached to nothing. What it has made is returned with
-// an error too.
-func (b *Box) lates(overlays []record.Overlay, keep []string) ([]late, error) {
-	type prepared struct {
-		lower, upper piece
-		err          error
-	}
-	// On another thread, which sees the host's mounts.
-	ready := make(chan prepared, len(overlays)+len(keep))
-	go func() {
-		for _, o := range overlays {
-			l, u, err := b.prepare(o)
-			ready <- prepared{l, u, err}
-		}
-		for _, path := range keep {
-			p, err := clone(path, deep|follow, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-			ready <- prepared{lower: p, err: err}
-		}
-	}()
-	var pieces []late
-	var failed error
-	for i := range len(overlays) + len(keep) {
-		p := <-ready
-		name := ""
-		if i < len(overlays) {
-			name = overlays[i].Target
-		} else {
-			name = keep[i-len(overlays)]
-		}
-		if p.err == nil && i < len(overlays) && overlays[i].Upper != "" {
-			var view piece
-			view, p.err = b.overlay(i, p.lower, p.upper)
-			p.lower = view
-		}
-		if p.err != nil {
-			failed = errors.Join(failed, fmt.Errorf("cannot show %s to the task: %w", name, p.err))
-			continue
-		}
-		pieces = append(pieces, late{p.lower, name})
-	}
-	return pieces, failed
-}
-
-// prepare makes the lower view of an overlay and, if it has one, its upper folder.
-func (b *Box) prepare(o record.Overlay) (low, up piece, err error) {
-	if o.Upper == "" {
-		low, err = lower(o.Lower, follow, b.parts.ns)
-		if errors.Is(err, unix.EINVAL) { // a file system whose owners can't be mapped
-			low, err = clone(o.Lower, deep|follow, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-		}
-		return low, piece{fd: -1}, err
-	}
-	if low, err = lower(o.Lower, follow, b.parts.ns); err != nil {
-		return low, up, err
-	}
-	var st unix.Stat_t
-	if err = unix.Fstat(low.fd, &st); err == nil {
-		err = uppers(o.Upper, b.run.Sandbox.IDs.Base, os.FileMode(st.Mode&0o777|0o700))
-	}
-	if err == nil {
-		up, err = clone(o.Upper, follow, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-	}
-	if err != nil {
-		low.close()
-	}
-	return low, up, err
-}
-
-// overlay puts a view together on the stage and takes it away again, detached.
-func (b *Box) overlay(i int, low, up piece) (piece, error) {
-	defer func() { low.close(); up.close() }()
-	at := "late/" + strconv.Itoa(i)
-	if err := errors.Join(low.attach(b.stage.at(at, "l")), up.attach(b.stage.at(at, "u"))); err != nil {
-		return piece{}, err
-	}
-	set := [][2]string{
-		{"source", "agentctl-" + b.run.Nonce}, {"lowerdir", at + "/l"},
-		{"upperdir", at + "/u/upper"}, {"workdir", at + "/u/work"},
-	}
-	flags := []string{"volatile"}
-	if inUserNS() {
-		flags = append(flags, "userxattr")
-	}
-	fd, err := mountFS("overlay", set, flags)
-	if errors.Is(err, unix.EINVAL) { // before 5.10
-		fd, err = mountFS("overlay", set, flags[1:])
-	}
-	return piece{fd: fd, dir: true}, err
-}
-
-// mountFS makes a mount of a new file system that is attached to nothing.
-func mountFS(typ string, set [][2]string, flags []string) (int, error) {
-	fd, err := unix.Fsopen(typ, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return -1, &fs.PathError{Op: "fsopen", Path: typ, Err: err}
-	}
-	defer func() { _ = unix.Close(fd) }()
-	for _, kv := range set {
-		if err := unix.FsconfigSetString(fd, kv[0], kv[1]); err != nil {
-			return -1, &fs.PathError{Op: "fsconfig", Path: kv[0], Err: err}
-		}
-	}
-	for _, flag := range flags {
-		if err := unix.FsconfigSetFlag(fd, flag); err != nil {
-			return -1, &fs.PathError{Op: "fsconfig", Path: flag, Err: err}
-		}
-	}
-	if err := unix.FsconfigCreate(fd); err != nil {
-		return -1, &fs.PathError{Op: "fsconfig", Path: typ, Err: err}
-	}
-	m, err := unix.Fsmount(fd, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-	if err != nil {
-		return -1, &fs.PathError{Op: "fsmount", Path: typ, Err: err}
-	}
-	return m, nil
-}
+// Begin makes a sandbox that was made ahead begin with what the run has beyond it.
+// Late must follow.
+func (b *Box) Begin(run *record.Run) { b.parts.beginViews(run) }
 
 // moveIn attaches pieces inside the sandbox. It takes its thread with it.
 func (b *Box) moveIn(pieces []late) error {
