@@ -19,7 +19,7 @@ export AGENTCTL_SDK_VENV := env("AGENTCTL_SDK_VENV", justfile_directory() / ".ca
 default:
     @{{ just }} --list --unsorted
 
-[doc("Check for Go, Python, git and gcc; install what lacks with apt (as root)")]
+[doc("Check for Go, Python, git, gcc and libseccomp; install what lacks with apt (as root)")]
 setup:
     @bash test/setup/setup.sh
 

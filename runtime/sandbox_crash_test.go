@@ -131,6 +131,7 @@ func TestSpareOfADeadAgent(t *testing.T) {
 	must(t, err)
 	must(t, syscall.Kill(h.PID, syscall.SIGKILL))
 	must(t, Discard(context.Background(), again.Dir()))
+	must(t, again.Remove()) // the zombie is ours
 	boxGone(t, *h, token)
 }
 

@@ -41,14 +41,20 @@ func TestSandboxMemory(t *testing.T) {
 
 func TestSandboxLimits(t *testing.T) {
 	needLimits(t)
-	cfg := boxConfig(t, `ulimit -n; ulimit -c; (i=0; while [ $i -lt 60 ]; do i=$((i+1)); sleep 100 & done) 2>/dev/null; set -- /proc/[0-9]*; [ $# -lt 30 ] && echo few; killall sleep; df -kP /dev/shm | tail -1 | awk '{print $2}'; df -kP / | tail -1 | awk '{print $2}'; nproc`, busyboxLayer(t))
-	cfg.Sandbox.Resources = Resources{PIDs: 8, CPUs: 0.5, CPUSet: "0", CPUShares: 512, Memory: 64 << 20, Swap: -1}
+	root := busyboxLayer(t)
+	cfg := boxConfig(t, `ulimit -n; ulimit -c; df -kP /dev/shm | tail -1 | awk '{print $2}'; df -kP / | tail -1 | awk '{print $2}'; nproc`, root)
+	cfg.Sandbox.Resources = Resources{PIDs: 100, CPUs: 0.5, CPUSet: "0", CPUShares: 512, Memory: 64 << 20, Swap: -1, IOWeight: 100}
 	cfg.Sandbox.Ulimits = []Ulimit{{Name: "nofile", Soft: 123, Hard: 456}, {Name: "core", Soft: 0, Hard: 0}}
 	cfg.Sandbox.ShmSize, cfg.Sandbox.UpperSize = 12<<20, 34<<20
 	exit, out := runToEnd(t, cfg)
-	lines := strings.Fields(out[StreamStdout])
-	if len(lines) != 6 || lines[0] != "123" || lines[1] != "0" || lines[2] != "few" || lines[3] != "12288" || lines[4] != "34816" || lines[5] != "1" {
-		t.Errorf("%+v: %q", exit, out)
+	if want := "123\n0\n12288\n34816\n1\n"; exit.Code != 0 || out[StreamStdout] != want {
+		t.Errorf("%+v, wrote %q, want %q", exit, out, want)
+	}
+	cfg = boxConfig(t, `(i=0; while [ $i -lt 60 ]; do i=$((i+1)); sleep 100 & done); set -- /proc/[0-9]*; [ $# -lt 30 ] && echo few`, root)
+	cfg.ID, cfg.Sandbox.Resources = cfg.ID+"-pids", Resources{PIDs: 8}
+	exit, out = runToEnd(t, cfg)
+	if out[StreamStdout] != "few\n" || !strings.Contains(out[StreamStderr], "can't fork") {
+		t.Errorf("%+v, wrote %q", exit, out)
 	}
 }
 

@@ -62,6 +62,11 @@ func busyboxLayer(t testing.TB) string {
 // boxConfig runs a script in a sandbox of layers.
 func boxConfig(t testing.TB, script string, layers ...string) Config {
 	t.Helper()
+	h, err := probed()
+	must(t, err)
+	if r := find(h.Sandbox, SandboxWorks); !r.Works {
+		t.Skipf("there are no sandboxes on this host: %s", r.Reason)
+	}
 	cfg := newConfig(t, "/bin/sh", "-c", script)
 	cfg.Containment, cfg.MountNS, cfg.Env = "", "", []string{"PATH=/bin"}
 	cfg.Sandbox = &Sandbox{Layers: layers, IDs: IDRange{Base: 100000, Size: 65536}, Network: Network{Mode: NetworkHost}}

@@ -36,7 +36,7 @@ var areas = []area{
 	{"worker", []string{"worker", "spec", "clearml", "reconcile", "runtime", "envcache", "internal"}, "a worker translates spec into the configs of runtime and envcache, and speaks to any server by the protocol"},
 	{"control", []string{"control", "spec", "reconcile", "internal"}, "the local API shows snapshots and takes orders through interfaces"},
 	{"cmd/agentctl", []string{""}, "the one place that knows every concrete type"},
-	{"cmd/agentctl-shim", []string{"runtime/shim", "runtime"}, "the shim is small and starts in a millisecond"},
+	{"cmd/agentctl-shim", []string{"runtime/shim", "runtime"}, "the shim is small and starts in two milliseconds"},
 	{"test", []string{""}, "tests of the whole may use the whole"},
 }
 

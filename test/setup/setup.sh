@@ -51,6 +51,12 @@ check_seccomp() {
 	pkg-config --exists libseccomp 2>/dev/null || packages+=(libseccomp-dev pkg-config)
 }
 
+# Tests of sandboxes: a program that runs in an empty root, and subordinate ids.
+check_sandbox() {
+	if [ ! -x /bin/busybox ] || ldd /bin/busybox >/dev/null 2>&1; then packages+=(busybox-static); fi
+	command -v newuidmap >/dev/null || packages+=(uidmap)
+}
+
 check_all() {
 	packages=() faults=()
 	check_go
@@ -58,6 +64,7 @@ check_all() {
 	check_git
 	check_cc
 	check_seccomp
+	check_sandbox
 }
 
 stop() {
