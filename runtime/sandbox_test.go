@@ -74,6 +74,11 @@ func boxConfig(t testing.TB, script string, layers ...string) Config {
 		ids, _, err := SubIDs()
 		must(t, err)
 		cfg.Sandbox.IDs, cfg.Sandbox.Shifted = ids, true
+	} else if !find(h.Sandbox, SandboxIDMap).Works {
+		cfg.Sandbox.Shifted = true
+		for _, l := range layers {
+			must(t, own(l, cfg.Sandbox.IDs.Base))
+		}
 	}
 	return cfg
 }
