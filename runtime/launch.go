@@ -126,6 +126,9 @@ func (l *Launcher) complete(cfg Config, leases int) (*record.Run, error) {
 		sb := *cfg.Sandbox // the caller's stays as it is
 		run.Sandbox = &sb
 		if os.Geteuid() != 0 {
+			if known.err1 != nil && known.home2.Delegated() {
+				run.CgroupPath = known.groupPath(cfg.ID + "-" + run.Nonce[:8])
+			}
 			return run, rootless(run)
 		}
 		run.CgroupPath = known.groupPath(cfg.ID + "-" + run.Nonce[:8])

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentctl/internal/fsx"
+	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/record"
 )
 
@@ -20,6 +21,9 @@ const probePatience = 10 * time.Second
 // of its overlay for the mount namespace. dir is the agent's state folder, for
 // overlays depend on the file system below them; shimPath is the shim.
 func Probe(ctx context.Context, shimPath, dir string, log *slog.Logger) (Host, error) {
+	if err := contain.Delegate(); err != nil {
+		log.Warn("tasks can't be limited", "error", err)
+	}
 	scratch, err := os.MkdirTemp(dir, ".probe-")
 	if err != nil {
 		return Host{}, fmt.Errorf("cannot probe the host: %w", err)

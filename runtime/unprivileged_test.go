@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"agentctl/runtime/internal/contain"
 )
 
 // The tests of this package again as a user without any rights, which is how most
@@ -31,6 +33,33 @@ func TestUnprivileged(t *testing.T) {
 		if strings.Contains(line, "works=") || strings.Contains(line, "--- SKIP") || strings.HasPrefix(line, "ok") {
 			t.Log(strings.TrimSpace(line))
 		}
+	}
+}
+
+// A plain user to whom a cgroup was delegated, as systemd does it, can limit his
+// tasks.
+func TestDelegatedCgroup(t *testing.T) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/sys/fs/cgroup", &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC || os.Geteuid() != 0 {
+		t.Skip("only root can delegate cgroups, and only those of a pure version 2")
+	}
+	top := "/sys/fs/cgroup/agentctl-test-" + strconv.Itoa(os.Getpid())
+	must(t, os.Mkdir(top, 0o755))
+	defer func() { _ = (contain.Group{Dir: top}).Remove() }()
+	for _, file := range []string{"", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"} {
+		must(t, os.Chown(filepath.Join(top, file), 65534, 65534))
+	}
+	must(t, unix.Setxattr(top, "user.delegate", []byte("1"), 0))
+	dir, err := os.Open(top)
+	must(t, err)
+	defer dir.Close()
+	cmd := exec.Command(self(), "play", "as-user", "-test.run", "^(TestSandboxMemory|TestSandboxLimits|TestSandboxUsage)$/^the_task$", "-test.v")
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + os.TempDir(), "HOME=/", "AGENTCTL_TEST_SHIM=" + realShim(t)}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestSandboxMemory") {
+		t.Errorf("as user 65534: %v\n%s", err, failures(string(out)))
 	}
 }
 

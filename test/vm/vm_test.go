@@ -12,7 +12,7 @@ import (
 
 // tests are those of package runtime that tell something of cgroup v2, within a
 // minute on a kernel that is five times as slow as its host.
-const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|TestSandboxUsage|TestSpareGetsTheLimitsOfItsRun|TestSandboxIsStopped|TestSandboxOutlivesTheAgentOnly|TestSandboxDevices|TestLeftoversAreKilled)$"
+const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|TestSandboxUsage|TestSpareGetsTheLimitsOfItsRun|TestSandboxIsStopped|TestSandboxOutlivesTheAgentOnly|TestSandboxDevices|TestLeftoversAreKilled|TestDelegatedCgroup)$/^(the_task|a_child,_hidden_by_an_exit_code|cgroup2)$"
 
 const (
 	guestPatience = "100s" // of the tests in it

@@ -63,9 +63,6 @@ type Sandbox struct {
 	Network Network `json:"network"`
 	// Resources limits what the task may use.
 	Resources Resources `json:"resources"`
-	// Limits tells whether this host can hold the task to its Resources. Where it
-	// can't, a limit is an error.
-	Limits bool `json:"limits,omitempty"`
 	// StopSignal is the signal that asks the task to end; "" is SIGTERM.
 	StopSignal string `json:"stopSignal,omitempty"`
 	// OOMScoreAdj is added to the kernel's score when memory runs out; nil leaves

@@ -11,9 +11,9 @@ import (
 
 // groups is the manager of a run's cgroups, which may not be there yet.
 func groups(run *record.Run) (cgroups.Manager, error) {
-	c := &cgroups.Cgroup{Path: run.CgroupPath, Resources: &cgroups.Resources{}}
+	c := &cgroups.Cgroup{Path: run.CgroupPath, Rootless: run.Mapped != nil, Resources: &cgroups.Resources{}}
 	if run.CgroupPath == "" {
-		c.Name, c.Rootless = run.ID+"-"+run.Nonce[:8], true
+		c.Name = run.ID + "-" + run.Nonce[:8]
 	}
 	m, err := manager.New(c)
 	if err != nil {
