@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"agentctl/internal/crash"
+	"agentctl/internal/fsx"
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/record"
 )
@@ -96,6 +97,32 @@ func (l *Launcher) start(ctx context.Context, cfg Config, leases []*os.File) (*T
 	// Only the shim's copy counts now.
 	_ = lock.Close()
 	return s.ready(ctx)
+}
+
+// claim locks the run's folder and writes the order into it. The lock is held
+// from here on, first by this process and then by the shim, so that an agent that
+// comes after us never takes the run for one that did not start.
+func (l *Launcher) claim(ctx context.Context, run *record.Run) (*fsx.Lock, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	lock, err := fsx.TryLock(filepath.Join(run.Dir, record.LockFile))
+	if errors.Is(err, fsx.ErrLocked) {
+		return nil, fmt.Errorf("%w: %w", ErrRan, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = unused(run.Dir)
+	if err == nil {
+		err = fsx.ReplaceJSON(filepath.Join(run.Dir, record.RunFile), run, 0o600)
+	}
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	l.step("runtime.run-written")
+	return lock, nil
 }
 
 // order checks cfg and settles what it leaves open.

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"agentctl/internal/fsx"
 	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
 )
@@ -226,30 +224,4 @@ func Discard(ctx context.Context, dir string) error {
 		return fmt.Errorf("cannot discard the sandbox in %s: %w", dir, err)
 	}
 	return RemoveAll(dir)
-}
-
-// claim locks the run's folder and writes the order into it. The lock is held
-// from here on, first by this process and then by the shim, so that an agent that
-// comes after us never takes the run for one that did not start.
-func (l *Launcher) claim(ctx context.Context, run *record.Run) (*fsx.Lock, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	lock, err := fsx.TryLock(filepath.Join(run.Dir, record.LockFile))
-	if errors.Is(err, fsx.ErrLocked) {
-		return nil, fmt.Errorf("%w: %w", ErrRan, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	err = unused(run.Dir)
-	if err == nil {
-		err = fsx.ReplaceJSON(filepath.Join(run.Dir, record.RunFile), run, 0o600)
-	}
-	if err != nil {
-		_ = lock.Close()
-		return nil, err
-	}
-	l.step("runtime.run-written")
-	return lock, nil
 }

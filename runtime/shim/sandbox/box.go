@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -67,7 +68,7 @@ func Create(run *record.Run, dir string, gathered <-chan Gathered) (*Box, error)
 	}
 	b := &Box{run: run, stage: &stage{run: run}, parts: g.parts, runs: map[uint32]*Process{}, done: make(chan struct{})}
 	if err := b.create(dir); err != nil {
-		return nil, fmt.Errorf("cannot make the sandbox: %w", err)
+		return nil, fmt.Errorf("cannot make the sandbox: %w", plain{err})
 	}
 	b.parts.close()
 	return b, nil
@@ -103,6 +104,16 @@ func (b *Box) create(dir string) error {
 	}
 	return b.runRunner(c)
 }
+
+// plain is an error of libcontainer without what it says of itself.
+type plain struct{ error }
+
+func (p plain) Error() string {
+	return strings.NewReplacer("unable to start container process: ", "", "error during container init: ", "",
+		"error setting cgroup config for procHooks process: ", "").Replace(p.error.Error())
+}
+
+func (p plain) Unwrap() error { return p.error }
 
 // runRunner has libcontainer start the runner.
 func (b *Box) runRunner(c *libcontainer.Container) error {

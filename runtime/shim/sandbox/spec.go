@@ -94,22 +94,7 @@ func namespaces(net record.Network) []specs.LinuxNamespace {
 // mounts adds what is to be seen to the spec's own mounts.
 func (s *stage) mounts(spec *specs.Spec, p *parts) error {
 	sb := s.run.Sandbox
-	shm := sb.ShmSize
-	if shm == 0 {
-		shm = defaultShm
-	}
-	for i := range spec.Mounts {
-		switch m := &spec.Mounts[i]; m.Destination {
-		case "/dev/shm":
-			m.Options = []string{"nosuid", "noexec", "nodev", "mode=1777", "size=" + strconv.FormatInt(shm, 10)}
-		case "/dev/pts":
-			if sb.IDs.Size <= 5 { // the group tty
-				m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "gid=") })
-			}
-		case "/proc":
-			m.Options = []string{"nosuid", "noexec", "nodev"}
-		}
-	}
+	usualMounts(spec.Mounts, sb)
 	if sb.Host {
 		spec.Mounts = append(spec.Mounts, covers(s.run.Hide)...)
 	}
@@ -131,23 +116,47 @@ func (s *stage) mounts(spec *specs.Spec, p *parts) error {
 		spec.Mounts = append(spec.Mounts, m)
 	}
 	for _, m := range sb.Mounts {
-		if !m.Memory {
-			continue
+		if m.Memory {
+			spec.Mounts = append(spec.Mounts, memory(m))
 		}
-		opts := []string{"nosuid", "nodev", "mode=1777"}
-		if m.Size > 0 {
-			opts = append(opts, "size="+strconv.FormatInt(m.Size, 10))
-		}
-		if m.ReadOnly {
-			opts = append(opts, "ro")
-		}
-		spec.Mounts = append(spec.Mounts, specs.Mount{Destination: m.Target, Type: "tmpfs", Source: "tmpfs", Options: opts})
 	}
 	if err := p.runner.attach(s.at("runner")); err != nil {
 		return err
 	}
 	spec.Mounts = append(spec.Mounts, specs.Mount{Destination: runnerPath, Source: s.at("runner"), Type: "bind", Options: []string{"bind", "ro", "nosuid", "nodev"}})
 	return s.files(spec)
+}
+
+// usualMounts sets what the sandbox says of the mounts that every one has.
+func usualMounts(mounts []specs.Mount, sb *record.Sandbox) {
+	shm := sb.ShmSize
+	if shm == 0 {
+		shm = defaultShm
+	}
+	for i := range mounts {
+		switch m := &mounts[i]; m.Destination {
+		case "/dev/shm":
+			m.Options = []string{"nosuid", "noexec", "nodev", "mode=1777", "size=" + strconv.FormatInt(shm, 10)}
+		case "/dev/pts":
+			if sb.IDs.Size <= 5 { // the group tty
+				m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "gid=") })
+			}
+		case "/proc":
+			m.Options = []string{"nosuid", "noexec", "nodev"}
+		}
+	}
+}
+
+// memory is an empty folder in memory.
+func memory(m record.Mount) specs.Mount {
+	opts := []string{"nosuid", "nodev", "mode=1777"}
+	if m.Size > 0 {
+		opts = append(opts, "size="+strconv.FormatInt(m.Size, 10))
+	}
+	if m.ReadOnly {
+		opts = append(opts, "ro")
+	}
+	return specs.Mount{Destination: m.Target, Type: "tmpfs", Source: "tmpfs", Options: opts}
 }
 
 // covers are empty folders over those of the host that are nobody's business.
