@@ -19,7 +19,7 @@ export AGENTCTL_SDK_VENV := env("AGENTCTL_SDK_VENV", justfile_directory() / ".ca
 default:
     @{{ just }} --list --unsorted
 
-[doc("Check for Go, Python, git and gcc; install what lacks with apt (as root)")]
+[doc("Check for Go, Python, git, gcc and libseccomp; install what lacks with apt (as root)")]
 setup:
     @bash test/setup/setup.sh
 
@@ -50,8 +50,12 @@ lint: setup _golangci
     @'{{ tools }}/golangci-lint-{{ golangci }}' run ./...
 
 [doc("Run all tests, with the race detector and shuffled")]
-test *args: build _sdk
+test *args: build _sdk _vm
     @go run ./test/gotest {{ args }}
+
+[doc("Run tests of sandboxes on a kernel with cgroup v2, in user-mode Linux")]
+test-vm: build _vm
+    @go test -count=1 -v ./test/vm
 
 [doc("Run the tests with those that take long, three times each")]
 test-long *args: build _sdk
@@ -95,6 +99,9 @@ clean:
 # Built by Go from source: no download of a prebuilt program.
 _golangci:
     @[ -x '{{ tools }}/golangci-lint-{{ golangci }}' ] || { echo 'building golangci-lint {{ golangci }} …' >&2; mkdir -p '{{ tools }}'; GOBIN='{{ tools }}' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@{{ golangci }}; mv '{{ tools }}/golangci-lint' '{{ tools }}/golangci-lint-{{ golangci }}'; }
+
+_vm:
+    @bash test/setup/vm.sh
 
 _sdk:
     @bash test/setup/sdk.sh {{ sdk }} "$AGENTCTL_SDK_VENV"

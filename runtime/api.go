@@ -11,6 +11,15 @@ import (
 type (
 	// Config says what is to be run, as whom, in which view of the file system.
 	Config = record.Config
+	// Sandbox is an image's root, namespaces and limits for a run.
+	Sandbox = record.Sandbox
+	// The parts of a Sandbox.
+	IDRange   = record.IDRange
+	Mount     = record.Mount
+	Ulimit    = record.Ulimit
+	Network   = record.Network
+	Resources = record.Resources
+	IOLimit   = record.IOLimit
 	// Overlay is a writable view of a folder that stays as it is.
 	Overlay = record.Overlay
 	// Handle tells a living shim from a process that got its number later.
@@ -40,6 +49,13 @@ const (
 	MountRoot   = record.MountRoot
 	MountUserNS = record.MountUserNS
 	MountNone   = record.MountNone
+)
+
+// The networks of a sandbox.
+const (
+	NetworkHost    = record.NetworkHost
+	NetworkNone    = record.NetworkNone
+	NetworkPrivate = record.NetworkPrivate
 )
 
 // The streams of a console.

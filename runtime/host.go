@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"agentctl/runtime/internal/record"
 )
 
 // Rung is one way of doing a thing on this host.
@@ -20,6 +22,8 @@ type Rung struct {
 type Host struct {
 	Containment []Rung `json:"containment"`
 	Mounts      []Rung `json:"mounts"`
+	// Sandbox tells whether sandboxes work, and what of them.
+	Sandbox []Rung `json:"sandbox,omitempty"`
 	// UID is the user that the probe ran as.
 	UID int `json:"uid"`
 }
@@ -63,6 +67,27 @@ func find(rungs []Rung, name string) Rung {
 		}
 	}
 	return Rung{Name: name, Reason: "it was not probed"}
+}
+
+// settle chooses what cfg leaves open, and refuses what this host can't do.
+func (h Host) settle(cfg *Config) error {
+	if cfg.Sandbox != nil {
+		if r := find(h.Sandbox, SandboxWorks); !r.Works {
+			return fmt.Errorf("sandboxes do not work here: %s", r.Reason)
+		}
+		if r := find(h.Sandbox, SandboxIDMap); !r.Works && !cfg.Sandbox.Shifted && !cfg.Sandbox.Host {
+			return fmt.Errorf("the owners of layers can't be mapped here, store them in the range: %s", r.Reason)
+		}
+		if err := h.limited(cfg.Sandbox.Resources); err != nil {
+			return err
+		}
+		cfg.Containment, cfg.MountNS = record.SandboxPIDNS, record.SandboxRoot
+		return nil
+	}
+	if err := settleUser(cfg); err != nil {
+		return err
+	}
+	return h.choose(cfg)
 }
 
 // choose settles the rungs of cfg.

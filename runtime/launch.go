@@ -34,6 +34,22 @@ type facts struct {
 	err2, err1   error // why there is no such cgroup
 }
 
+// groupPath is where the cgroups of a sandbox go below the mounts of their
+// hierarchies.
+func (f facts) groupPath(name string) string {
+	if f.err1 == nil {
+		return "/" + filepath.Join(filepath.Base(f.home1.Parent), name)
+	}
+	rel, err := filepath.Rel(cgroupMount, f.home2.Parent)
+	if f.err2 != nil || err != nil || !filepath.IsLocal(rel) {
+		return ""
+	}
+	return "/" + filepath.Join(rel, name)
+}
+
+// cgroupMount is where cgroup v2 is mounted on hosts that have nothing else.
+const cgroupMount = "/sys/fs/cgroup"
+
 func readFacts() (f facts, err error) {
 	f.home2, f.err2 = contain.Home2()
 	f.home1, f.err1 = contain.Home1()
@@ -68,26 +84,11 @@ func (l *Launcher) start(ctx context.Context, cfg Config, leases []*os.File) (*T
 	if err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	// Held from here on, first by this process and then by the shim, so that an
-	// agent that comes after us never takes the run for one that did not start.
-	lock, err := fsx.TryLock(filepath.Join(cfg.Dir, record.LockFile))
-	if errors.Is(err, fsx.ErrLocked) {
-		return nil, fmt.Errorf("%w: %w", ErrRan, err)
-	}
+	lock, err := l.claim(ctx, run)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = lock.Close() }()
-	if err := unused(cfg.Dir); err != nil {
-		return nil, err
-	}
-	if err := fsx.ReplaceJSON(filepath.Join(cfg.Dir, record.RunFile), run, 0o600); err != nil {
-		return nil, err
-	}
-	l.step("runtime.run-written")
 	s, err := l.spawn(run, lock.File(), leases)
 	if err != nil {
 		return nil, err
@@ -98,15 +99,43 @@ func (l *Launcher) start(ctx context.Context, cfg Config, leases []*os.File) (*T
 	return s.ready(ctx)
 }
 
+// claim locks the run's folder and writes the order into it. The lock is held
+// from here on, first by this process and then by the shim, so that an agent that
+// comes after us never takes the run for one that did not start.
+func (l *Launcher) claim(ctx context.Context, run *record.Run) (*fsx.Lock, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	lock, err := fsx.TryLock(filepath.Join(run.Dir, record.LockFile))
+	if errors.Is(err, fsx.ErrLocked) {
+		return nil, fmt.Errorf("%w: %w", ErrRan, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = unused(run.Dir)
+	if err == nil {
+		err = fsx.ReplaceJSON(filepath.Join(run.Dir, record.RunFile), run, 0o600)
+	}
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	l.step("runtime.run-written")
+	return lock, nil
+}
+
 // order checks cfg and settles what it leaves open.
 func (l *Launcher) order(cfg Config, leases int) (*record.Run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if err := settleUser(&cfg); err != nil {
-		return nil, err
-	}
-	if err := l.host.choose(&cfg); err != nil {
+	return l.complete(cfg, leases)
+}
+
+// complete settles what a checked cfg leaves open.
+func (l *Launcher) complete(cfg Config, leases int) (*record.Run, error) {
+	if err := l.host.settle(&cfg); err != nil {
 		return nil, err
 	}
 	known, err := l.facts()
@@ -119,6 +148,21 @@ func (l *Launcher) order(cfg Config, leases int) (*record.Run, error) {
 	run := &record.Run{
 		Config: cfg, Nonce: hex.EncodeToString(nonce[:]), BootID: known.boot,
 		Leases: leases, Shim: filepath.Base(l.shim),
+	}
+	if cfg.Sandbox != nil {
+		sb := *cfg.Sandbox // the caller's stays as it is
+		run.Sandbox = &sb
+		if os.Geteuid() != 0 {
+			if known.err1 != nil && known.home2.Delegated() {
+				run.CgroupPath = known.groupPath(cfg.ID + "-" + run.Nonce[:8])
+			}
+			return run, rootless(run)
+		}
+		run.CgroupPath = known.groupPath(cfg.ID + "-" + run.Nonce[:8])
+		if run.CgroupHome = known.home1.Own; known.err1 != nil {
+			run.CgroupHome = known.home2.Own
+		}
+		return run, nil
 	}
 	home := known.home2
 	switch cfg.Containment {

@@ -20,6 +20,8 @@ func play(name string, args []string) int {
 		return sharedHost(args)
 	case "agent":
 		return agent(args)
+	case "as-user":
+		return asUser(args)
 	case "stay":
 		return stay(args)
 	}

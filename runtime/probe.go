@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentctl/internal/fsx"
+	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/record"
 )
 
@@ -20,6 +21,9 @@ const probePatience = 10 * time.Second
 // of its overlay for the mount namespace. dir is the agent's state folder, for
 // overlays depend on the file system below them; shimPath is the shim.
 func Probe(ctx context.Context, shimPath, dir string, log *slog.Logger) (Host, error) {
+	if err := contain.Delegate(); err != nil {
+		log.Warn("tasks can't be limited", "error", err)
+	}
 	scratch, err := os.MkdirTemp(dir, ".probe-")
 	if err != nil {
 		return Host{}, fmt.Errorf("cannot probe the host: %w", err)
@@ -35,7 +39,16 @@ func Probe(ctx context.Context, shimPath, dir string, log *slog.Logger) (Host, e
 		h.Mounts = append(h.Mounts, rung(name, p.mounts(ctx, name, with)))
 	}
 	h.Mounts = append(h.Mounts, Rung{Name: MountNone, Works: true})
+	h.Sandbox = p.sandboxes(ctx)
 	return h, context.Cause(ctx)
+}
+
+// allSandbox takes all of sandboxes to work, for it to be tried.
+func allSandbox() (rungs []Rung) {
+	for _, name := range []string{SandboxWorks, SandboxIDMap, SandboxMemory, SandboxCPU, SandboxCPUSet, SandboxPIDs, SandboxIO} {
+		rungs = append(rungs, Rung{Name: name, Works: true})
+	}
+	return rungs
 }
 
 func rung(name string, err error) Rung {
@@ -105,6 +118,7 @@ func (p prober) try(ctx context.Context, cfg Config) error {
 	assumed := Host{
 		Containment: []Rung{{Name: cfg.Containment, Works: true}},
 		Mounts:      []Rung{{Name: cfg.MountNS, Works: true}},
+		Sandbox:     allSandbox(),
 		UID:         os.Geteuid(),
 	}
 	t, err := NewLauncher(p.shim, assumed, p.log).Start(ctx, cfg)

@@ -49,15 +49,42 @@ func (l *Launcher) spawn(run *record.Run, lock *os.File, leases []*os.File) (*sp
 		Files: append([]*os.File{null, null, logFile, lock, word}, leases...),
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &s.pidfd},
 	}
-	if needsUserNS(run) {
-		inUserNS(attr.Sys)
-	}
-	s.proc, err = os.StartProcess(l.shim, []string{"agentctl-shim", run.Dir}, attr)
-	if err != nil {
+	if err := s.start(l.shim, attr); err != nil {
 		_ = hint.Close()
 		return nil, fmt.Errorf("cannot start the shim: %w", err)
 	}
 	return s, nil
+}
+
+// start starts the shim, in a user namespace where its rights come from one.
+func (s *spawned) start(shim string, attr *os.ProcAttr) (err error) {
+	args := []string{"agentctl-shim", s.run.Dir}
+	if s.run.Mapped == nil {
+		if needsUserNS(s.run) {
+			inUserNS(attr.Sys)
+		}
+		s.proc, err = os.StartProcess(shim, args, attr)
+		return err
+	}
+	if err := unmapped(attr.Sys); err != nil {
+		return err
+	}
+	held, release, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = release.Close() }()
+	attr.Files[record.MappedFD] = held
+	attr.Env = append(attr.Env, record.MappedVar+"=1")
+	s.proc, err = os.StartProcess(shim, args, attr)
+	_ = held.Close()
+	if err != nil {
+		return err
+	}
+	if err := mapIDs(s.proc.Pid, *s.run.Mapped); err != nil {
+		return errors.Join(err, s.giveUp())
+	}
+	return nil
 }
 
 // shimEnv keeps the agent's variables, which may hold secrets, from the shim.
@@ -94,24 +121,36 @@ func inUserNS(sys *syscall.SysProcAttr) {
 
 // ready waits until the shim has recorded its handle.
 func (s *spawned) ready(ctx context.Context) (*Task, error) {
+	if err := s.recorded(ctx); err != nil {
+		return nil, err
+	}
+	h, err := record.ReadHandle(s.run.Dir)
+	if err != nil {
+		return nil, errors.Join(err, s.giveUp())
+	}
+	return newTask(s.run.Dir, h, s.pidfd, s.proc), nil
+}
+
+// recorded waits until the shim has recorded its handle.
+func (s *spawned) recorded(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.hint.SetReadDeadline(time.Unix(1, 0)) })
 	word, err := io.ReadAll(io.LimitReader(s.hint, 64<<10))
 	stop()
 	_ = s.hint.Close()
 	if err != nil && ctx.Err() != nil {
-		return nil, errors.Join(context.Cause(ctx), s.giveUp())
+		return errors.Join(context.Cause(ctx), s.giveUp())
 	}
 	h, herr := record.ReadHandle(s.run.Dir)
 	if herr == nil && h != nil {
-		return newTask(s.run.Dir, h, s.pidfd, s.proc), nil
+		return nil
 	}
 	if gerr := s.giveUp(); gerr != nil {
-		return nil, gerr
+		return gerr
 	}
 	if msg := strings.TrimSpace(string(word)); msg != "" {
-		return nil, errors.New(msg)
+		return errors.New(msg)
 	}
-	return nil, errors.Join(fmt.Errorf("the shim ended at once%s", s.lastWords()), herr, err)
+	return errors.Join(fmt.Errorf("the shim ended at once%s", s.lastWords()), herr, err)
 }
 
 // giveUp kills the shim, which takes the task with it, and settles the folder.

@@ -26,8 +26,12 @@ func sweep(ctx context.Context, h *Handle) (string, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, sweepPatience, errors.New("processes of the task don't die"))
 	defer cancel()
-	if err := sweepGroup(ctx, h); err != nil {
-		return "", err
+	// A sandbox's processes die with their init, and that with the shim; one that
+	// was being made may have left an init that waits for nobody.
+	for _, g := range groupsOf(h) {
+		if err := sweepGroup(ctx, g); err != nil {
+			return "", err
+		}
 	}
 	if err := sweepMarked(ctx, h); err != nil {
 		return "", err
@@ -35,11 +39,18 @@ func sweep(ctx context.Context, h *Handle) (string, error) {
 	return fmt.Sprintf("the shim of the task (process %d) was killed, the task with it", h.PID), nil
 }
 
-func sweepGroup(ctx context.Context, h *Handle) error {
-	if h.Cgroup == "" {
-		return nil
+func groupsOf(h *Handle) []contain.Group {
+	var groups []contain.Group
+	if h.Cgroup != "" {
+		groups = append(groups, contain.Group{Dir: h.Cgroup, V1: h.Containment == Cgroup1})
 	}
-	g := contain.Group{Dir: h.Cgroup, V1: h.Containment == Cgroup1}
+	for controller, dir := range h.Groups {
+		groups = append(groups, contain.Group{Dir: dir, V1: controller != ""})
+	}
+	return groups
+}
+
+func sweepGroup(ctx context.Context, g contain.Group) error {
 	err := until(ctx, func() (bool, error) {
 		if g.Empty() {
 			return true, nil

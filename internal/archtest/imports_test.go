@@ -36,7 +36,7 @@ var areas = []area{
 	{"worker", []string{"worker", "spec", "clearml", "reconcile", "runtime", "envcache", "internal"}, "a worker translates spec into the configs of runtime and envcache, and speaks to any server by the protocol"},
 	{"control", []string{"control", "spec", "reconcile", "internal"}, "the local API shows snapshots and takes orders through interfaces"},
 	{"cmd/agentctl", []string{""}, "the one place that knows every concrete type"},
-	{"cmd/agentctl-shim", []string{"runtime/shim", "runtime"}, "the shim is small and starts in a millisecond"},
+	{"cmd/agentctl-shim", []string{"runtime/shim", "runtime"}, "the shim is small and starts in two milliseconds"},
 	{"test", []string{""}, "tests of the whole may use the whole"},
 }
 
@@ -54,6 +54,8 @@ var libraries = []library{
 	{"github.com/spf13/cobra", []string{"cmd/agentctl"}, "flags and verbs are the command's; libraries take values"},
 	{"gopkg.in/yaml.v3", []string{"spec", "envcache"}, "decoding with positions and limits is spec's; others use spec.Encode. envcache, which must not know spec, reads conda's own files"},
 	{"github.com/google/go-containerregistry/pkg/v1", []string{"runtime/image"}, "one package speaks to registries, and trusts nothing of what they say"},
+	{"github.com/opencontainers/runc/libcontainer", []string{"runtime/shim/sandbox"}, "libcontainer's interface and state change between releases: one package knows them, none of it goes to disk"},
+	{"github.com/opencontainers/cgroups", []string{"runtime/shim/sandbox"}, "limits are the shim's; the agent reads files that the handle names"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
 }
 

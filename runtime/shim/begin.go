@@ -18,7 +18,9 @@ import (
 	"agentctl/internal/fsx"
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/mounts"
+	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
+	"agentctl/runtime/shim/sandbox"
 )
 
 // Descriptors that package runtime hands down; from firstLease on they are only
@@ -40,12 +42,19 @@ type shim struct {
 	view    *mounts.View // nil for the host's
 	started time.Time
 	terms   chan os.Signal // wishes to stop
+
+	orders *packet.Conn // of a sandbox that is made ahead
+	held   []*os.File   // lock and leases that came with its order
+	spare  string       // the folder that it was made in
 }
 
 // begin does all that comes before the task: when it fails, nothing has been
 // started and nothing needs to be swept.
 func (s *shim) begin() error {
 	s.word = os.NewFile(wordFD, "word")
+	if err := awaitMapping(); err != nil {
+		return err
+	}
 	if err := closeOnExec(); err != nil {
 		return err
 	}
@@ -65,13 +74,15 @@ func (s *shim) begin() error {
 		return fmt.Errorf("there is no order in %s", s.dir)
 	}
 	s.view = newView(s.run, s.dir)
-	if s.console, err = openConsole(s.dir); err != nil {
+	if s.run.Ahead {
+		s.orders, err = packet.Open(orderFD)
+	} else {
+		err = s.openRun()
+	}
+	if err != nil {
 		return err
 	}
-	if s.exit, err = reserve(s.dir); err != nil {
-		return err
-	}
-	s.box = newBox(s.run)
+	s.box = newBox(s.run, s.dir)
 	if s.view != nil {
 		if err := mounts.Enter(); err != nil {
 			return err
@@ -82,9 +93,43 @@ func (s *shim) begin() error {
 	return s.record()
 }
 
+// awaitMapping waits in a user namespace until somebody is mapped in it.
+func awaitMapping() error {
+	if os.Getenv(record.MappedVar) == "" {
+		return nil
+	}
+	var one [1]byte
+	for {
+		_, err := unix.Read(record.MappedFD, one[:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err == nil && os.Geteuid() != 0 {
+			err = errors.New("nobody is mapped")
+		}
+		if err != nil {
+			return fmt.Errorf("cannot become root of the user namespace: %w", err)
+		}
+		return nil
+	}
+}
+
+// openRun opens what the shim writes to in the run's folder.
+func (s *shim) openRun() (err error) {
+	if s.console, err = openConsole(s.dir); err != nil {
+		return err
+	}
+	s.exit, err = reserve(s.dir)
+	return err
+}
+
 // record writes the handle.
 func (s *shim) record() error {
 	st, err := contain.ReadStat(os.Getpid())
+	if err != nil {
+		return err
+	}
+	groups, err := sandbox.GroupDirs(s.run)
 	if err != nil {
 		return err
 	}
@@ -93,7 +138,7 @@ func (s *shim) record() error {
 	err = fsx.ReplaceJSON(filepath.Join(s.dir, record.HandleFile), record.Handle{
 		Version: record.Version, ID: s.run.ID, PID: st.PID, StartTicks: st.Start, BootID: s.run.BootID,
 		Shim: s.run.Shim, Containment: s.run.Containment, MountNS: s.run.MountNS,
-		Cgroup: s.run.Cgroup, Nonce: s.run.Nonce, Started: s.started,
+		Cgroup: s.run.Cgroup, Groups: groups, Nonce: s.run.Nonce, Started: s.started,
 	}, 0o600)
 	crash.Point("shim.handle")
 	return err

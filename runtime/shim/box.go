@@ -27,7 +27,10 @@ type box interface {
 	remove() error
 }
 
-func newBox(run *record.Run) box {
+func newBox(run *record.Run, dir string) box {
+	if run.Sandbox != nil {
+		return newSandboxed(run, dir)
+	}
 	switch run.Containment {
 	case record.Cgroup2:
 		return &group2{group{contain.Group{Dir: run.Cgroup}}}

@@ -1,149 +1,143 @@
 package shim
 
 import (
-	"bytes"
-	"errors"
+	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
+	"agentctl/runtime/shim/command"
+	"agentctl/runtime/shim/sandbox"
 )
 
-// command executes the task of a run. It is used by the shim, and by the init of
-// a PID namespace, which gets it as JSON.
-type command struct {
-	Args, Env []string
-	Cwd       string
-	UID, GID  int
-	Groups    []int
-	// InUserNS is true where the process has its rights from a user namespace,
-	// none of which the task may get.
-	InUserNS bool
+// execs serves what the agent wants executed in the sandbox beside the task.
+type execs struct {
+	box      *sandbox.Box
+	dir      string
+	uid, gid int // the task's user on the host
+	listener *packet.Listener
+	serving  sync.WaitGroup
 }
 
-func newCommand(run *record.Run) command {
-	return command{
-		Args: run.Args, Env: append(run.Env[:len(run.Env):len(run.Env)], record.MarkVar+"="+run.Nonce), Cwd: run.Cwd,
-		UID: run.UID, GID: run.GID, Groups: run.Groups,
-		InUserNS: run.MountNS == record.MountUserNS || run.Containment == record.PIDNS && os.Geteuid() != 0,
+// serveExec begins to listen. A sandbox without it is no failure of the task.
+func (s *shim) serveExec() *execs {
+	b, ok := s.box.(*sandboxed)
+	if !ok {
+		return nil
 	}
-}
-
-// attr is how the task is to be forked, with the first descriptors.
-func (c command) attr(files []uintptr) *syscall.ProcAttr {
-	// A session of its own: what the task sends to its process group must not
-	// reach the shim.
-	sys := &syscall.SysProcAttr{Setsid: true}
-	if c.UID != -1 {
-		groups := make([]uint32, len(c.Groups))
-		for i, g := range c.Groups {
-			groups[i] = uint32(g)
-		}
-		sys.Credential = &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.GID), Groups: groups}
-	}
-	return &syscall.ProcAttr{Dir: c.Cwd, Env: c.Env, Files: files, Sys: sys}
-}
-
-// exec forks and executes the task from the calling thread. Its error is a
-// sentence for the user.
-func (c command) exec(attr *syscall.ProcAttr) (int, error) {
-	if c.InUserNS {
-		if err := dropRights(); err != nil {
-			return 0, err
-		}
-	}
-	pid, err := syscall.ForkExec(c.Args[0], c.Args, attr)
+	l, err := packet.Listen(s.dir, record.ExecSocket)
 	if err != nil {
-		return 0, c.explain(err)
+		s.console.say("cannot serve exec: %v", err)
+		return nil
 	}
-	return pid, nil
+	e := &execs{box: b.made, dir: s.dir, listener: l}
+	e.uid, e.gid = owner(s.run)
+	e.serving.Go(e.accept)
+	return e
 }
 
-// dropRights makes the rights over the user namespace end with the next exec:
-// with them the task could take its view apart.
-func dropRights() error {
-	err := clearInheritable()
-	if err == nil && os.Geteuid() == 0 {
-		// Root would get all rights back, but for what is out of bounds.
-		err = unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0)
+func (e *execs) accept() {
+	for {
+		c, err := e.listener.Accept()
+		if err != nil {
+			return
+		}
+		e.serving.Go(func() {
+			if err := e.serve(c); err != nil {
+				_ = c.Send(record.Execed{Failed: err.Error()})
+			}
+			_ = c.Close()
+		})
 	}
+}
+
+// stop ends the listening, when the sandbox is gone and with it all that ran there.
+func (e *execs) stop() {
+	if e == nil {
+		return
+	}
+	_ = os.Remove(filepath.Join(e.dir, record.ExecSocket))
+	_ = e.listener.Close()
+	e.serving.Wait()
+}
+
+// serve executes one process and tells how it ended.
+func (e *execs) serve(c *packet.Conn) error {
+	uid, err := c.Peer()
 	if err != nil {
-		return fmt.Errorf("cannot drop the rights over the namespace: %w", err)
-	}
-	return nil
-}
-
-// clearInheritable empties the inheritable set of the calling thread and with it
-// the ambient one.
-func clearInheritable() error {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &sets[0]); err != nil {
 		return err
 	}
-	sets[0].Inheritable, sets[1].Inheritable = 0, 0
-	return unix.Capset(&hdr, &sets[0])
-}
-
-// explain finds out which of fork, chdir, setuid and execve failed: they all
-// give the same few errors.
-func (c command) explain(err error) error {
-	program := c.Args[0]
-	st, serr := os.Stat(program)
-	dir, derr := os.Stat(c.Cwd)
-	switch {
-	case derr != nil:
-		return fmt.Errorf("cannot start: working folder %s: %w", c.Cwd, cause(derr))
-	case !dir.IsDir():
-		return fmt.Errorf("cannot start: working folder %s: not a folder", c.Cwd)
-	case serr != nil:
-		return fmt.Errorf("cannot start: %s: %w", program, cause(serr))
-	case st.IsDir():
-		return fmt.Errorf("cannot start: %s: is a folder", program)
-	case st.Mode()&0o111 == 0:
-		return fmt.Errorf("cannot start: %s: not executable", program)
-	case errors.Is(err, syscall.ENOENT):
-		return fmt.Errorf("cannot start: %s: its interpreter%s does not exist", program, interpreter(program))
-	case errors.Is(err, syscall.ENOEXEC):
-		return fmt.Errorf("cannot start: %s: not a program of this machine, nor a script with a first line of #! and its interpreter", program)
-	case errors.Is(err, syscall.E2BIG):
-		return fmt.Errorf("cannot start: %s: arguments and environment are too long", program)
-	case errors.Is(err, syscall.EACCES) && c.UID != -1:
-		return fmt.Errorf("cannot start: user %d may not run %s or enter %s", c.UID, program, c.Cwd)
-	case errors.Is(err, syscall.EPERM) && c.UID != -1:
-		return fmt.Errorf("cannot start: can't become user %d, group %d: %w", c.UID, c.GID, err)
+	if uid != 0 && uid != os.Geteuid() {
+		return fmt.Errorf("user %d may not execute anything here", uid)
 	}
-	return fmt.Errorf("cannot start: %s: %w", program, err)
-}
-
-// cause is the bare system error, whose path would stand there twice.
-func cause(err error) error {
-	var perr *os.PathError
-	if errors.As(err, &perr) {
-		return perr.Err
-	}
-	return err
-}
-
-// interpreter is what the first line of a script names.
-func interpreter(program string) string {
-	f, err := os.Open(program)
+	var order record.Exec
+	files, err := c.Receive(context.Background(), &order)
 	if err != nil {
-		return ""
+		return err
 	}
-	defer func() { _ = f.Close() }()
-	head := make([]byte, 256)
-	n, _ := io.ReadFull(f, head)
-	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
-	name, ok := bytes.CutPrefix(line, []byte("#!"))
-	if fields := strings.Fields(string(name)); ok && len(fields) > 0 {
-		return " " + filepath.Clean(fields[0])
+	defer func() { packet.CloseAll(files) }()
+	if order.Version > record.Version || len(files) != 0 && len(files) != 3 {
+		return fmt.Errorf("cannot execute: the order is of version %d with %d streams, this shim knows version %d with three or none", order.Version, len(files), record.Version)
 	}
-	return ""
+	if err := order.Validate(); err != nil {
+		return err
+	}
+	e.give(files)
+	p, err := e.box.Exec(command.Command{Args: order.Args, Env: order.Env, Cwd: order.Cwd, UID: -1, GID: -1}, files)
+	if err != nil {
+		return err
+	}
+	// The caller's pipes end when the process closes them, not when we do.
+	packet.CloseAll(files)
+	files = nil
+	var terminal []*os.File
+	if p.Terminal != nil {
+		defer func() { _ = p.Terminal.Close() }()
+		terminal = []*os.File{p.Terminal}
+	}
+	if err := c.Send(record.Execed{Running: true}, terminal...); err != nil {
+		return err
+	}
+	return e.finish(c, p)
+}
+
+// give makes pipes the task's user's, so that it can open /dev/stdout again. One
+// that can't be given does for all else.
+func (e *execs) give(files []*os.File) {
+	for _, f := range files {
+		if st, err := f.Stat(); err == nil && st.Mode()&os.ModeNamedPipe != 0 {
+			_ = f.Chown(e.uid, e.gid)
+		}
+	}
+}
+
+// finish waits for the process, or for the caller to go, who takes it along.
+func (e *execs) finish(c *packet.Conn, p *sandbox.Process) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		var nothing struct{}
+		_, _ = c.Receive(ctx, &nothing) // ends when the caller closes
+	}()
+	select {
+	case <-p.Ended():
+		cancel()
+		<-left
+	case <-left:
+		_ = e.box.Signal(p, syscall.SIGHUP)
+		_ = e.box.Signal(p, syscall.SIGKILL)
+		<-p.Ended()
+	}
+	exit := record.Exit{Code: 128 + int(syscall.SIGKILL)}
+	if ws, ok := p.Status(); ok {
+		exit = describe(ws)
+	}
+	_ = c.Send(record.Execed{Ended: true, Code: exit.Code})
+	return nil
 }

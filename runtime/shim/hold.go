@@ -41,9 +41,17 @@ func (s *shim) start() *task {
 	if t.err = s.build(); t.err != nil {
 		return t
 	}
+	if s.run.Ahead {
+		ordered := make(chan error, 1)
+		go func() { ordered <- s.await() }()
+		if t.err = <-ordered; t.err != nil {
+			return t
+		}
+	}
 	var ends []*os.File
+	uid, gid := owner(s.run)
 	for _, stream := range []frame.Stream{frame.Stdout, frame.Stderr} {
-		p, w, err := newPump(s.console, stream, s.run.UID, s.run.GID, t.ending)
+		p, w, err := newPump(s.console, stream, uid, gid, t.ending)
 		if err != nil {
 			t.err = err
 			return t
@@ -61,6 +69,13 @@ func (s *shim) start() *task {
 // see sees the task through to its end.
 func (s *shim) see(t *task) error {
 	e := s.reap(t.child)
+	if s.run.Ahead { // as it was started: what adopted a run is none any more
+		s.drop(e, t.err)
+		return nil
+	}
+	if s.spare != "" {
+		s.leaveSpare()
+	}
 	exit := record.Exit{Code: -1, Reason: record.StartFailed}
 	if t.err != nil {
 		exit.Message = t.err.Error()
@@ -70,7 +85,9 @@ func (s *shim) see(t *task) error {
 		for _, p := range t.pumps {
 			pumps.Go(p.run)
 		}
+		serving := s.serveExec()
 		exit = s.supervise(e)
+		serving.stop()
 		t.drain()
 		pumps.Wait()
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentctl/runtime/internal/record"
+	"agentctl/runtime/shim/command"
 )
 
 // The init of a PID namespace is this program again, with the task's streams, the
@@ -46,7 +47,7 @@ func (s *shim) spawnInit(files []uintptr) (child, error) {
 		Dir: "/", Env: []string{record.MarkVar + "=" + s.run.Nonce}, Files: append(files, order.Fd(), w.Fd()),
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	}
-	c := child{status: words}
+	c := child{status: func() (syscall.WaitStatus, bool) { return lastWord(words) }}
 	err = s.box.fork(attr.Sys, func() (err error) {
 		// By this name the program is found where its folder is hidden.
 		c.pid, err = syscall.ForkExec("/proc/self/exe", []string{initName}, attr)
@@ -96,10 +97,10 @@ func firstWord(words io.Reader) error {
 
 // lastWord is the task's wait status as its init told it; ok is false if the
 // init was killed before.
-func (c child) lastWord() (ws syscall.WaitStatus, ok bool) {
-	defer func() { _ = c.status.Close() }()
+func lastWord(words *os.File) (ws syscall.WaitStatus, ok bool) {
+	defer func() { _ = words.Close() }()
 	var word [5]byte
-	if _, err := io.ReadFull(c.status, word[:]); err != nil || word[0] != wordEnded {
+	if _, err := io.ReadFull(words, word[:]); err != nil || word[0] != wordEnded {
 		return 0, false
 	}
 	return syscall.WaitStatus(binary.LittleEndian.Uint32(word[1:])), true
@@ -141,7 +142,7 @@ func initStart() (int, error) {
 	if err := closeOnExec(); err != nil {
 		return 0, err
 	}
-	var cmd command
+	var cmd command.Command
 	if err := json.NewDecoder(io.NewSectionReader(os.NewFile(initCommandFD, "command"), 0, 1<<40)).Decode(&cmd); err != nil {
 		return 0, fmt.Errorf("cannot read the command: %w", err)
 	}
@@ -154,5 +155,5 @@ func initStart() (int, error) {
 		return 0, fmt.Errorf("cannot mount /proc for the PID namespace: %w", err)
 	}
 	unix.Umask(0o022)
-	return cmd.exec(cmd.attr([]uintptr{0, 1, 2}))
+	return cmd.Exec(cmd.Attr([]uintptr{0, 1, 2}))
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
+
+	"agentctl/runtime/shim/sandbox"
 )
 
 // Names that the program goes by in its Args[0].
@@ -17,7 +19,7 @@ const (
 // IsShim tells whether a program was started to play the shim, so that the
 // binary of a test can.
 func IsShim(args []string) bool {
-	return len(args) > 0 && strings.HasPrefix(filepath.Base(args[0]), shimName) || len(args) > 2 && args[1] == "probe"
+	return len(args) > 0 && strings.HasPrefix(strings.TrimPrefix(filepath.Base(args[0]), "."), shimName) || len(args) > 2 && args[1] == "probe"
 }
 
 // Main is the shim's program: `agentctl-shim FOLDER` holds the run in FOLDER, on
@@ -27,6 +29,12 @@ func IsShim(args []string) bool {
 func Main(args []string) int {
 	goruntime.LockOSThread()
 	switch {
+	case sandbox.IsInit(args):
+		sandbox.Init()
+	case len(args) == 1 && filepath.Base(args[0]) == sandbox.RunnerName:
+		return sandbox.RunnerMain()
+	case len(args) == 1 && filepath.Base(args[0]) == sandbox.PauseName:
+		select {} // until it is killed
 	case len(args) == 1 && filepath.Base(args[0]) == initName:
 		return initMain()
 	case len(args) > 2 && args[1] == "probe":

@@ -20,6 +20,10 @@ func probeMain(args []string) int {
 		time.Sleep(time.Minute)
 	case args[0] == "change" && len(args) == 2:
 		err = change(args[1])
+	case args[0] == "write" && len(args) == 2:
+		if err = write(args[1]); err == nil {
+			err = os.Remove(args[1])
+		}
 	default:
 		err = fmt.Errorf("there is no probe %q", args)
 	}
@@ -37,18 +41,22 @@ func leave() error {
 	return err
 }
 
+func write(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("changed")
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
 // change changes a file, adds one and removes both.
 func change(path string) error {
 	for _, name := range []string{path, filepath.Join(filepath.Dir(path), "other")} {
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteString("changed")
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
+		if err := write(name); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"agentctl/internal/crash"
 	"agentctl/runtime/internal/mounts"
 	"agentctl/runtime/internal/record"
+	"agentctl/runtime/shim/command"
 )
 
 // build makes the box and the view.
@@ -26,7 +27,7 @@ func (s *shim) build() error {
 
 // newView begins the view of the run, in the background; nil for the host's.
 func newView(run *record.Run, dir string) *mounts.View {
-	if run.MountNS == record.MountNone {
+	if run.MountNS == record.MountNone || run.Sandbox != nil {
 		return nil
 	}
 	return mounts.Begin(mounts.Spec{
@@ -43,23 +44,36 @@ func (s *shim) spawn(out, errOut *os.File) (child, error) {
 		return child{}, err
 	}
 	defer func() { _ = null.Close() }()
+	if b, ok := s.box.(*sandboxed); ok {
+		return b.spawn(s.run, []*os.File{null, out, errOut})
+	}
 	files := []uintptr{null.Fd(), out.Fd(), errOut.Fd()}
 	if s.run.Containment == record.PIDNS {
 		return s.spawnInit(files)
 	}
 	cmd := newCommand(s.run)
-	attr := cmd.attr(files)
+	attr := cmd.Attr(files)
 	attr.Sys.Pdeathsig = syscall.SIGKILL
 	c := child{}
 	err = s.box.fork(attr.Sys, func() (err error) {
-		c.pid, err = cmd.exec(attr)
+		c.pid, err = cmd.Exec(attr)
 		return err
 	})
 	return c, err
 }
 
+// newCommand is the run's command, with the mark by which its processes are found.
+func newCommand(run *record.Run) command.Command {
+	return command.Command{
+		Args: run.Args, Env: append(run.Env[:len(run.Env):len(run.Env)], record.MarkVar+"="+run.Nonce), Cwd: run.Cwd,
+		UID: run.UID, GID: run.GID, Groups: run.Groups,
+		InUserNS: run.MountNS == record.MountUserNS || run.Containment == record.PIDNS && os.Geteuid() != 0,
+	}
+}
+
 // child is the process that the shim waits for.
 type child struct {
-	pid    int
-	status *os.File // an init's word on how the task ended; nil for the task itself
+	pid int
+	// status waits for an init's word on how the task ended; nil for the task itself.
+	status func() (ws syscall.WaitStatus, ok bool)
 }

@@ -29,6 +29,11 @@ func (s *shim) supervise(e ended) record.Exit {
 	if k.reason != "" {
 		exit.Reason, exit.Message = k.reason, k.message
 	}
+	if b, ok := s.box.(*sandboxed); ok && exit.Code != 0 && k.reason == "" && b.made.OutOfMemory() {
+		// The kernel kills one process; another may make an exit code of it.
+		exit.Reason = record.OutOfMemory
+		exit.Message = fmt.Sprintf("out of memory: a process was killed at the limit of %d bytes; %s", s.run.Sandbox.Resources.Memory, exit.Message)
+	}
 	s.sweep(e)
 	return exit
 }
@@ -61,7 +66,7 @@ func (c child) outcome(ws syscall.WaitStatus) syscall.WaitStatus {
 	if c.status == nil {
 		return ws
 	}
-	if told, ok := c.lastWord(); ok {
+	if told, ok := c.status(); ok {
 		return told
 	}
 	return ws
@@ -112,7 +117,7 @@ func (k *keeper) end(reason, message string, grace time.Duration) {
 	at := time.Now().Add(grace)
 	if k.reason == "" {
 		k.reason, k.message = reason, message
-		k.signal(syscall.SIGTERM)
+		k.signal(stopSignal(k.run))
 	} else if !at.Before(k.at) {
 		return
 	}
@@ -147,7 +152,7 @@ const stubborn = 10 * time.Second
 // sweep kills until nothing is left of the task, however long the kernel holds a
 // process: as long as one lives, its GPU and its environment are in use.
 func (s *shim) sweep(e ended) {
-	began, told, gone, all := time.Now(), false, false, e.all
+	began, told, gone, all := time.Now(), s.console == nil, false, e.all
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		// Most tasks leave nothing: looking through /proc would only cost time.
 		select {
@@ -165,7 +170,7 @@ func (s *shim) sweep(e ended) {
 			s.console.say("waiting for processes that don't die: %v %v", pids, err)
 		}
 	}
-	if err := s.box.remove(); err != nil {
+	if err := s.box.remove(); err != nil && s.console != nil {
 		s.console.say("%v", err)
 	}
 }

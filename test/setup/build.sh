@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # build.sh VERSION [FOLDER] [TAGS]: builds FOLDER/agentctl (default bin/), the shim
-# inside it. The shim is static: it starts in a millisecond and runs wherever the
-# kernel does; agentctl embeds it, so that one file is all there is to install.
+# inside it. The shim is static, as test/setup/shim.sh builds it: it starts in two
+# milliseconds and runs wherever the kernel does; agentctl embeds it, so that one
+# file is all there is to install.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=${1:-dev} folder=${2:-bin} tags=${3:-}
@@ -10,6 +11,6 @@ shim=runtime/shimbin/embedded/agentctl-shim
 mkdir -p "$folder"
 # The folder of the shim is embedded whole, so nothing unfinished may lie in it,
 # and the same bytes stay in place: a changed file would build agentctl anew.
-CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$folder/.shim.$$" ./cmd/agentctl-shim
+bash test/setup/shim.sh "$folder/.shim.$$"
 if cmp -s "$folder/.shim.$$" "$shim"; then rm "$folder/.shim.$$"; else mv "$folder/.shim.$$" "$shim"; fi
 go build -trimpath -tags "$tags" -ldflags="-X main.version=$version" -o "$folder/agentctl" ./cmd/agentctl

@@ -36,7 +36,7 @@ check_python() {
 
 check_git() { command -v git >/dev/null || packages+=(git ca-certificates); }
 
-# The race detector needs cgo: a C compiler and the C library's headers.
+# The shim and the race detector need cgo: a C compiler and the C library's headers.
 check_cc() {
 	local out
 	out=$(mktemp)
@@ -46,12 +46,25 @@ check_cc() {
 	rm -f "$out"
 }
 
+# The shim's filters of system calls; linked into it.
+check_seccomp() {
+	pkg-config --exists libseccomp 2>/dev/null || packages+=(libseccomp-dev pkg-config)
+}
+
+# Tests of sandboxes: a program that runs in an empty root, and subordinate ids.
+check_sandbox() {
+	if [ ! -x /bin/busybox ] || ldd /bin/busybox >/dev/null 2>&1; then packages+=(busybox-static); fi
+	command -v newuidmap >/dev/null || packages+=(uidmap)
+}
+
 check_all() {
 	packages=() faults=()
 	check_go
 	check_python
 	check_git
 	check_cc
+	check_seccomp
+	check_sandbox
 }
 
 stop() {

@@ -20,7 +20,13 @@ type Home struct {
 	Parent string
 	// Own is the folder of this process's own cgroup.
 	Own string
+
+	delegated bool // Parent lies in a cgroup that was handed to this process
 }
+
+// Delegated tells whether the place for cgroups was handed to this process, so that
+// a plain user can have limits.
+func (h Home) Delegated() bool { return h.delegated }
 
 // Home2 finds the place for cgroups of version 2: below this process's own
 // cgroup where that is delegated to it (systemd's Delegate=yes) or it is no
@@ -30,7 +36,12 @@ func Home2() (Home, error) {
 	if err != nil {
 		return Home{}, fmt.Errorf("there is no cgroup v2: %w", err)
 	}
-	if os.Geteuid() == 0 && !delegated(h.Own) {
+	if filepath.Base(h.Own) == agentDir && filepath.Dir(h.Own) != top {
+		// Delegate was here, or systemd's DelegateSubgroup=.
+		h.Parent = filepath.Join(filepath.Dir(h.Own), groupsDir)
+	}
+	h.delegated = delegated(filepath.Dir(h.Parent)) || os.Geteuid() != 0 && unix.Access(filepath.Dir(h.Parent), unix.W_OK) == nil
+	if os.Geteuid() == 0 && !h.delegated {
 		h.Parent = filepath.Join(top, groupsDir)
 	}
 	return h, nil

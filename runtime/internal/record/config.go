@@ -66,6 +66,9 @@ type Config struct {
 	Containment string `json:"containment"`
 	// MountNS forces a rung; "" takes the best that works.
 	MountNS string `json:"mountNS"`
+	// Sandbox runs it in an image's root and namespaces; nil in the host's.
+	// Containment and MountNS are then the sandbox's own.
+	Sandbox *Sandbox `json:"sandbox,omitempty"`
 }
 
 // Overlay is a writable view of a folder that stays as it is.
@@ -88,14 +91,36 @@ func (o Overlay) UpperDir() string { return filepath.Join(o.Upper, "upper") }
 // WorkDir is overlayfs's own folder beside UpperDir.
 func (o Overlay) WorkDir() string { return filepath.Join(o.Upper, "work") }
 
+// Mapping makes 0 the agent's user, and 1 and those behind it a range of his
+// subordinate ids.
+type Mapping struct {
+	UID  int `json:"uid"`
+	GID  int `json:"gid"`
+	Size int `json:"size"`
+}
+
+// MappedFD is the descriptor that a shim with a Mapping reads until its end before
+// it does anything: by then its user is root.
+const MappedFD = 0
+
 // Run is the order in run.json: a Config whose rungs are chosen.
 type Run struct {
 	Config
 	// Cgroup is the folder of the task's cgroup, to be made by the shim; it is
 	// empty for rungs without one.
 	Cgroup string `json:"cgroup,omitempty"`
-	// CgroupHome is the cgroup v1 folder to which the shim returns after the fork.
+	// CgroupHome is the cgroup folder to which the shim returns after the fork, or
+	// of a sandbox the shim's own.
 	CgroupHome string `json:"cgroupHome,omitempty"`
+	// CgroupPath is where a sandbox's cgroups lie below the mounts of their
+	// hierarchies; "" where none can be made.
+	CgroupPath string `json:"cgroupPath,omitempty"`
+	// Mapped is how the shim of a plain user's sandbox sees the host's ids; nil for
+	// root's. Ids of the Sandbox are then those inside of it.
+	Mapped *Mapping `json:"mapped,omitempty"`
+	// Ahead tells that the sandbox is made before what runs in it is known, and
+	// waits for its order.
+	Ahead bool `json:"ahead,omitempty"`
 	// BootID is what /proc/sys/kernel/random/boot_id holds.
 	BootID string `json:"bootID"`
 	// Nonce marks the task's processes in their environment.

@@ -23,6 +23,9 @@ const (
 	LogFile     = "shim.log"
 )
 
+// MappedVar tells a shim that it must wait on MappedFD.
+const MappedVar = "AGENTCTL_SHIM_MAPPED"
+
 // MarkVar is the variable in a task's environment that carries the run's nonce.
 const MarkVar = "AGENTCTL_RUN"
 
@@ -41,6 +44,9 @@ type Handle struct {
 	Containment string `json:"containment"`
 	MountNS     string `json:"mountNS"`
 	Cgroup      string `json:"cgroup,omitempty"`
+	// Groups are the folders of a sandbox's cgroups, by controller; "" is that of
+	// version 2.
+	Groups map[string]string `json:"groups,omitempty"`
 	// MountNSID is the inode of the task's mount namespace, 0 without one.
 	MountNSID uint64    `json:"mountNSID,omitempty"`
 	Nonce     string    `json:"nonce"`
@@ -134,4 +140,22 @@ func read[T any, P interface {
 		return nil, fmt.Errorf("cannot use %s: it is of version %d, this program knows versions up to %d", path, v.version(), Version)
 	}
 	return v, nil
+}
+
+// Order is what the agent tells a shim whose sandbox was made ahead, and Word what
+// it answers; they are never spoken by two versions.
+type Order struct {
+	// Dir is the folder of the run that is to be started; the files beside are the
+	// run's lock and its leases.
+	Dir string `json:"dir"`
+}
+
+// Word is an answer.
+type Word struct {
+	// Ready tells that the sandbox is made.
+	Ready bool `json:"ready,omitempty"`
+	// Taken tells that the run is the shim's from now on.
+	Taken bool `json:"taken,omitempty"`
+	// Failed says why there is no sandbox, or no run.
+	Failed string `json:"failed,omitempty"`
 }

@@ -29,7 +29,20 @@ func validID(id string) bool {
 // than it says. It looks at nothing on disk. Values of variables are not shown:
 // they may be secrets.
 func (c *Config) Validate() error {
-	return errors.Join(c.checkNames(), c.checkCommand(), c.checkUser(), c.checkView())
+	errs := []error{c.checkNames(), c.checkCommand(), c.checkUser(), c.checkView()}
+	if c.Sandbox != nil {
+		errs = append(errs, c.Sandbox.check(c))
+	}
+	return errors.Join(errs...)
+}
+
+// ValidateAhead is Validate for a sandbox of which it is not known yet what will
+// run in it.
+func (c *Config) ValidateAhead() error {
+	if c.Sandbox == nil {
+		return errors.New("only a sandbox can be made ahead")
+	}
+	return errors.Join(c.checkNames(), c.checkUser(), c.checkView(), c.Sandbox.check(c))
 }
 
 func (c *Config) checkNames() error {
@@ -41,6 +54,9 @@ func (c *Config) checkNames() error {
 		errs = append(errs, fmt.Errorf("id %.120q is not made of letters, digits, - and _", c.ID))
 	}
 	errs = append(errs, checkPath("dir", c.Dir), checkPath("cwd", c.Cwd))
+	if c.Sandbox != nil && (c.Containment != "" || c.MountNS != "") {
+		errs = append(errs, errors.New("a sandbox has its own containment and mount namespace: leave both out"))
+	}
 	if c.Containment != "" && !slices.Contains(Containments(), c.Containment) {
 		errs = append(errs, fmt.Errorf("containment %q is none of %s", c.Containment, strings.Join(Containments(), ", ")))
 	}
@@ -58,7 +74,8 @@ func (c *Config) checkCommand() error {
 		return errors.New("there is no command")
 	}
 	var errs []error
-	if !filepath.IsAbs(c.Args[0]) {
+	// A sandbox finds a bare name by its own PATH.
+	if bare := c.Sandbox != nil && c.Args[0] != "" && !strings.Contains(c.Args[0], "/"); !filepath.IsAbs(c.Args[0]) && !bare {
 		errs = append(errs, fmt.Errorf("the program %.200q is not an absolute path", c.Args[0]))
 	}
 	for i, a := range c.Args {

@@ -1,0 +1,75 @@
+package packet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener is a socket with a name in a folder, for its owner alone.
+type Listener struct{ f *os.File }
+
+// inDir calls do with a name for a file of the folder that is short enough for a
+// socket's address (108 bytes), however long the folder's path is.
+func inDir(dir, name string, do func(path string) error) error {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return do("/proc/self/fd/" + strconv.Itoa(fd) + "/" + name)
+}
+
+// Listen makes the socket called name in dir.
+func Listen(dir, name string) (*Listener, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a socket: %w", err)
+	}
+	err = inDir(dir, name, func(path string) error {
+		// Its mode from its first moment on.
+		return errors.Join(unix.Fchmod(fd, 0o600), unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 16))
+	})
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("cannot listen in %s: %w", dir, err)
+	}
+	return &Listener{os.NewFile(uintptr(fd), name)}, nil
+}
+
+// Accept waits for the next who connects.
+func (l *Listener) Accept() (*Conn, error) {
+	raw, err := l.f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd, aerr := -1, error(nil)
+	err = raw.Read(func(lfd uintptr) bool {
+		fd, _, aerr = unix.Accept4(int(lfd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		return !errors.Is(aerr, unix.EAGAIN) && !errors.Is(aerr, unix.EINTR) && !errors.Is(aerr, unix.ECONNABORTED)
+	})
+	if err := errors.Join(err, aerr); err != nil {
+		return nil, err
+	}
+	return Open(fd)
+}
+
+// Close ends the listening.
+func (l *Listener) Close() error { return l.f.Close() }
+
+// Dial connects to the socket called name in dir.
+func Dial(dir, name string) (*Conn, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a socket: %w", err)
+	}
+	err = inDir(dir, name, func(path string) error { return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) })
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("cannot connect to %s in %s: %w", name, dir, err)
+	}
+	return Open(fd)
+}

@@ -1,0 +1,153 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"agentctl/runtime/internal/record"
+)
+
+// parts are the mounts of a sandbox before there is a place for them.
+type parts struct {
+	ns     *os.File // maps owners; nil where they are stored in the range
+	layers []piece  // or the host's root
+	upper  *piece
+	exe    string
+	exeDir piece
+	runner piece
+	binds  []bind
+	views  []view // what is mounted late
+}
+
+// bind is a piece to be shown inside.
+type bind struct {
+	piece
+	target   string
+	readOnly bool
+}
+
+// gather makes all parts of a run's sandbox. It must be called on a thread that
+// sees the host's mounts.
+func gather(run *record.Run) (*parts, error) {
+	p := &parts{}
+	for _, step := range []func(*record.Run) error{p.gatherProgram, p.gatherRoot, p.gatherBinds} {
+		if err := step(run); err != nil {
+			p.close()
+			return nil, err
+		}
+	}
+	p.beginViews(run)
+	return p, nil
+}
+
+func (p *parts) close() {
+	for _, l := range p.layers {
+		l.close()
+	}
+	for _, b := range p.binds {
+		b.close()
+	}
+	if p.upper != nil {
+		p.upper.close()
+	}
+	if p.exe != "" {
+		p.exeDir.close()
+		p.runner.close()
+	}
+}
+
+// gatherProgram finds this program: the runner, and what libcontainer executes
+// as its init.
+func (p *parts) gatherProgram(*record.Run) error {
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	if p.exeDir, err = clone(filepath.Dir(exe), follow, unix.MOUNT_ATTR_RDONLY); err != nil {
+		return err
+	}
+	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	if p.runner, err = clone(exe, follow, attrs); err != nil {
+		p.exeDir.close()
+		return err
+	}
+	p.exe = exe
+	return nil
+}
+
+func (p *parts) gatherRoot(run *record.Run) error {
+	sb := run.Sandbox
+	if sb.Host {
+		root, err := clone("/", deep|follow, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+		if err != nil {
+			return fmt.Errorf("cannot show the host's file system: %w", err)
+		}
+		p.layers = []piece{root}
+	}
+	if !sb.Shifted {
+		var err error
+		if p.ns, err = userNS(sb.IDs); err != nil {
+			return err
+		}
+	}
+	for _, layer := range sb.Layers {
+		l, err := lower(layer, follow, p.ns)
+		if err != nil {
+			return fmt.Errorf("cannot use a layer of the image: %w", err)
+		}
+		p.layers = append(p.layers, l)
+	}
+	if sb.Upper == "" || sb.Host {
+		return nil
+	}
+	err := os.MkdirAll(sb.Upper, 0o700)
+	if err == nil {
+		err = uppers(sb.Upper, sb.IDs.Base, 0o755)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make the upper folder of the root: %w", err)
+	}
+	u, err := clone(sb.Upper, follow, unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOSUID)
+	p.upper = &u
+	if err != nil {
+		p.upper = nil
+		return fmt.Errorf("cannot use the upper folder of the root: %w", err)
+	}
+	return nil
+}
+
+// gatherBinds takes what is to be shown of the host. The links of its own paths
+// are the kernel's or an administrator's; those of a mount could be a task's.
+func (p *parts) gatherBinds(run *record.Run) error {
+	sb := run.Sandbox
+	if sb.Network.Mode != record.NetworkNone {
+		// A sysfs of the sandbox's own needs a network namespace of its own.
+		how := follow
+		if inUserNS() {
+			how |= deep // what is locked together can't be taken apart
+		}
+		sys, err := clone("/sys", how, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+		if err != nil {
+			return fmt.Errorf("cannot show /sys: %w", err)
+		}
+		p.binds = append(p.binds, bind{sys, "/sys", true})
+	}
+	for _, m := range sb.Mounts {
+		if m.Memory {
+			continue
+		}
+		attrs := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
+		if m.ReadOnly {
+			attrs |= unix.MOUNT_ATTR_RDONLY
+		}
+		b, err := clone(m.Source, deep, attrs)
+		if err != nil {
+			return fmt.Errorf("cannot mount to %s: %w", m.Target, err)
+		}
+		p.binds = append(p.binds, bind{b, m.Target, m.ReadOnly})
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/runc/libcontainer/specconv"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"agentctl/runtime/internal/record"
+)
+
+// cpuPeriod is the kernel's own, in microseconds.
+const cpuPeriod = 100_000
+
+// runnerThreads is how many threads the runner may come to have, which the kernel
+// counts as it does processes.
+const runnerThreads = 12
+
+// resources translates limits. All devices are denied but for those that are
+// added behind it.
+func resources(r record.Resources) (*specs.LinuxResources, error) {
+	out := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}}
+	if r.Memory > 0 {
+		// The kernel counts memory and swap together.
+		swap := r.Memory + r.Swap
+		if r.Swap < 0 {
+			swap = -1
+		}
+		out.Memory = &specs.LinuxMemory{Limit: &r.Memory, Swap: &swap}
+	}
+	cpu := specs.LinuxCPU{Cpus: r.CPUSet, Mems: r.MemorySet}
+	if r.CPUs > 0 {
+		quota, period := int64(r.CPUs*cpuPeriod), uint64(cpuPeriod)
+		cpu.Quota, cpu.Period = &quota, &period
+	}
+	if r.CPUShares > 0 {
+		cpu.Shares = &r.CPUShares
+	}
+	out.CPU = &cpu
+	if r.PIDs > 0 {
+		pids := r.PIDs + runnerThreads
+		out.Pids = &specs.LinuxPids{Limit: &pids}
+	}
+	io := &specs.LinuxBlockIO{}
+	if r.IOWeight > 0 {
+		io.Weight = &r.IOWeight
+	}
+	for _, l := range r.IO {
+		st, err := device(l.Device, unix.S_IFBLK)
+		if err != nil {
+			return nil, fmt.Errorf("cannot limit the use of a device: %w", err)
+		}
+		for _, limit := range []struct {
+			rate uint64
+			list *[]specs.LinuxThrottleDevice
+		}{
+			{l.ReadBPS, &io.ThrottleReadBpsDevice}, {l.WriteBPS, &io.ThrottleWriteBpsDevice},
+			{l.ReadIOPS, &io.ThrottleReadIOPSDevice}, {l.WriteIOPS, &io.ThrottleWriteIOPSDevice},
+		} {
+			if limit.rate == 0 {
+				continue
+			}
+			t := specs.LinuxThrottleDevice{Rate: limit.rate}
+			t.Major, t.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+			*limit.list = append(*limit.list, t)
+		}
+	}
+	out.BlockIO = io
+	return out, nil
+}
+
+// devices shows device nodes of the host and allows their use.
+func devices(spec *specs.Spec, paths []string) error {
+	for _, path := range paths {
+		st, err := device(path, unix.S_IFCHR, unix.S_IFBLK)
+		if err != nil {
+			return fmt.Errorf("cannot give the task a device: %w", err)
+		}
+		kind, major, minor := "c", int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+		if st.Mode&unix.S_IFMT == unix.S_IFBLK {
+			kind = "b"
+		}
+		spec.Linux.Devices = append(spec.Linux.Devices, specs.LinuxDevice{Path: path, Type: kind, Major: major, Minor: minor})
+		spec.Linux.Resources.Devices = append(spec.Linux.Resources.Devices, specs.LinuxDeviceCgroup{
+			Allow: true, Type: kind, Major: &major, Minor: &minor, Access: "rw",
+		})
+	}
+	return nil
+}
+
+// device looks at a device node, which must be of one of the kinds.
+func device(path string, kinds ...uint32) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	if err == nil {
+		err = errors.New("it is no device")
+		for _, k := range kinds {
+			if st.Mode&unix.S_IFMT == k {
+				err = nil
+			}
+		}
+	}
+	if err != nil {
+		return st, &fs.PathError{Op: "use", Path: path, Err: err}
+	}
+	return st, nil
+}
+
+const maxSmall = 1 << 20
+
+// readSmall reads a file of the host that is to be copied.
+func readSmall(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxSmall+1))
+	if err == nil && len(data) > maxSmall {
+		err = &fs.PathError{Op: "copy", Path: path, Err: errors.New("it is larger than 1 MiB")}
+	}
+	return data, err
+}
+
+// limits are resources as the cgroup manager takes them.
+func limits(r record.Resources) (*cgroups.Resources, error) {
+	res, err := resources(r)
+	if err != nil {
+		return nil, err
+	}
+	res.Devices = nil
+	c, err := specconv.CreateCgroupConfig(&specconv.CreateOpts{
+		CgroupName: "limits", Spec: &specs.Spec{Linux: &specs.Linux{Resources: res}},
+	}, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.Resources.SkipDevices = true
+	return c.Resources, nil
+}

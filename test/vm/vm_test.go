@@ -1,0 +1,66 @@
+package vm
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tests are those of package runtime that tell something of cgroup v2, within a
+// minute on a kernel that is five times as slow as its host.
+const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|TestSandboxUsage|TestSpareGetsTheLimitsOfItsRun|TestSandboxIsStopped|TestSandboxOutlivesTheAgentOnly|TestSandboxDevices|TestLeftoversAreKilled|TestDelegatedCgroup)$/^(the_task|a_child,_hidden_by_an_exit_code|cgroup2)$"
+
+const (
+	guestPatience = "100s" // of the tests in it
+	patience      = 2 * time.Minute
+)
+
+func TestCgroup2(t *testing.T) {
+	linux, err := exec.LookPath("linux.uml")
+	if err != nil {
+		t.Skip("there is no user-mode Linux: Debian has it in the package user-mode-linux")
+	}
+	modules, err := filepath.Glob("/usr/lib/uml/modules/*/kernel/fs/overlayfs/overlay.ko")
+	if err != nil || len(modules) == 0 {
+		t.Fatalf("user-mode Linux came without its modules: %v", err)
+	}
+	dir := t.TempDir()
+	for _, up := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(up, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, "bash", "../setup/shim.sh", filepath.Join(dir, "agentctl-shim"), "crashpoints")
+	run(t, "go", "test", "-c", "-o", filepath.Join(dir, "runtime.test"), "agentctl/runtime")
+	init, err := filepath.Abs("init.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	// What the kernel does not know of its arguments is its init's environment.
+	guest := exec.CommandContext(ctx, linux, "mem=1G", "rootfstype=hostfs", "rootflags=/", "ro", "init="+init, "quiet", "con=null", "con0=fd:0,fd:1",
+		"umid="+filepath.Base(dir), "uml_dir="+dir, "folder="+dir, "overlay="+modules[0], "tests="+tests, "timeout="+guestPatience)
+	guest.WaitDelay = 5 * time.Second
+	out, err := guest.CombinedOutput()
+	text := string(out)
+	if !strings.Contains(text, "the tests ended with 0") || !strings.Contains(text, "--- PASS: TestSandboxMemory") {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "works=") || strings.Contains(line, "--- ") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+}
+
+func run(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v: %s", args, err, out)
+	}
+}
