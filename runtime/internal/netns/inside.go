@@ -1,0 +1,88 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	goruntime "runtime"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// In runs do on a thread in the network namespace ns. It needs root's rights over
+// the namespace.
+func In(ns *os.File, do func() error) error { return in(ns, do) }
+
+// in gives the thread up after it: one that could not be brought back would make
+// sockets in the wrong network for the rest of the process.
+func in(ns *os.File, do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		goruntime.LockOSThread()
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("cannot enter the network of the sandbox: %w", err)
+			return
+		}
+		done <- do()
+	}()
+	return <-done
+}
+
+// Loopback starts the loopback device of the calling thread's namespace and gives
+// it further addresses: a server whose address a task knows is reached there,
+// through the relay.
+func Loopback(addrs ...netip.Addr) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	lo, err := h.LinkByName("lo")
+	if err == nil {
+		err = h.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot start the loopback device: %w", err)
+	}
+	for _, a := range addrs {
+		if a.IsLoopback() {
+			continue // all of 127.0.0.0/8 is there, and of IPv6 only ::1 can be
+		}
+		addr := address(netip.PrefixFrom(a, a.BitLen()))
+		addr.Flags = unix.IFA_F_NODAD // nobody else is on this link to be asked
+		err := h.AddrAdd(lo, addr)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("cannot give the loopback device the address %s: %w", a, err)
+		}
+	}
+	// Inside, ports below 1024 are nobody's privilege: the task's root has no
+	// capability for them, nor neighbours that would trust them.
+	return sysctl("ipv4/ip_unprivileged_port_start", "0")
+}
+
+// sysctl writes a setting of the calling thread's network.
+func sysctl(name, value string) error {
+	path := "/proc/sys/net/" + name
+	// A file that can't be written, as in a unit with ProtectKernelTunables, may say
+	// what is wanted already.
+	if old, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(old)) == value {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(value)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		var perr *fs.PathError
+		if errors.As(err, &perr) {
+			err = perr.Err
+		}
+		return fmt.Errorf("cannot set net.%s to %s: %w", strings.ReplaceAll(name, "/", "."), value, err)
+	}
+	return nil
+}
