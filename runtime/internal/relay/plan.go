@@ -37,15 +37,6 @@ type Host struct {
 	Name string     `json:"name"`
 }
 
-// Listens are the addresses for Inside, in the order of the routes.
-func (p Plan) Listens() []netip.AddrPort {
-	var all []netip.AddrPort
-	for _, r := range p.Routes {
-		all = append(all, r.Listen)
-	}
-	return all
-}
-
 // HostsLines is what /etc/hosts must have.
 func (p Plan) HostsLines() string {
 	var b strings.Builder

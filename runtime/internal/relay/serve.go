@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Options of Outside; the zero value has what is usual.
+// Options of Serve; the zero value has what is usual.
 type Options struct {
 	// Limit is how many connections there are at once at most; others wait.
 	Limit int
@@ -33,20 +33,10 @@ type relay struct {
 	silent map[string]bool // servers of which it was told that they are not reached
 }
 
-// Outside takes what Inside hands over and leads the task's connections to their
-// servers, until ctx ends. Then all of them are cut, and when it returns nothing of
-// it runs any more. An error says why the task has no way to its server.
-func Outside(ctx context.Context, conn *net.UnixConn, routes []Route, o Options) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	listeners, err := receive(conn, routes)
-	stop()
-	if ctx.Err() != nil {
-		closeListeners(listeners)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+// Serve leads what comes to the listeners, those of Listen, to their servers, until
+// ctx ends. Then all connections are cut, and when it returns nothing of it runs any
+// more.
+func Serve(ctx context.Context, listeners []*net.TCPListener, routes []Route, o Options) {
 	if o.Limit == 0 {
 		o.Limit = defaultLimit
 	}
@@ -62,9 +52,8 @@ func Outside(ctx context.Context, conn *net.UnixConn, routes []Route, o Options)
 		all.Go(func() { r.accept(ctx, l, routes[i].Server) })
 	}
 	<-ctx.Done()
-	closeListeners(listeners)
+	Close(listeners)
 	all.Wait()
-	return nil
 }
 
 // accept leads all connections of one listener. At the limit it takes no more: they

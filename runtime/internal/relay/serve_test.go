@@ -23,27 +23,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pair is a socket pair that keeps messages apart.
-func pair(t testing.TB) (a, b *net.UnixConn) {
-	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ends [2]*net.UnixConn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "pair")
-		c, err := net.FileConn(f)
-		_ = f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ends[i] = c.(*net.UnixConn)
-		t.Cleanup(func() { _ = c.Close() })
-	}
-	return ends[0], ends[1]
-}
-
 // serve runs do for each connection to a new address.
 func serve(t testing.TB, do func(c *net.TCPConn)) string {
 	t.Helper()
@@ -76,29 +55,24 @@ func echo(c *net.TCPConn) {
 	}
 }
 
-// relayed starts both halves and returns, for each server, where it is to be had;
+// relayed starts a relay and returns, for each server, where it is to be had;
 // stop ends them.
 func relayed(t testing.TB, o Options, servers ...string) (at []string, stop func()) {
 	t.Helper()
-	in, out := pair(t)
 	var routes []Route
 	for i, s := range servers {
 		// Other loopback addresses are not in use on this port.
 		r := Route{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 44, byte(rand.N(256)), byte(rand.N(254) + 1)}), uint16(20_000+i)), s}
 		routes, at = append(routes, r), append(at, r.Listen.String())
 	}
-	if err := Inside(in, Plan{Routes: routes}.Listens()); err != nil {
+	listeners, err := Listen(routes)
+	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- Outside(ctx, out, routes, o) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	done := make(chan struct{})
+	go func() { Serve(ctx, listeners, routes, o); close(done) }()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
 	t.Cleanup(stop)
 	return at, stop
 }
@@ -321,4 +295,18 @@ func TestLimit(t *testing.T) {
 	if _, err := io.ReadFull(conns[2], make([]byte, 1)); err != nil {
 		t.Errorf("when one has ended: %v", err)
 	}
+}
+
+// One address that can't be had leaves none in use.
+func TestCannotListen(t *testing.T) {
+	free := netip.MustParseAddrPort("127.44.0.1:20000")
+	_, err := Listen([]Route{{free, ""}, {netip.MustParseAddrPort("192.0.2.1:80"), ""}})
+	if err == nil || !strings.Contains(err.Error(), "for the task's server at 192.0.2.1:80") {
+		t.Error(err)
+	}
+	l, err := Listen([]Route{{free, ""}})
+	if err != nil {
+		t.Error(err)
+	}
+	Close(l)
 }
