@@ -8,6 +8,7 @@ import (
 	"os"
 	goruntime "runtime"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -58,10 +59,25 @@ func Loopback(addrs ...netip.Addr) error {
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("cannot give the loopback device the address %s: %w", a, err)
 		}
+		if err := settle(h, a); err != nil {
+			return err
+		}
 	}
 	// Inside, ports below 1024 are nobody's privilege: the task's root has no
 	// capability for them, nor neighbours that would trust them.
 	return sysctl("ipv4/ip_unprivileged_port_start", "0")
+}
+
+// settle waits for an address to be in use, which for IPv6 the kernel brings about a
+// moment later, by a worker; a route to it, as to another's, is there before.
+func settle(h *netlink.Handle, a netip.Addr) error {
+	for range 1000 {
+		if r, err := h.RouteGet(a.AsSlice()); err == nil && len(r) > 0 && r[0].Type == unix.RTN_LOCAL {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("cannot use the address %s of the loopback device: the kernel is slow to take it", a)
 }
 
 // sysctl writes a setting of the calling thread's network.
