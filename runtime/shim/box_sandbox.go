@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,6 +22,7 @@ type sandboxed struct {
 	dir      string // to mount to; the folder that the shim was started in
 	gathered <-chan sandbox.Gathered
 	made     *sandbox.Box // nil until it is
+	net      *network     // nil for the host's
 }
 
 func newSandboxed(run *record.Run, dir string) *sandboxed {
@@ -42,7 +44,10 @@ func wake(home string) {
 }
 
 func (b *sandboxed) make() (err error) {
-	b.made, err = sandbox.Create(b.run, b.dir, b.gathered)
+	if b.made, err = sandbox.Create(b.run, b.dir, b.gathered); err != nil {
+		return err
+	}
+	b.net, err = openNetwork(b.run, b.made.PID())
 	return err
 }
 
@@ -71,7 +76,7 @@ func (b *sandboxed) remove() error {
 	if b.made == nil {
 		return sandbox.RemoveGroups(b.run)
 	}
-	return b.made.Remove()
+	return errors.Join(b.net.close(), b.made.Remove())
 }
 
 // spawn starts the task's main process.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -76,6 +77,9 @@ func connect(h *netlink.Handle, p Pool, id string, number int, ns *os.File) (Net
 		err = in(ns, func() error { return farEnd(inside, gateway.Addr()) })
 	}
 	crash.Point("netns.connected")
+	if err == nil {
+		await(h, n.Link)
+	}
 	if err != nil {
 		err = errors.Join(err, remove(h, link{Link: veth}))
 	}
@@ -141,7 +145,20 @@ func farEnd(addr netip.Prefix, gateway netip.Addr) error {
 	if err := h.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: gateway.AsSlice()}); err != nil {
 		return fmt.Errorf("cannot give the sandbox its default route: %w", err)
 	}
+	await(h, device)
 	return nil
+}
+
+// await waits for a link to carry packets, which the kernel brings about a moment
+// after both ends are up. One that is sent before is lost, and TCP tries again only
+// after a second.
+func await(h *netlink.Handle, name string) {
+	for range 100 {
+		if l, err := h.LinkByName(name); err != nil || l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func address(p netip.Prefix) *netlink.Addr {

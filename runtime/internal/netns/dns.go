@@ -57,11 +57,26 @@ func resolvers(files []string) ([]byte, []netip.Addr, error) {
 	return nil, nil, fmt.Errorf("%w: %s", ErrNoResolver, strings.Join(why, "; "))
 }
 
+// Servers lists the host's name servers that are not at its loopback: to some of
+// them, at addresses that tasks don't reach otherwise, questions must pass.
+func Servers() []netip.Addr { return servers(resolvFiles) }
+
+func servers(files []string) []netip.Addr {
+	var all []netip.Addr
+	for _, file := range files {
+		// Where one can't be read, what it would allow is not.
+		r, _ := readResolv(file)
+		all = append(all, r.all...)
+	}
+	return all
+}
+
 // resolv is a resolv.conf.
 type resolv struct {
-	servers []netip.Addr
-	useless []string // servers that are not to be reached from inside
-	rest    []string // lines of search and options
+	all     []netip.Addr // servers that are not the host itself
+	servers []netip.Addr // of them those for a private network
+	useless []string     // servers that are not to be reached from inside
+	rest    []string     // lines of search and options
 }
 
 func readResolv(path string) (resolv, error) {
@@ -84,8 +99,13 @@ func parseResolv(data []byte) resolv {
 		switch fields[0] {
 		case "nameserver":
 			a, err := netip.ParseAddr(fields[1])
-			// Inside there is no IPv6, and a zone names a link of the host's.
-			if a = a.Unmap(); err != nil || !a.Is4() || a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() {
+			a = a.Unmap()
+			usable := err == nil && !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast()
+			if usable {
+				r.all = append(r.all, a.WithZone(""))
+			}
+			// Inside there is no IPv6.
+			if !usable || !a.Is4() {
 				r.useless = append(r.useless, fields[1])
 			} else if len(r.servers) < maxServers {
 				r.servers = append(r.servers, a)

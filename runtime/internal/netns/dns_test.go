@@ -44,6 +44,10 @@ func TestResolvers(t *testing.T) {
 			}
 		}
 	}
+	const all = "[2001:db8::1 fe80::1 192.0.2.9 2001:db8::1]"
+	if got := servers([]string{stub, missing, dir, upstream, only6}); fmt.Sprint(got) != all {
+		t.Errorf("servers %v; want %s", got, all)
+	}
 	if _, _, err := resolvers([]string{dir}); err == nil {
 		t.Error("a folder was read")
 	}

@@ -3,6 +3,7 @@ package netns
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
@@ -61,24 +63,50 @@ func names(t testing.TB, ns nettest.NS) []string {
 }
 
 func TestConnect(t *testing.T) {
-	net := nettest.NewInternet(t)
-	p := pool(t, net.Host, "here")
+	site := nettest.NewInternet(t)
+	p := pool(t, site.Host, "here")
 	if p.MTU != nettest.InternetMTU {
 		t.Errorf("MTU %d is not that of the way out", p.MTU)
 	}
 	box := nettest.New(t)
-	n := connected(t, net.Host, p, "task-1", box)
-	net.Host.Listen(t, n.Gateway.String()+":80")
+	n := connected(t, site.Host, p, "task-1", box)
+	site.Host.Listen(t, n.Gateway.String()+":80")
 	if got, err := box.Ask(n.Gateway.String() + ":80"); err != nil || got != n.Address.String() {
 		t.Errorf("the host saw %q, %v; want %s", got, err, n.Address)
 	}
 	box.Listen(t, n.Address.String()+":80")
-	if got, err := net.Host.Ask(n.Address.String() + ":80"); err != nil || got != n.Gateway.String() {
+	if got, err := site.Host.Ask(n.Address.String() + ":80"); err != nil || got != n.Gateway.String() {
 		t.Errorf("the sandbox saw %q, %v; want %s", got, err, n.Gateway)
 	}
 	box.Must(t, func() error { return whatIsInside(t, n) })
-	if again := pool(t, net.Host, "here"); again.Range != p.Range {
+	if again := pool(t, site.Host, "here"); again.Range != p.Range {
 		t.Errorf("the range changed from %s to %s", p.Range, again.Range)
+	}
+}
+
+// What a task sends at once is not lost: nobody would send a datagram again.
+func TestFirstPacketArrives(t *testing.T) {
+	host := nettest.NewInternet(t).Host
+	p, box := pool(t, host, "here"), nettest.New(t)
+	for range 10 {
+		n := connected(t, host, p, "task", box)
+		var in, out net.Conn
+		host.Must(t, func() (err error) {
+			in, err = net.ListenUDP("udp", &net.UDPAddr{IP: n.Gateway.AsSlice(), Port: 53})
+			return err
+		})
+		box.Must(t, func() (err error) {
+			out, err = net.Dial("udp", netip.AddrPortFrom(n.Gateway, 53).String())
+			if err == nil {
+				_, err = out.Write([]byte("first"))
+			}
+			return err
+		})
+		_ = in.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := in.Read(make([]byte, 10)); err != nil {
+			t.Error(err)
+		}
+		_, _ = in.Close(), out.Close()
 	}
 }
 
@@ -108,9 +136,9 @@ func whatIsInside(t *testing.T, n Network) error {
 // Nothing of the host's end is IPv6: a service that listens on all addresses would
 // be had by a link-local one.
 func TestHostEndHasNoIPv6(t *testing.T) {
-	net := nettest.NewInternet(t)
-	n := connected(t, net.Host, pool(t, net.Host, "here"), "task", nettest.New(t))
-	net.Host.Must(t, func() error {
+	site := nettest.NewInternet(t)
+	n := connected(t, site.Host, pool(t, site.Host, "here"), "task", nettest.New(t))
+	site.Host.Must(t, func() error {
 		l, err := netlink.LinkByName(n.Link)
 		if err != nil {
 			return err
@@ -126,37 +154,37 @@ func TestHostEndHasNoIPv6(t *testing.T) {
 // What another agent made, and what bears our name but not our mark, stays.
 func TestSweepRemovesOursOnly(t *testing.T) {
 	ctx := context.Background()
-	net := nettest.NewInternet(t)
-	ours, theirs := pool(t, net.Host, "here"), pool(t, net.Host, "there")
+	site := nettest.NewInternet(t)
+	ours, theirs := pool(t, site.Host, "here"), pool(t, site.Host, "there")
 	var boxes []nettest.NS
 	for range 4 {
 		boxes = append(boxes, nettest.New(t))
 	}
-	alive := connected(t, net.Host, ours, "alive", boxes[0])
-	dead := connected(t, net.Host, ours, "dead", boxes[1])
-	other := connected(t, net.Host, theirs, "dead", boxes[2])
+	alive := connected(t, site.Host, ours, "alive", boxes[0])
+	dead := connected(t, site.Host, ours, "dead", boxes[1])
+	other := connected(t, site.Host, theirs, "dead", boxes[2])
 	stranger := LinkPrefix(ours.Tag) + "9999"
-	nettest.Join(t, net.Host, stranger, boxes[3], "x", 1500)
-	net.Host.Must(t, func() error {
+	nettest.Join(t, site.Host, stranger, boxes[3], "x", 1500)
+	site.Host.Must(t, func() error {
 		l, err := netlink.LinkByName(stranger)
 		if err != nil {
 			return err
 		}
 		return netlink.LinkSetAlias(l, "somebody else's")
 	})
-	net.Host.Must(t, func() error {
+	site.Host.Must(t, func() error {
 		removed, err := Sweep(ctx, ours, func(id string) bool { return id == "alive" })
 		if !slices.Equal(removed, []string{"dead"}) {
 			t.Errorf("removed %v", removed)
 		}
 		return err
 	})
-	if got := names(t, net.Host); slices.Contains(got, dead.Link) || !slices.Contains(got, alive.Link) || !slices.Contains(got, other.Link) || !slices.Contains(got, stranger) {
+	if got := names(t, site.Host); slices.Contains(got, dead.Link) || !slices.Contains(got, alive.Link) || !slices.Contains(got, other.Link) || !slices.Contains(got, stranger) {
 		t.Errorf("left are %v", got)
 	}
-	net.Host.Must(t, func() error { return Remove(ctx, theirs, "dead") })
-	net.Host.Must(t, func() error { return Remove(ctx, theirs, "dead") })
-	if got := names(t, net.Host); slices.Contains(got, other.Link) || !slices.Contains(got, alive.Link) {
+	site.Host.Must(t, func() error { return Remove(ctx, theirs, "dead") })
+	site.Host.Must(t, func() error { return Remove(ctx, theirs, "dead") })
+	if got := names(t, site.Host); slices.Contains(got, other.Link) || !slices.Contains(got, alive.Link) {
 		t.Errorf("left are %v", got)
 	}
 	if got := names(t, boxes[2]); slices.Contains(got, "eth0") {
@@ -166,30 +194,30 @@ func TestSweepRemovesOursOnly(t *testing.T) {
 
 // A sandbox that is connected again, after a shim that died half-way, has one link.
 func TestConnectAgain(t *testing.T) {
-	net := nettest.NewInternet(t)
-	p, box := pool(t, net.Host, "here"), nettest.New(t)
-	connected(t, net.Host, p, "task", box)
-	n := connected(t, net.Host, p, "task", box)
-	if got := names(t, net.Host); !slices.Equal(got, []string{n.Link, "lo", "uplink"}) {
+	site := nettest.NewInternet(t)
+	p, box := pool(t, site.Host, "here"), nettest.New(t)
+	connected(t, site.Host, p, "task", box)
+	n := connected(t, site.Host, p, "task", box)
+	if got := names(t, site.Host); !slices.Equal(got, []string{n.Link, "lo", "uplink"}) {
 		t.Errorf("on the host are %v", got)
 	}
 }
 
 // The kernel takes the pair down when nobody holds the sandbox's namespace.
 func TestNetworkGoesWithItsNamespace(t *testing.T) {
-	net := nettest.NewInternet(t)
+	site := nettest.NewInternet(t)
 	box := nettest.New(t)
-	n := connected(t, net.Host, pool(t, net.Host, "here"), "task", box)
+	n := connected(t, site.Host, pool(t, site.Host, "here"), "task", box)
 	if err := box.File.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for slices.Contains(names(t, net.Host), n.Link) {
+	for slices.Contains(names(t, site.Host), n.Link) {
 	}
 }
 
 func TestConnectRefuses(t *testing.T) {
-	net := nettest.NewInternet(t)
-	good, box := pool(t, net.Host, "here"), nettest.New(t)
+	site := nettest.NewInternet(t)
+	good, box := pool(t, site.Host, "here"), nettest.New(t)
 	for name, tt := range map[string]struct {
 		pool Pool
 		id   string
@@ -201,7 +229,7 @@ func TestConnectRefuses(t *testing.T) {
 		"no range":   {Pool{Tag: good.Tag, Lock: good.Lock}, "a"},
 		"IPv6 range": {Pool{Tag: good.Tag, Lock: good.Lock, Range: netip.MustParsePrefix("fd00::/20")}, "a"},
 	} {
-		err := net.Host.Do(func() error {
+		err := site.Host.Do(func() error {
 			_, err := Connect(context.Background(), tt.pool, tt.id, box.File)
 			return err
 		})
@@ -209,24 +237,24 @@ func TestConnectRefuses(t *testing.T) {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	if got := names(t, net.Host); !slices.Equal(got, []string{"lo", "uplink"}) {
+	if got := names(t, site.Host); !slices.Equal(got, []string{"lo", "uplink"}) {
 		t.Errorf("on the host are %v", got)
 	}
 }
 
 func TestFull(t *testing.T) {
-	net := nettest.NewInternet(t)
-	p := pool(t, net.Host, "here")
+	site := nettest.NewInternet(t)
+	p := pool(t, site.Host, "here")
 	p.Range = netip.PrefixFrom(p.Range.Addr(), 30)
 	seen := map[netip.Addr]bool{}
 	for i := range 2 {
-		n := connected(t, net.Host, p, "task-"+strconv.Itoa(i), nettest.New(t))
+		n := connected(t, site.Host, p, "task-"+strconv.Itoa(i), nettest.New(t))
 		if seen[n.Address] || seen[n.Gateway] {
 			t.Errorf("%v is in use", n)
 		}
 		seen[n.Address], seen[n.Gateway] = true, true
 	}
-	err := net.Host.Do(func() error {
+	err := site.Host.Do(func() error {
 		_, err := Connect(context.Background(), p, "task-2", nettest.New(t).File)
 		return err
 	})
