@@ -30,7 +30,7 @@ type Network struct {
 // Connect gives the network namespace ns, in which nothing of the sandbox's runs
 // yet, a way out. What stands for the same id is taken down first.
 func Connect(ctx context.Context, p Pool, id string, ns *os.File) (Network, error) {
-	if !ids.MatchString(id) || !p.Range.IsValid() || p.Range.Bits() > 31 || !p.Range.Addr().Is4() {
+	if !isID(id) || !p.Range.IsValid() || p.Range.Bits() > 31 || !p.Range.Addr().Is4() {
 		return Network{}, fmt.Errorf("cannot connect the sandbox %q by the range %s", id, p.Range)
 	}
 	var n Network

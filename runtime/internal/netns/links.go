@@ -2,11 +2,9 @@ package netns
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
+	"hash/fnv"
 	"strconv"
 	"strings"
 
@@ -18,16 +16,22 @@ import (
 // Prefix begins the names of the links of all agents on the host's side.
 const Prefix = "agc"
 
-var (
-	tags = regexp.MustCompile(`^[0-9a-z]{1,5}$`)
-	ids  = regexp.MustCompile(`^[0-9A-Za-z_.-]{1,128}$`)
+// Characters of tags and ids. Expressions that are compiled would cost each start of
+// a shim as much as all else that it brings with it.
+const (
+	inTags = "0123456789abcdefghijklmnopqrstuvwxyz"
+	inIDs  = inTags + "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_."
 )
+
+func isTag(s string) bool { return s != "" && len(s) <= 5 && strings.Trim(s, inTags) == "" }
+func isID(s string) bool  { return s != "" && len(s) <= 128 && strings.Trim(s, inIDs) == "" }
 
 // Tag is the mark of an agent, of which its state folder is the owner's name: one
 // agent must not take down what another has made.
 func Tag(owner string) string {
-	sum := sha256.Sum256([]byte(owner))
-	return hex.EncodeToString(sum[:])[:5]
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(owner))
+	return fmt.Sprintf("%05x", h.Sum64()>>44)
 }
 
 // LinkPrefix begins the names of the links of one agent.
@@ -55,7 +59,7 @@ func parse(l netlink.Link, tag string) (link, bool) {
 		return link{Link: l, n: n}, true
 	}
 	id, ok := strings.CutPrefix(l.Attrs().Alias, alias(tag, ""))
-	return link{l, n, id}, ok && ids.MatchString(id)
+	return link{l, n, id}, ok && isID(id)
 }
 
 // links lists the links of this agent.
@@ -94,7 +98,7 @@ func remove(h *netlink.Handle, l link) error {
 
 // each calls do, under the lock, with a handle on the host's network.
 func each(ctx context.Context, p Pool, do func(h *netlink.Handle, own []link) error) error {
-	if !tags.MatchString(p.Tag) {
+	if !isTag(p.Tag) {
 		return fmt.Errorf("cannot use %q as the mark of an agent", p.Tag)
 	}
 	lock, err := fsx.WaitLock(ctx, p.Lock)

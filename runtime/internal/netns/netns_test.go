@@ -3,7 +3,6 @@ package netns
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
@@ -84,29 +82,27 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// What a task sends at once is not lost: nobody would send a datagram again.
-func TestFirstPacketArrives(t *testing.T) {
+// A link drops what it is given before it carries packets, and TCP tries again only
+// after a second.
+func TestFirstPacketsAreNotDropped(t *testing.T) {
 	host := nettest.NewInternet(t).Host
-	p, box := pool(t, host, "here"), nettest.New(t)
-	for range 10 {
-		n := connected(t, host, p, "task", box)
-		var in, out net.Conn
-		host.Must(t, func() (err error) {
-			in, err = net.ListenUDP("udp", &net.UDPAddr{IP: n.Gateway.AsSlice(), Port: 53})
-			return err
-		})
-		box.Must(t, func() (err error) {
-			out, err = net.Dial("udp", netip.AddrPortFrom(n.Gateway, 53).String())
-			if err == nil {
-				_, err = out.Write([]byte("first"))
-			}
-			return err
-		})
-		_ = in.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if _, err := in.Read(make([]byte, 10)); err != nil {
+	p := pool(t, host, "here")
+	host.Listen(t, ":80")
+	for i := range 30 {
+		box := nettest.New(t)
+		n := connected(t, host, p, "task-"+strconv.Itoa(i), box)
+		if _, err := box.Ask(n.Gateway.String() + ":80"); err != nil {
 			t.Error(err)
 		}
-		_, _ = in.Close(), out.Close()
+		for name, ns := range map[string]nettest.NS{n.Link: host, "eth0": box} {
+			ns.Must(t, func() error {
+				l, err := netlink.LinkByName(name)
+				if err == nil && l.Attrs().Statistics.TxDropped > 0 {
+					t.Errorf("connection %d: %s dropped packets", i, name)
+				}
+				return err
+			})
+		}
 	}
 }
 

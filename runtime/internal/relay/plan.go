@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,8 +45,18 @@ func (p Plan) HostsLines() string {
 	return b.String()
 }
 
-// hostnames are those that need no quoting anywhere.
-var hostnames = regexp.MustCompile(`^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*\.?$`)
+// isHost tells whether a name needs no quoting anywhere.
+func isHost(name string) bool {
+	if len(name) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+	}
+	return true
+}
 
 // server is where a URL leads.
 type server struct {
@@ -99,7 +108,7 @@ func parse(text string) (server, error) {
 		}
 		return server{addr: a, port: s.port}, nil
 	}
-	if len(s.name) > 253 || !hostnames.MatchString(s.name) {
+	if !isHost(s.name) {
 		return server{}, fmt.Errorf("cannot lead to a server named %q", s.name)
 	}
 	if s.name == "localhost" || strings.HasSuffix(s.name, ".localhost") {
