@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/nettest"
@@ -123,6 +124,27 @@ func TestSandboxNetworks(t *testing.T) {
 	}
 }
 
+// In the host's network a task is kept from metadata, unless it is allowed.
+func TestSandboxInTheHostsNetwork(t *testing.T) {
+	n := newNetworked(t)
+	n.policy.Private, n.policy.Users = false, IDRange{Base: 100000, Size: 65536}
+	for _, allowed := range []bool{false, true} {
+		n.policy.Metadata = allowed
+		if ready := n.ready(t); ready.Pool != nil || ready.Notes != nil {
+			t.Errorf("ready with %+v", ready)
+		}
+		cfg := boxConfig(t, `for a in `+nettest.FarAddr+` `+nettest.CloudAddr+` `+nettest.HostAddr+`; do echo "$(nc -w 5 $a 80 </dev/null 2>/dev/null)"; done`, busyboxLayer(t))
+		exit := wait(t, n.start(t, cfg))
+		want := nettest.HostAddr + "\n\n" + nettest.HostAddr + "\n"
+		if allowed {
+			want = strings.Repeat(nettest.HostAddr+"\n", 3)
+		}
+		if out := readAll(t, cfg.Dir)[StreamStdout]; out != want || exit.Code != 0 {
+			t.Errorf("allowed %v: ended as %+v, with %q", allowed, exit, out)
+		}
+	}
+}
+
 // One that was made ahead has its network before its task is known, and a server
 // that is gone is told on the task's console.
 func TestSandboxNetworkAhead(t *testing.T) {
@@ -193,6 +215,15 @@ func TestReadyNetworks(t *testing.T) {
 	first, second := n.ready(t), n.ready(t)
 	said := func(ready Networks, what string) bool {
 		return slices.ContainsFunc(ready.Notes, func(note string) bool { return strings.Contains(note, what) })
+	}
+	plain := func() error {
+		// Of this thread alone, which ends here.
+		_, _, _ = unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534)
+		_, err := ReadyNetworks(context.Background(), n.policy)
+		return err
+	}
+	if err := n.Host.Do(plain); err == nil || !strings.Contains(err.Error(), "use the network none or host") {
+		t.Errorf("for a plain user: %v", err)
 	}
 	if !said(first, "net.ipv4.ip_forward was 0") || said(second, "ip_forward") {
 		t.Errorf("notes %q, then %q", first.Notes, second.Notes)

@@ -49,13 +49,16 @@ func answers(op expr.CmpOp) match {
 	}
 }
 
+func protocol(n byte) match {
+	return match{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{n}}}
+}
+
 // port matches a destination port of TCP or UDP.
 func port(proto byte, n uint16) match {
-	return match{
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{proto}},
+	return slices.Concat(protocol(proto), match{
 		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: binary.BigEndian.AppendUint16(nil, n)},
-	}
+	})
 }
 
 // users matches packets of sockets that a user of the range has made.
@@ -66,6 +69,16 @@ func users(first, count uint32) match {
 		&expr.Byteorder{SourceRegister: reg, DestRegister: reg, Op: expr.ByteorderHton, Len: 4, Size: 4},
 		&expr.Range{Op: expr.CmpOpEq, Register: reg, FromData: binaryutil.BigEndian.PutUint32(first), ToData: binaryutil.BigEndian.PutUint32(first + count - 1)},
 	}
+}
+
+// opening matches the first packet of a connection by TCP.
+func opening() match {
+	const syn, ack = 0x02, 0x10
+	return slices.Concat(protocol(unix.IPPROTO_TCP), match{
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 1, Mask: []byte{syn | ack}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{syn}},
+	})
 }
 
 // source matches packets from a range of IPv4.
@@ -94,9 +107,10 @@ func verdict(kind expr.VerdictKind, chain string) match {
 var (
 	accept = verdict(expr.VerdictAccept, "")
 	drop   = verdict(expr.VerdictDrop, "")
-	// refuse tells the task at once; one that waited for an answer would take a
-	// refusal for a network that is slow.
-	refuse = match{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}
+	// The word that a connection of TCP hears at once; other words are not heard
+	// while it is being opened, and it tries again for a second.
+	reset      = match{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
+	prohibited = match{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}
 )
 
 func jump(chain string) match { return verdict(expr.VerdictJump, chain) }

@@ -42,6 +42,24 @@ var metadata = []netip.Prefix{
 	netip.MustParsePrefix("fe80::/10"),
 }
 
+// services are where metadata is handed out, of all those addresses.
+var services = []netip.Prefix{
+	netip.MustParsePrefix("100.100.100.200/32"),
+	netip.MustParsePrefix("168.63.129.16/32"),
+	netip.MustParsePrefix("169.254.0.23/32"),  // Tencent Cloud
+	netip.MustParsePrefix("169.254.42.42/32"), // Scaleway
+	netip.MustParsePrefix("169.254.169.254/32"),
+	netip.MustParsePrefix("169.254.170.2/32"),  // AWS, for containers
+	netip.MustParsePrefix("169.254.170.23/32"), // AWS, for pods
+	netip.MustParsePrefix("192.0.0.192/32"),
+
+	netip.MustParsePrefix("fd00:42::42/128"),
+	netip.MustParsePrefix("fd00:c1::a9fe:a9fe/128"),
+	netip.MustParsePrefix("fd00:ec2::/32"),
+	netip.MustParsePrefix("fd20:ce::254/128"),
+	netip.MustParsePrefix("fe80::a9fe:a9fe/128"), // OpenStack
+}
+
 var tags = regexp.MustCompile(`^[0-9a-z]{1,5}$`)
 
 func (p Policy) check() error {

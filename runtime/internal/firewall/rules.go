@@ -30,8 +30,7 @@ func build(p Policy) *built {
 		b.rule(post, source(p.Range), match{&expr.Masq{}})
 	}
 	if p.UIDs > 0 && !p.Metadata {
-		out := b.chain("output", nftables.ChainTypeFilter, nftables.ChainHookOutput, early)
-		b.rule(out, users(p.UID, p.UIDs), jump("metadata"))
+		b.output(p)
 	}
 	return b
 }
@@ -60,7 +59,7 @@ func (b *built) metadata() {
 	ch := b.chain("metadata", "", nil, nil)
 	b.rule(ch, jump("resolvers"))
 	for _, four := range []bool{true, false} {
-		b.rule(ch, destination(b.addresses("metadata", four, metadata)), refuse)
+		b.refuse(ch, destination(b.addresses("metadata", four, metadata)))
 	}
 }
 
@@ -74,7 +73,22 @@ func (b *built) forward(p Policy) {
 	ch := b.chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, early)
 	b.rule(ch, from(p.Links), jump("leaving"))
 	// Whoever sends it: outside, another sandbox, one of another agent.
-	b.rule(ch, to(p.Links), answers(expr.CmpOpEq), refuse)
+	b.refuse(ch, to(p.Links), answers(expr.CmpOpEq))
+}
+
+// output makes the chains for what tasks in the host's network send.
+func (b *built) output(p Policy) {
+	unowned := b.chain("unowned", "", nil, nil)
+	for _, four := range []bool{true, false} {
+		b.refuse(unowned, destination(b.addresses("services", four, services)))
+	}
+	ch := b.chain("output", nftables.ChainTypeFilter, nftables.ChainHookOutput, early)
+	b.rule(ch, users(p.UID, p.UIDs), jump("metadata"))
+	b.rule(ch, users(0, 1<<32-1), verdict(expr.VerdictReturn, ""))
+	// Sockets that the kernel makes on behalf of a user are nobody's: those of
+	// AF_SMC, and of MPTCP before Linux 6.5. Others of its own, as of NFS, may well
+	// go to link-local addresses, but not to these.
+	b.rule(ch, opening(), jump("unowned"))
 }
 
 // input makes the chains for what private networks send to the host itself.
@@ -86,7 +100,7 @@ func (b *built) input(p Policy) {
 	for _, n := range p.Ports {
 		b.rule(local, port(unix.IPPROTO_TCP, n), accept)
 	}
-	b.rule(local, refuse)
+	b.refuse(local)
 	ch := b.chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, early)
 	b.rule(ch, from(p.Links), jump("local"))
 }

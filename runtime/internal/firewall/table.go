@@ -125,6 +125,13 @@ func (b *built) rule(ch *nftables.Chain, parts ...match) {
 	b.rules = append(b.rules, &nftables.Rule{Table: b.table, Chain: ch, Exprs: []expr.Any(slices.Concat(parts...))})
 }
 
+// refuse adds rules that refuse in a way that is heard: one who waited for an answer
+// would take it for a slow network.
+func (b *built) refuse(ch *nftables.Chain, parts ...match) {
+	b.rule(ch, append(slices.Clone(parts), protocol(unix.IPPROTO_TCP), reset)...)
+	b.rule(ch, append(slices.Clone(parts), prohibited)...)
+}
+
 // addresses adds a set for those of nets that are of one family; nil if none is.
 func (b *built) addresses(name string, four bool, nets []netip.Prefix) *nftables.Set {
 	s := &nftables.Set{Table: b.table, Name: name + "6", KeyType: nftables.TypeIP6Addr, Interval: true, ID: uint32(len(b.sets) + 1)}
