@@ -104,7 +104,7 @@ func answers(far, links string) string {
 	return fmt.Sprintf("server: %s\nnamed: %[1]s\ndirect: %[1]s\nfar: %s\ncloud: \nhost: \nlinks: %s\n", loopbackSaw, far, links)
 }
 
-func TestSandboxNetworks(t *testing.T) {
+func TestSandboxReaches(t *testing.T) {
 	n := newNetworked(t)
 	for mode, want := range map[string]string{
 		NetworkNone:    answers(nobody, "lo"),
@@ -121,6 +121,36 @@ func TestSandboxNetworks(t *testing.T) {
 				t.Errorf("left are %v", left)
 			}
 		})
+	}
+}
+
+// A task without a network reaches its servers, also where the agent is not root.
+func TestSandboxServers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("served"))
+			_ = c.Close()
+		}
+	}()
+	defer func() { _ = l.Close(); <-served }()
+	servers, err := PlanServers("http://"+l.Addr().String(), "https://192.0.2.55", "http://[2001:db8::1]:8008")
+	must(t, err)
+	for i := range servers.Routes {
+		servers.Routes[i].Server = l.Addr().String()
+	}
+	cfg := boxConfig(t, `for a in "`+strings.Replace(l.Addr().String(), ":", " ", 1)+`" "192.0.2.55 443" "2001:db8::1 8008" "127.0.0.1 1"; do nc -w 5 $a </dev/null; echo " $?"; done`, busyboxLayer(t))
+	cfg.Sandbox.Network = Network{Mode: NetworkNone, Servers: servers}
+	exit, out := runToEnd(t, cfg)
+	if want := "served 0\nserved 0\nserved 0\n 1\n"; exit.Code != 0 || out[StreamStdout] != want {
+		t.Errorf("ended as %+v, with %q; want %q", exit, out, want)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"agentctl/internal/crash"
+	"agentctl/runtime/internal/aside"
 	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/record"
 	"agentctl/runtime/internal/relay"
@@ -59,7 +60,7 @@ func (n *network) open(ns *os.File) error {
 // lead opens the way to the servers.
 func (n *network) lead(ns *os.File, plan *relay.Plan) error {
 	var listeners []*net.TCPListener
-	err := netns.In(ns, func() (err error) {
+	err := aside.InNetwork(ns, func() (err error) {
 		if err = netns.Loopback(plan.Local...); err == nil {
 			listeners, err = relay.Listen(plan.Routes)
 		}

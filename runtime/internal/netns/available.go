@@ -3,10 +3,11 @@ package netns
 import (
 	"fmt"
 	"os"
-	goruntime "runtime"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"agentctl/runtime/internal/aside"
 )
 
 // Available tells why no private network can be made on this host, by making one
@@ -15,23 +16,14 @@ func Available() error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("a private network is not available to user %d: the agent must run as root; use the network none or host", os.Geteuid())
 	}
-	if err := probe(); err != nil {
+	if err := aside.Do(probe); err != nil {
 		return fmt.Errorf("a private network is not available here: %w; use the network none or host", err)
 	}
 	return nil
 }
 
+// probe leaves its thread in a namespace of its own.
 func probe() error {
-	done := make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread()
-		done <- probeHere()
-	}()
-	return <-done
-}
-
-// probeHere leaves its thread in a namespace of its own.
-func probeHere() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("cannot make a network namespace: %w", err)
 	}

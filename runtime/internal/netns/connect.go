@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentctl/internal/crash"
+	"agentctl/runtime/internal/aside"
 )
 
 // device is the name of the link inside.
@@ -60,7 +61,7 @@ func Connect(ctx context.Context, p Pool, id string, ns *os.File) (Network, erro
 func connect(h *netlink.Handle, p Pool, id string, number int, ns *os.File) (Network, error) {
 	gateway, inside := pair(p.Range, number)
 	n := Network{Link: fmt.Sprint(LinkPrefix(p.Tag), number), Address: inside.Addr(), Gateway: gateway.Addr()}
-	if err := in(ns, prepare); err != nil {
+	if err := aside.InNetwork(ns, prepare); err != nil {
 		return n, err
 	}
 	crash.Point("netns.prepared")
@@ -74,7 +75,7 @@ func connect(h *netlink.Handle, p Pool, id string, number int, ns *os.File) (Net
 	crash.Point("netns.linked")
 	err := hostEnd(h, veth, alias(p.Tag, id), gateway)
 	if err == nil {
-		err = in(ns, func() error { return farEnd(inside, gateway.Addr()) })
+		err = aside.InNetwork(ns, func() error { return farEnd(inside, gateway.Addr()) })
 	}
 	crash.Point("netns.connected")
 	if err == nil {

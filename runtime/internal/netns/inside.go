@@ -6,32 +6,12 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	goruntime "runtime"
 	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
-
-// In runs do on a thread in the network namespace ns. It needs root's rights over
-// the namespace.
-func In(ns *os.File, do func() error) error { return in(ns, do) }
-
-// in gives the thread up after it: one that could not be brought back would make
-// sockets in the wrong network for the rest of the process.
-func in(ns *os.File, do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("cannot enter the network of the sandbox: %w", err)
-			return
-		}
-		done <- do()
-	}()
-	return <-done
-}
 
 // Loopback starts the loopback device of the calling thread's namespace and gives
 // it further addresses: a server whose address a task knows is reached there,

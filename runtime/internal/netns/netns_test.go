@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 
+	"agentctl/runtime/internal/aside"
 	"agentctl/runtime/internal/nettest"
 )
 
@@ -264,7 +265,7 @@ func TestLoopbackAddresses(t *testing.T) {
 	box := nettest.New(t)
 	addrs := []netip.Addr{netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("2001:db8::77"), netip.MustParseAddr("127.0.0.3")}
 	for range 2 { // what is there already is no fault
-		if err := In(box.File, func() error { return Loopback(addrs...) }); err != nil {
+		if err := aside.InNetwork(box.File, func() error { return Loopback(addrs...) }); err != nil {
 			t.Fatal(err)
 		}
 	}

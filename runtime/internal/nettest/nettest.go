@@ -8,12 +8,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	goruntime "runtime"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"agentctl/runtime/internal/aside"
 )
 
 // NS is a network namespace.
@@ -23,29 +24,20 @@ type NS struct{ File *os.File }
 // can't.
 func New(t testing.TB) NS {
 	t.Helper()
-	type made struct {
-		f   *os.File
-		err error
-	}
-	done := make(chan made, 1)
-	go func() {
-		goruntime.LockOSThread() // and never unlocked: the thread ends here
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- made{err: err}
-			return
+	var n NS
+	err := aside.Do(func() (err error) {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
+			n.File, err = os.Open("/proc/thread-self/ns/net")
 		}
-		f, err := os.Open("/proc/thread-self/ns/net")
-		done <- made{f, err}
-	}()
-	m := <-done
-	if errors.Is(m.err, unix.EPERM) {
-		t.Skip("this user can't make network namespaces")
+		return err
+	})
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("only root can make network namespaces")
 	}
-	if m.err != nil {
-		t.Fatalf("cannot make a network namespace: %v", m.err)
+	if err != nil {
+		t.Fatalf("cannot make a network namespace: %v", err)
 	}
-	t.Cleanup(func() { _ = m.f.Close() })
-	n := NS{m.f}
+	t.Cleanup(func() { _ = n.File.Close() })
 	n.Must(t, func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
@@ -57,18 +49,7 @@ func New(t testing.TB) NS {
 }
 
 // Do runs do on a thread of the namespace.
-func (n NS) Do(do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread()
-		if err := unix.Setns(int(n.File.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
-		}
-		done <- do()
-	}()
-	return <-done
-}
+func (n NS) Do(do func() error) error { return aside.InNetwork(n.File, do) }
 
 // Must is Do, of which the test can't do without.
 func (n NS) Must(t testing.TB, do func() error) {

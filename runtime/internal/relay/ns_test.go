@@ -5,6 +5,7 @@ import (
 	"net"
 	"testing"
 
+	"agentctl/runtime/internal/aside"
 	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/nettest"
 )
@@ -23,7 +24,7 @@ func TestOutOfANetworkWithoutAnything(t *testing.T) {
 		plan.Routes[i].Server = server // the test sends no packet anywhere else
 	}
 	var listeners []*net.TCPListener
-	err = netns.In(box.File, func() (err error) {
+	err = aside.InNetwork(box.File, func() (err error) {
 		if err := netns.Loopback(plan.Local...); err != nil {
 			return err
 		}
