@@ -117,9 +117,7 @@ func TestSandboxReaches(t *testing.T) {
 			if diff := cmp.Diff(want, out[StreamStdout]); diff != "" || exit.Code != 0 || out[StreamAgent] != "" {
 				t.Errorf("ended as %+v, with %q: %s", exit, out[StreamAgent], diff)
 			}
-			if left := n.links(t); left != nil {
-				t.Errorf("left are %v", left)
-			}
+			eventually(t, "its links are gone", func() bool { return n.links(t) == nil })
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -76,7 +75,8 @@ func (b *sandboxed) remove() error {
 	if b.made == nil {
 		return sandbox.RemoveGroups(b.run)
 	}
-	return errors.Join(b.net.close(), b.made.Remove())
+	b.net.close()
+	return b.made.Remove()
 }
 
 // spawn starts the task's main process.
