@@ -5,7 +5,7 @@ package aside
 import (
 	"fmt"
 	"os"
-	"runtime"
+	goruntime "runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,14 +15,14 @@ import (
 func Do(do func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread()
+		goruntime.LockOSThread()
 		if unix.Gettid() != unix.Getpid() {
 			done <- do() // not unlocked
 			return
 		}
 		// The first thread can't end, and its network is what others see as that of
 		// the process, in /proc. Occupied, it is not had a second time.
-		defer runtime.UnlockOSThread()
+		defer goruntime.UnlockOSThread()
 		done <- Do(do)
 	}()
 	return <-done

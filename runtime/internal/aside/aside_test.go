@@ -3,7 +3,7 @@ package aside
 import (
 	"errors"
 	"os"
-	"runtime"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -30,8 +30,8 @@ func TestThreadsDoNotComeBack(t *testing.T) {
 			}
 		})
 		all.Go(func() {
-			runtime.LockOSThread() // for the file, opened and read, to be of one thread
-			defer runtime.UnlockOSThread()
+			goruntime.LockOSThread() // for the file, opened and read, to be of one thread
+			defer goruntime.UnlockOSThread()
 			name, err := os.ReadFile("/proc/thread-self/comm")
 			if err != nil || strings.TrimSpace(string(name)) == spoilt {
 				t.Errorf("on %q, %v", name, err)
