@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -19,12 +20,21 @@ func Forward() (changed bool, err error) {
 		return false, nil
 	}
 	if err == nil {
-		err = os.WriteFile(forwarding, []byte("1"), 0)
+		err = forward()
 	}
 	if err != nil {
 		return false, fmt.Errorf("cannot make the host forward packets (sysctl net.ipv4.ip_forward=1): %w", err)
 	}
 	return true, nil
+}
+
+func forward() error {
+	f, err := os.OpenFile(forwarding, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("1")
+	return errors.Join(err, f.Close())
 }
 
 // Obstacles lists chains of others that drop whatever they don't know of what the
