@@ -83,7 +83,7 @@ type built struct {
 	rules  []*nftables.Rule
 }
 
-// isThere tells whether the kernel has this table: of the same policy, and no rule
+// isThere tells whether the kernel has this table: of the same policy, and nothing
 // of it gone by somebody else's hand.
 func (b *built) isThere(c *nftables.Conn) (bool, error) {
 	all, err := c.ListChainsOfTableFamily(b.table.Family)
@@ -106,6 +106,12 @@ func (b *built) isThere(c *nftables.Conn) (bool, error) {
 			return false, err
 		}
 		rules += len(got)
+	}
+	for _, s := range b.sets {
+		got, err := c.GetSetElements(s.Set)
+		if err != nil || len(got) != len(s.elements) {
+			return false, err
+		}
 	}
 	return rules == len(b.rules), nil
 }
