@@ -4,7 +4,9 @@ import (
 	"errors"
 
 	"agentctl/runtime/internal/frame"
+	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/record"
+	"agentctl/runtime/internal/relay"
 )
 
 // The values that agent and shim share.
@@ -14,10 +16,14 @@ type (
 	// Sandbox is an image's root, namespaces and limits for a run.
 	Sandbox = record.Sandbox
 	// The parts of a Sandbox.
-	IDRange   = record.IDRange
-	Mount     = record.Mount
-	Ulimit    = record.Ulimit
-	Network   = record.Network
+	IDRange = record.IDRange
+	Mount   = record.Mount
+	Ulimit  = record.Ulimit
+	Network = record.Network
+	// Pool is what private networks are made from.
+	Pool = netns.Pool
+	// Servers is how a task without the host's network reaches its servers.
+	Servers   = relay.Plan
 	Resources = record.Resources
 	IOLimit   = record.IOLimit
 	// Overlay is a writable view of a folder that stays as it is.

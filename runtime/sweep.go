@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentctl/runtime/internal/contain"
+	"agentctl/runtime/internal/netns"
 )
 
 // sweepPatience bounds how long processes may take to die after SIGKILL.
@@ -35,6 +36,11 @@ func sweep(ctx context.Context, h *Handle) (string, error) {
 	}
 	if err := sweepMarked(ctx, h); err != nil {
 		return "", err
+	}
+	if h.Pool != nil {
+		if err := netns.Remove(ctx, *h.Pool, h.Nonce); err != nil {
+			return "", err
+		}
 	}
 	return fmt.Sprintf("the shim of the task (process %d) was killed, the task with it", h.PID), nil
 }

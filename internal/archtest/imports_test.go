@@ -56,18 +56,21 @@ var libraries = []library{
 	{"github.com/google/go-containerregistry/pkg/v1", []string{"runtime/image"}, "one package speaks to registries, and trusts nothing of what they say"},
 	{"github.com/opencontainers/runc/libcontainer", []string{"runtime/shim/sandbox"}, "libcontainer's interface and state change between releases: one package knows them, none of it goes to disk"},
 	{"github.com/opencontainers/cgroups", []string{"runtime/shim/sandbox"}, "limits are the shim's; the agent reads files that the handle names"},
+	{"github.com/vishvananda/netlink", []string{"runtime/internal/netns", "runtime/internal/nettest"}, "one place makes and removes links"},
+	{"github.com/google/nftables", []string{"runtime/internal/firewall"}, "one place knows our rules, and touches no others"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
 }
 
 // shimForbids are packages that must not be in the shim, not even by others: each
 // has cost its start-up time, its size, or needs what a task's image lacks.
 var shimForbids = map[string]string{
-	"net/http":               "costs milliseconds at each start and megabytes",
-	"github.com/spf13/cobra": "the shim has no command line to speak of",
-	"modernc.org/sqlite":     "the shim keeps no database",
-	"github.com/samber/lo":   "the shim needs the standard library only",
-	module + "/clearml":      "the shim must work with any server, or none",
-	module + "/spec":         "a spec may change under a running task; its shim must not see it",
+	"net/http":                   "costs milliseconds at each start and megabytes",
+	"github.com/spf13/cobra":     "the shim has no command line to speak of",
+	"modernc.org/sqlite":         "the shim keeps no database",
+	"github.com/samber/lo":       "the shim needs the standard library only",
+	module + "/clearml":          "the shim must work with any server, or none",
+	module + "/spec":             "a spec may change under a running task; its shim must not see it",
+	"github.com/google/nftables": "the packet filter is the agent's: its rules outlive every sandbox",
 	"github.com/prometheus/client_golang/prometheus": "the agent counts, the shim records",
 }
 

@@ -18,6 +18,7 @@ import (
 	"agentctl/internal/fsx"
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/mounts"
+	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
 	"agentctl/runtime/shim/sandbox"
@@ -133,12 +134,16 @@ func (s *shim) record() error {
 	if err != nil {
 		return err
 	}
+	var pool *netns.Pool
+	if s.run.Sandbox != nil {
+		pool = s.run.Sandbox.Network.Pool
+	}
 	s.started = time.Now()
 	crash.Point("shim.before-handle")
 	err = fsx.ReplaceJSON(filepath.Join(s.dir, record.HandleFile), record.Handle{
 		Version: record.Version, ID: s.run.ID, PID: st.PID, StartTicks: st.Start, BootID: s.run.BootID,
 		Shim: s.run.Shim, Containment: s.run.Containment, MountNS: s.run.MountNS,
-		Cgroup: s.run.Cgroup, Groups: groups, Nonce: s.run.Nonce, Started: s.started,
+		Cgroup: s.run.Cgroup, Groups: groups, Pool: pool, Nonce: s.run.Nonce, Started: s.started,
 	}, 0o600)
 	crash.Point("shim.handle")
 	return err

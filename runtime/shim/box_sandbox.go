@@ -21,6 +21,7 @@ type sandboxed struct {
 	dir      string // to mount to; the folder that the shim was started in
 	gathered <-chan sandbox.Gathered
 	made     *sandbox.Box // nil until it is
+	net      *network     // nil for the host's
 }
 
 func newSandboxed(run *record.Run, dir string) *sandboxed {
@@ -42,7 +43,10 @@ func wake(home string) {
 }
 
 func (b *sandboxed) make() (err error) {
-	b.made, err = sandbox.Create(b.run, b.dir, b.gathered)
+	if b.made, err = sandbox.Create(b.run, b.dir, b.gathered); err != nil {
+		return err
+	}
+	b.net, err = openNetwork(b.run, b.made.PID())
 	return err
 }
 
@@ -71,6 +75,7 @@ func (b *sandboxed) remove() error {
 	if b.made == nil {
 		return sandbox.RemoveGroups(b.run)
 	}
+	b.net.close()
 	return b.made.Remove()
 }
 

@@ -45,6 +45,7 @@ func (s *shim) spawn(out, errOut *os.File) (child, error) {
 	}
 	defer func() { _ = null.Close() }()
 	if b, ok := s.box.(*sandboxed); ok {
+		b.net.tell(s.console)
 		return b.spawn(s.run, []*os.File{null, out, errOut})
 	}
 	files := []uintptr{null.Fd(), out.Fd(), errOut.Fd()}

@@ -1,5 +1,10 @@
 package record
 
+import (
+	"agentctl/runtime/internal/netns"
+	"agentctl/runtime/internal/relay"
+)
+
 // The names under which a sandboxed run shows its containment and its view of
 // the file system.
 const (
@@ -11,7 +16,7 @@ const (
 const (
 	NetworkHost    = "host"    // the host's own
 	NetworkNone    = "none"    // a loopback device and nothing else
-	NetworkPrivate = "private" // a network namespace that the caller made
+	NetworkPrivate = "private" // its own, with a way out through the host
 )
 
 // Sandbox says in what surroundings a run is to be, in place of the host's file
@@ -97,8 +102,10 @@ type Ulimit struct {
 // Network is a sandbox's network.
 type Network struct {
 	Mode string `json:"mode"` // host, none or private
-	// NetNS is the path of the namespace of a private one, made by the caller.
-	NetNS string `json:"netNS,omitempty"`
+	// Pool is what a private one is made from.
+	Pool *netns.Pool `json:"pool,omitempty"`
+	// Servers are reached through the shim, in none and private.
+	Servers *relay.Plan `json:"servers,omitempty"`
 }
 
 // Resources are limits; 0 and "" are none.

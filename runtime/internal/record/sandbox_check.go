@@ -164,15 +164,16 @@ func (s *Sandbox) checkNames() error {
 }
 
 func (s *Sandbox) checkNetwork() error {
-	switch n := s.Network; n.Mode {
-	case NetworkHost, NetworkNone:
-		if n.NetNS != "" {
-			return fmt.Errorf("sandbox: network %s has no namespace to join", n.Mode)
-		}
-	case NetworkPrivate:
-		return checkPath("network namespace", n.NetNS)
-	default:
+	n := s.Network
+	var err error
+	if n.Mode != NetworkHost && n.Mode != NetworkNone && n.Mode != NetworkPrivate {
 		return fmt.Errorf("sandbox: network %.50q is none of host, none, private", n.Mode)
 	}
-	return nil
+	if (n.Mode == NetworkPrivate) != (n.Pool != nil) {
+		err = fmt.Errorf("sandbox: a pool of addresses does not fit to network %s", n.Mode)
+	}
+	if n.Mode == NetworkHost && n.Servers != nil {
+		err = errors.Join(err, errors.New("sandbox: servers are reached directly in the host's network"))
+	}
+	return err
 }

@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"agentctl/runtime/internal/netns"
+	"agentctl/runtime/internal/relay"
 )
 
 func goodBox() Config {
@@ -18,7 +21,7 @@ func goodBox() Config {
 		Mounts:  []Mount{{Source: "/data", Target: "/data", ReadOnly: true}, {Target: "/mem", Memory: true, Size: 1 << 20}},
 		Devices: []string{"/dev/nvidia0"}, ShmSize: 1 << 30, Ulimits: []Ulimit{{"nofile", 1024, 4096}, {"core", -1, -1}},
 		Sysctls: map[string]string{"net.core.somaxconn": "1024"}, CapAdd: []string{"CAP_SYS_PTRACE"},
-		Network:    Network{Mode: NetworkPrivate, NetNS: "/run/netns/x"},
+		Network:    Network{Mode: NetworkPrivate, Pool: &netns.Pool{Tag: "a"}, Servers: &relay.Plan{}},
 		Resources:  Resources{Memory: 1 << 30, Swap: -1, CPUs: 1.5, CPUSet: "0-3,6", PIDs: 100, IOWeight: 500, IO: []IOLimit{{Device: "/dev/sda", ReadBPS: 1}}},
 		StopSignal: "SIGINT", OOMScoreAdj: &adj,
 	}
@@ -63,8 +66,9 @@ func TestValidateSandbox(t *testing.T) {
 		{"sysctl with NUL", "not a text", func(_ *Config, s *Sandbox) { s.Sysctls = map[string]string{"a.b": "\x00"} }},
 		{"capability in short", "CAP_SYS_PTRACE", func(_ *Config, s *Sandbox) { s.CapAdd = []string{"SYS_ADMIN"} }},
 		{"no network", "none of host, none, private", func(_ *Config, s *Sandbox) { s.Network.Mode = "" }},
-		{"private without namespace", "network namespace", func(_ *Config, s *Sandbox) { s.Network.NetNS = "" }},
-		{"host with namespace", "no namespace to join", func(_ *Config, s *Sandbox) { s.Network.Mode = NetworkHost }},
+		{"private without pool", "pool of addresses", func(_ *Config, s *Sandbox) { s.Network.Pool = nil }},
+		{"none with pool", "pool of addresses", func(_ *Config, s *Sandbox) { s.Network.Mode = NetworkNone }},
+		{"host with servers", "reached directly", func(_ *Config, s *Sandbox) { s.Network.Mode = NetworkHost }},
 		{"swap without memory", "needs a memory limit", func(_ *Config, s *Sandbox) { s.Resources.Memory = 0 }},
 		{"swap below all", "swap", func(_ *Config, s *Sandbox) { s.Resources.Swap = -2 }},
 		{"no CPU time", "0.01", func(_ *Config, s *Sandbox) { s.Resources.CPUs = 0.001 }},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentctl/internal/fsx"
+	"agentctl/runtime/internal/netns"
 )
 
 // The files of a run's folder.
@@ -47,6 +48,8 @@ type Handle struct {
 	// Groups are the folders of a sandbox's cgroups, by controller; "" is that of
 	// version 2.
 	Groups map[string]string `json:"groups,omitempty"`
+	// Pool is what the sandbox's private network was made from.
+	Pool *netns.Pool `json:"pool,omitempty"`
 	// MountNSID is the inode of the task's mount namespace, 0 without one.
 	MountNSID uint64    `json:"mountNSID,omitempty"`
 	Nonce     string    `json:"nonce"`

@@ -123,7 +123,7 @@ func (p *parts) gatherRoot(run *record.Run) error {
 // are the kernel's or an administrator's; those of a mount could be a task's.
 func (p *parts) gatherBinds(run *record.Run) error {
 	sb := run.Sandbox
-	if sb.Network.Mode != record.NetworkNone {
+	if sb.Network.Mode == record.NetworkHost {
 		// A sysfs of the sandbox's own needs a network namespace of its own.
 		how := follow
 		if inUserNS() {

@@ -82,11 +82,8 @@ func namespaces(net record.Network) []specs.LinuxNamespace {
 		{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
 		{Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace},
 	}
-	switch net.Mode {
-	case record.NetworkNone:
+	if net.Mode != record.NetworkHost {
 		ns = append(ns, specs.LinuxNamespace{Type: specs.NetworkNamespace})
-	case record.NetworkPrivate:
-		ns = append(ns, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: net.NetNS})
 	}
 	return ns
 }
