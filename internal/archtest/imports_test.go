@@ -53,18 +53,21 @@ var libraries = []library{
 	{"database/sql", []string{"server"}, "the database is the server's"},
 	{"github.com/spf13/cobra", []string{"cmd/agentctl"}, "flags and verbs are the command's; libraries take values"},
 	{"gopkg.in/yaml.v3", []string{"spec", "envcache"}, "decoding with positions and limits is spec's; others use spec.Encode. envcache, which must not know spec, reads conda's own files"},
+	{"github.com/docker/cli/opts", []string{"runtime/dockerargs"}, "what Docker's types read of the agent's own environment has to be kept from them"},
+	{"github.com/kballard/go-shellquote", []string{"runtime/dockerargs"}, "arguments of containers are parted there; a command line of a task is parted by shlex, as clearml does"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
 }
 
 // shimForbids are packages that must not be in the shim, not even by others: each
 // has cost its start-up time, its size, or needs what a task's image lacks.
 var shimForbids = map[string]string{
-	"net/http":               "costs milliseconds at each start and megabytes",
-	"github.com/spf13/cobra": "the shim has no command line to speak of",
-	"modernc.org/sqlite":     "the shim keeps no database",
-	"github.com/samber/lo":   "the shim needs the standard library only",
-	module + "/clearml":      "the shim must work with any server, or none",
-	module + "/spec":         "a spec may change under a running task; its shim must not see it",
+	"net/http":                   "costs milliseconds at each start and megabytes",
+	"github.com/spf13/cobra":     "the shim has no command line to speak of",
+	"modernc.org/sqlite":         "the shim keeps no database",
+	"github.com/docker/cli/opts": "arguments are read by the agent, the shim gets values",
+	"github.com/samber/lo":       "the shim needs the standard library only",
+	module + "/clearml":          "the shim must work with any server, or none",
+	module + "/spec":             "a spec may change under a running task; its shim must not see it",
 	"github.com/prometheus/client_golang/prometheus": "the agent counts, the shim records",
 }
 
