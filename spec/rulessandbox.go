@@ -87,7 +87,7 @@ var sandboxRules = map[string]rule{
 	"HostMount.target":   {check: mountTarget, sketch: pathSketch, fix: pathFix, example: "/data"},
 	"HostMount.writable": {example: "true"},
 
-	"Allow.images":         {each: &rule{form: imagesForm, fix: "write an image, or its beginning with * at the end, as docker.io/library/*"}, unique: true, most: maxNames, example: "[docker.io/library/*]"},
+	"Allow.images":         {each: &rule{form: imagesForm, fix: "write an image, or its beginning up to a / or a :, with * after it, as docker.io/library/*"}, unique: true, most: maxNames, example: "[docker.io/library/*]"},
 	"Allow.env":            {example: "true"},
 	"Allow.hostEnv":        {each: hostEnvRule, unique: true, most: maxNames, example: "[HF_TOKEN]"},
 	"Allow.shmSize":        {check: aboveZero, fix: "write a size above 0", example: "16Gi"},

@@ -160,7 +160,8 @@ type HostMount struct {
 
 // Allow lists what the container arguments of a task may ask for.
 type Allow struct {
-	// Images, whole or by their beginning, as docker.io/library/*; an empty list leaves tasks no choice. Left out: any.
+	// Images that a task may name for itself, whole or by their beginning, as docker.io/library/*; an empty list leaves tasks no choice.
+	// `host` has to be named as such. Left out: any other.
 	Images List `yaml:"images,omitempty" json:"images,omitzero"`
 	// Environment variables (-e NAME=VALUE).
 	Env *bool `yaml:"env,omitempty" json:"env,omitempty"`

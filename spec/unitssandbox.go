@@ -20,7 +20,7 @@ var (
 	deviceArgForm  = regexp.MustCompile(`^/dev(/[A-Za-z0-9_][A-Za-z0-9._-]*)+(:/dev(/[A-Za-z0-9_][A-Za-z0-9._-]*)+)?(:(r|w|rw))?$`)
 	insideForm     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$`)
 	registryForm   = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]{2,39}\])(:[1-9][0-9]{0,4})?$`)
-	imagesForm     = regexp.MustCompile(`^(\*|host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:){0,254}\*?)$`)
+	imagesForm     = regexp.MustCompile(`^(\*|host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:){0,254}([/:]\*)?)$`)
 	resolverForm   = regexp.MustCompile(`^[a-z0-9-]{1,40}(:[0-9]{1,5})?$`)
 	aptForm        = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{1,100}$`)
 	aptAnyForm     = regexp.MustCompile(`^(\*|[a-z0-9][a-z0-9+.-]{1,100})$`)

@@ -52,11 +52,7 @@ func TestHostile(t *testing.T) {
 			continue
 		}
 		count++
-		text, err := strconv.Unquote(`"` + strings.ReplaceAll(line, `"`, `\"`) + `"`)
-		if err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-		requests, refused := Parse(text)
+		requests, refused := Parse(unquote(t, line))
 		d := Decide(requests, open)
 		refused = append(refused, d.Refused...)
 		if len(refused) == 0 {
@@ -80,4 +76,26 @@ func TestHostile(t *testing.T) {
 	} else if diff := cmp.Diff(string(data), out.String()); diff != "" {
 		t.Errorf("%s (-there +now), rewrite with -update:\n%s", file, diff)
 	}
+}
+
+func unquote(t testing.TB, line string) string {
+	text, err := strconv.Unquote(`"` + strings.ReplaceAll(line, `"`, `\"`) + `"`)
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return text
+}
+
+// hostile are the arguments of testdata/hostile.txt.
+func hostile(t testing.TB) (texts []string) {
+	data, err := os.ReadFile("testdata/hostile.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if line, is := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "> "); is {
+			texts = append(texts, unquote(t, line))
+		}
+	}
+	return texts
 }

@@ -26,10 +26,10 @@ func (o *option) argument(name, value string) string {
 	case o.quiet:
 		key, _, has := strings.Cut(value, "=")
 		switch {
-		case has && key != "":
-			value = key + "=…"
-		case !o.named || value == "":
+		case key == "" || !has && !o.named:
 			return name
+		case has:
+			value = key + "=…"
 		}
 	}
 	return argument(name, value)

@@ -16,17 +16,26 @@ const (
 	maxRequests = 500
 )
 
-// Parse reads arguments as one text, parted into words as a shell does it. Nothing
-// is expanded: a $ or a * stays what it is.
+// Parse reads arguments as one text.
 func Parse(text string) ([]Request, []Refusal) {
+	words, refusal := Split(text)
+	if refusal != nil {
+		return nil, []Refusal{*refusal}
+	}
+	return ParseWords(words)
+}
+
+// Split parts a text into words as a shell does it. Nothing is expanded: a $ or a *
+// stays what it is.
+func Split(text string) ([]string, *Refusal) {
 	if len(text) > maxText {
-		return nil, []Refusal{{"the arguments", fmt.Sprintf("are longer than %d bytes", maxText), "write fewer"}}
+		return nil, &Refusal{"the arguments", fmt.Sprintf("are longer than %d bytes", maxText), "write fewer"}
 	}
 	words, err := shellquote.Split(text)
 	if err != nil {
-		return nil, []Refusal{{"the arguments", "have a quote that is not closed, or a backslash at the end", "close it"}}
+		return nil, &Refusal{"the arguments", "have a quote that is not closed, or a backslash at the end", "close it"}
 	}
-	return ParseWords(words)
+	return words, nil
 }
 
 // ParseWords reads arguments that are in words already.
