@@ -53,6 +53,7 @@ var forms = []struct {
 		Settings{Ulimits: []Ulimit{{"memlock", -1, -1}, {"stack", 67108864, 67108864}}}},
 	{[]string{"--ulimit nofile=1024:65536"}, Settings{Ulimits: []Ulimit{{"nofile", 1024, 65536}}}},
 	{[]string{"--cap-add SYS_PTRACE", "--cap-add=sys_ptrace", "--cap-add CAP_SYS_PTRACE"}, Settings{CapAdd: []string{"CAP_SYS_PTRACE"}}},
+	{[]string{"--cap-add SYS_PTRACE --cap-drop ALL", "--cap-drop all --cap-add=SYS_PTRACE"}, Settings{CapAdd: []string{"CAP_SYS_PTRACE"}, CapDrop: []string{"ALL"}}},
 	{[]string{"--cap-drop ALL", "--cap-drop=all"}, Settings{CapDrop: []string{"ALL"}}},
 	{[]string{"--device /dev/kfd", "--device=/dev/kfd:/dev/kfd", "--device /dev/kfd:rwm", "--device /dev/kfd:/dev/kfd:rw"},
 		Settings{Devices: []Device{{"/dev/kfd", "/dev/kfd", "rw"}}}},
@@ -191,7 +192,7 @@ func TestTogether(t *testing.T) {
 			if strings.Contains(text, "cpu-quota") || strings.Contains(text, "cpu-period") {
 				continue // of these two the last of all counts
 			}
-			texts, want = append(texts, text), Merge(want, f.want)
+			texts, want = append(texts, text), add(want, f.want)
 		}
 		if diff := cmp.Diff(want, granted(t, strings.Join(texts, " "), wide()).Settings, addrs); diff != "" {
 			t.Fatalf("%q (-want +got)\n%s", texts, diff)

@@ -77,7 +77,7 @@ func Decide(requests []Request, p Policy) Decision {
 		case note != "":
 			d.Notes = append(d.Notes, r.Argument+": "+note)
 		}
-		d.Settings = Merge(d.Settings, r.Settings)
+		d.Settings = add(d.Settings, r.Settings)
 	}
 	return d
 }

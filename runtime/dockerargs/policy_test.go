@@ -121,15 +121,15 @@ func TestMounts(t *testing.T) {
 func TestMerge(t *testing.T) {
 	node := Settings{
 		Env: []Env{{Name: "A", Value: "1"}}, Mounts: []Mount{{Source: "/a", Target: "/x"}, {Source: "/b", Target: "/y"}},
-		Memory: 8, CPUs: 2, Network: NetworkHost, Ulimits: []Ulimit{{"nofile", 1, 2}}, CapAdd: []string{"CAP_KILL"}, User: "root",
+		Memory: 8, CPUs: 2, Network: NetworkHost, Ulimits: []Ulimit{{"nofile", 1, 2}}, CapAdd: []string{"CAP_KILL", "CAP_SETUID"}, User: "root",
 	}
 	task := Settings{
 		Env: []Env{{Name: "A", Value: "2"}}, Mounts: []Mount{{Source: "/c", Target: "/x", ReadOnly: true}},
-		Memory: 4, Network: NetworkNone, Ulimits: []Ulimit{{"nofile", 1, 1}}, CapAdd: []string{"CAP_KILL", "CAP_CHOWN"}, User: "1000",
+		Memory: 4, Network: NetworkNone, Ulimits: []Ulimit{{"nofile", 1, 1}}, CapAdd: []string{"CAP_CHOWN"}, CapDrop: []string{"CAP_KILL"}, User: "1000",
 	}
 	want := Settings{
 		Env: []Env{{Name: "A", Value: "1"}, {Name: "A", Value: "2"}}, Mounts: []Mount{{Source: "/b", Target: "/y"}, {Source: "/c", Target: "/x", ReadOnly: true}},
-		Memory: 4, CPUs: 2, Network: NetworkNone, Ulimits: []Ulimit{{"nofile", 1, 1}}, CapAdd: []string{"CAP_KILL", "CAP_CHOWN"}, User: "1000",
+		Memory: 4, CPUs: 2, Network: NetworkNone, Ulimits: []Ulimit{{"nofile", 1, 1}}, CapAdd: []string{"CAP_SETUID", "CAP_CHOWN"}, CapDrop: []string{"CAP_KILL"}, User: "1000",
 	}
 	if diff := cmp.Diff(want, Merge(node, task), addrs); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

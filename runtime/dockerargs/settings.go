@@ -25,7 +25,8 @@ type Settings struct {
 	DNS                          []netip.Addr
 	DNSSearch, DNSOptions        []string
 	Ulimits                      []Ulimit
-	CapAdd, CapDrop              []string // as CAP_SYS_PTRACE; CapDrop also ALL, which spares what CapAdd has
+	CapAdd                       []string // as CAP_SYS_PTRACE; a sandbox has none else
+	CapDrop                      []string // also ALL; Merge takes them from those of the node
 	Devices                      []Device
 	Memory, MemorySwap           int64 // MemorySwap is memory and swap together, as in Docker
 	CPUs                         float64
@@ -88,8 +89,17 @@ type Device struct {
 }
 
 // Merge lays the settings of a task over those of its node: lists are added, of
-// one target, host, ulimit or device the task's counts.
+// one target, host, ulimit or device the task's counts. What a task both adds and
+// drops it has, as in Docker.
 func Merge(node, task Settings) Settings {
+	node.CapAdd = lo.Reject(node.CapAdd, func(name string, _ int) bool {
+		return slices.Contains(task.CapDrop, name) || slices.Contains(task.CapDrop, "ALL")
+	})
+	return add(node, task)
+}
+
+// add is one after the other, of a thing that there is once the later.
+func add(node, task Settings) Settings {
 	out := node
 	out.Env = slices.Concat(node.Env, task.Env)
 	out.Mounts = replace(node.Mounts, task.Mounts, func(m Mount) string { return m.Target })
