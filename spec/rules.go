@@ -153,7 +153,7 @@ var nodeRules = map[string]rule{
 	"WorkerSpec.count":          {min: 0, max: maxWorkers, example: "2", class: ClassDrain},
 	"WorkerSpec.gpus":           {example: "1", class: ClassWaits, pending: gpusLater, unless: GPUsNone},
 	"WorkerSpec.mode":           {enum: []string{ModeVenv, ModeSandbox}, example: ModeVenv},
-	"WorkerSpec.image":          {form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim"},
+	"WorkerSpec.image":          {form: imageForm, check: nameLength(255), fix: imageFix, example: "docker.io/library/python:3.12-slim"},
 	"WorkerSpec.packageManager": {example: "{type: pip}"},
 	"WorkerSpec.resources":      {example: "{cpus: 4, memory: 32Gi}"},
 	"WorkerSpec.maxRuntime":     {example: "24h"},

@@ -19,17 +19,17 @@ var (
 
 // Rules of elements that several fields have.
 var (
-	variableRule   = &rule{form: variableForm, fix: variableFix}
+	variableRule   = &rule{form: variableForm, check: nameLength(255), fix: variableFix}
 	hostEnvRule    = &rule{form: variableForm, fix: variableFix, check: hostVariable}
 	folderRule     = &rule{check: hostFolder, sketch: pathSketch, fix: pathFix}
 	deviceNodeRule = &rule{form: deviceNodeForm, fix: "write the whole path of a device or a folder of them, as /dev/infiniband"}
 	addressRule    = &rule{check: address, fix: "write an address, as 10.0.0.53"}
 	domainRule     = &rule{check: hostName, sketch: hostSketch, fix: hostFix}
-	aptRule        = &rule{form: aptForm, fix: "write the name of a package of Debian, as libgl1"}
+	aptRule        = &rule{form: aptForm, check: nameLength(maxName), fix: "write the name of a package of Debian, as libgl1"}
 )
 
 var sandboxRules = map[string]rule{
-	"Sandbox.defaultImage":    {form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim"},
+	"Sandbox.defaultImage":    {form: imageForm, check: nameLength(255), fix: imageFix, example: "docker.io/library/python:3.12-slim"},
 	"Sandbox.pull":            {enum: []string{PullMissing, PullAlways, PullNever}, example: PullMissing},
 	"Sandbox.credentialsFile": {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/registries.json"},
 	"Sandbox.registries":      {example: "[{name: registry.example.com:5000}]", each: &rule{example: "{name: registry.example.com:5000}"}, most: maxNames},
@@ -50,7 +50,7 @@ var sandboxRules = map[string]rule{
 	"Sandbox.keep":        {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
 	"Sandbox.allow":       {example: "{shmSize: 16Gi}"},
 
-	"Registry.name":            {required: "name the registry, as `name: registry.example.com:5000`", form: registryForm, fix: "write a host, with a port if there is one, as registry.example.com:5000"},
+	"Registry.name":            {required: "name the registry, as `name: registry.example.com:5000`", form: registryForm, check: nameLength(255), fix: "write a host, with a port if there is one, as registry.example.com:5000"},
 	"Registry.mirrors":         {each: &rule{check: mirrorURL, sketch: serverSketch}, unique: true, most: maxNames, example: "[https://mirror.example.com]"},
 	"Registry.insecure":        {example: "true"},
 	"Registry.caFile":          {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/registry.pem"},
@@ -81,13 +81,13 @@ var sandboxRules = map[string]rule{
 	"Arguments.hosts":      {keys: domainRule, each: addressRule, example: "{registry.example.com: 10.0.0.7}"},
 	"Arguments.dns":        {each: addressRule, unique: true, most: maxNames, example: "[10.0.0.53]"},
 	"Arguments.dnsSearch":  {each: domainRule, unique: true, most: maxNames, example: "[example.com]"},
-	"Arguments.dnsOptions": {each: &rule{form: resolverForm, fix: "write an option of the resolver, as ndots:1"}, unique: true, most: maxNames, example: "[ndots:1]"},
+	"Arguments.dnsOptions": {each: &rule{form: resolverForm, check: nameLength(maxName), fix: "write an option of the resolver, as ndots:1"}, unique: true, most: maxNames, example: "[ndots:1]"},
 
 	"HostMount.source":   {required: "name the path on the host, as `source: /data`", check: hostFolder, sketch: pathSketch, fix: pathFix},
 	"HostMount.target":   {check: mountTarget, sketch: pathSketch, fix: pathFix, example: "/data"},
 	"HostMount.writable": {example: "true"},
 
-	"Allow.images":         {each: &rule{form: imagesForm, fix: "write an image, or its beginning up to a / or a :, with * after it, as docker.io/library/*"}, unique: true, most: maxNames, example: "[docker.io/library/*]"},
+	"Allow.images":         {each: &rule{form: imagesForm, check: nameLength(255), fix: "write an image, or its beginning up to a / or a :, with * after it, as docker.io/library/*"}, unique: true, most: maxNames, example: "[docker.io/library/*]"},
 	"Allow.env":            {example: "true"},
 	"Allow.hostEnv":        {each: hostEnvRule, unique: true, most: maxNames, example: "[HF_TOKEN]"},
 	"Allow.shmSize":        {check: aboveZero, fix: "write a size above 0", example: "16Gi"},
@@ -100,5 +100,5 @@ var sandboxRules = map[string]rule{
 	"Allow.capAdd":         {each: &rule{enum: capabilities}, unique: true, example: "[SYS_PTRACE]"},
 	"Allow.devices":        {each: deviceNodeRule, unique: true, most: maxNames, example: "[/dev/infiniband]"},
 	"Allow.user":           {example: "true"},
-	"Allow.aptPackages":    {each: &rule{form: aptAnyForm, fix: aptRule.fix + `, or "*" for any`}, unique: true, most: maxNames, example: "[libgl1]", pending: aptLater, unless: "[]"},
+	"Allow.aptPackages":    {each: &rule{form: aptAnyForm, check: nameLength(maxName), fix: aptRule.fix + `, or "*" for any`}, unique: true, most: maxNames, example: "[libgl1]", pending: aptLater, unless: "[]"},
 }

@@ -14,16 +14,16 @@ const (
 )
 
 var (
-	variableForm   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
+	variableForm   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	ulimitForm     = regexp.MustCompile(`^(unlimited|0|[1-9][0-9]{0,17})(:(unlimited|0|[1-9][0-9]{0,17}))?$`)
 	deviceNodeForm = regexp.MustCompile(`^/dev(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$`)
 	deviceArgForm  = regexp.MustCompile(`^/dev(/[A-Za-z0-9_][A-Za-z0-9._-]*)+(:/dev(/[A-Za-z0-9_][A-Za-z0-9._-]*)+)?(:(r|w|rw))?$`)
 	insideForm     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$`)
-	registryForm   = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]{2,39}\])(:[1-9][0-9]{0,4})?$`)
-	imagesForm     = regexp.MustCompile(`^(\*|host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:){0,254}([/:]\*)?)$`)
-	resolverForm   = regexp.MustCompile(`^[a-z0-9-]{1,40}(:[0-9]{1,5})?$`)
-	aptForm        = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{1,100}$`)
-	aptAnyForm     = regexp.MustCompile(`^(\*|[a-z0-9][a-z0-9+.-]{1,100})$`)
+	registryForm   = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?$`)
+	imagesForm     = regexp.MustCompile(`^(\*|host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:)*([/:]\*)?)$`)
+	resolverForm   = regexp.MustCompile(`^[a-z0-9-]+(:[0-9]{1,5})?$`)
+	aptForm        = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+	aptAnyForm     = regexp.MustCompile(`^(\*|[a-z0-9][a-z0-9+.-]+)$`)
 	// agentVariable are names of the agent's own settings, its keys among them.
 	agentVariable = regexp.MustCompile(`^(CLEARML|TRAINS|AGENTCTL)_`)
 )
@@ -43,6 +43,9 @@ func ulimitOrder(v any) string {
 }
 
 func hostVariable(v any) string {
+	if fault := nameLength(255)(v); fault != "" {
+		return fault
+	}
 	if agentVariable.MatchString(v.(string)) {
 		return quote(v.(string)) + " is the agent's own, and may be a key of its operator; delete it"
 	}

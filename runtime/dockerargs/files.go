@@ -24,13 +24,13 @@ var fileOptions = []option{
 	{names: []string{"w", "workdir"}, parse: workdir, example: "/workspace"},
 }
 
-var variableForm = regexp.MustCompile(`^[^=\s\x00-\x1f\x7f]{1,256}$`)
+var variableForm = regexp.MustCompile(`^[^=\s\x00-\x1f\x7f]+$`)
 
 // variable must not use Docker's own reading of NAME alone: that looks it up in the
 // environment of this process, which is the agent's.
 func variable(value string) (Request, error) {
 	name, text, has := strings.Cut(value, "=")
-	if !variableForm.MatchString(name) {
+	if len(name) > 255 || !variableForm.MatchString(name) {
 		return Request{}, fault{"is no variable", "write it as NAME=VALUE"}
 	}
 	return Request{Kind: KindEnv, Settings: Settings{Env: []Env{{Name: name, Value: text, FromHost: !has}}}}, nil
