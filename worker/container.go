@@ -36,6 +36,18 @@ func (e *deniedError) Error() string {
 	return "cannot run the task in the container that it asks for: " + strings.Join(lines, "\n")
 }
 
+// writeBack is what tasks.edit gets so that the task tells which image it ran in; nil
+// where it told so itself. As with clearml-agent a clone of the task has that image
+// from then on. The host's files are no image that another node could have.
+func (c *container) writeBack(t *clearml.Task) map[string]any {
+	if c.OwnImage || c.Image == spec.ImageHost {
+		return nil
+	}
+	return map[string]any{"container": map[string]string{
+		"image": c.Image, "arguments": string(t.Container.Arguments), "setup_shell_script": strings.Join(t.Container.SetupShellScript, "\n"),
+	}}
+}
+
 // maxSetupScript is how long a setup script may be.
 const maxSetupScript = 1 << 20
 

@@ -59,6 +59,29 @@ func TestContainer(t *testing.T) {
 	}
 }
 
+// TestContainerWriteBack: a task that named no image gets that of the worker, and keeps
+// the rest of its section.
+func TestContainerWriteBack(t *testing.T) {
+	task := taskIn("", "-e A=b", "set -x", "true")
+	w := sandboxWorker(t, "{}")
+	c, err := containerOf(task, w, places{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"container": map[string]string{"image": "python:3.12-slim", "arguments": "-e A=b", "setup_shell_script": "set -x\ntrue"}}
+	if diff := cmp.Diff(want, c.writeBack(task)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	w.Image = spec.ImageHost
+	if c, _ = containerOf(task, w, places{}); c.writeBack(task) != nil {
+		t.Error("host is written back")
+	}
+	task.Container.Image = "ubuntu"
+	if c, _ = containerOf(task, w, places{}); c.writeBack(task) != nil {
+		t.Error("the task's own image is written back")
+	}
+}
+
 // TestContainerAsked: the container section, and the one text of servers before 2.13.
 func TestContainerAsked(t *testing.T) {
 	legacy := func(text string) *clearml.Task { return &clearml.Task{Execution: clearml.Execution{DockerCmd: text}} }
