@@ -82,6 +82,9 @@ func containerOf(t *clearml.Task, w spec.Worker, p places) (container, error) {
 		c.Notes = append(c.Notes, "dropped, since it is not allowed here: "+r.String())
 	}
 	c.Notes = append(c.Notes, d.Notes...)
+	if slices.ContainsFunc(words, func(word string) bool { return strings.Contains(word, "${CLEARML_") }) {
+		c.Notes = append(c.Notes, "templates as ${CLEARML_TASK.id} are not replaced in arguments: the task finds its own in CLEARML_TASK_ID and the like")
+	}
 	c.Settings = dockerargs.Merge(settingsOf(w), d.Settings)
 	return c, nil
 }

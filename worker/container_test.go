@@ -138,6 +138,21 @@ func TestContainerDenied(t *testing.T) {
 	}
 }
 
+// TestContainerNotes: what a user may have expected to work otherwise is said.
+func TestContainerNotes(t *testing.T) {
+	c, err := containerOf(taskIn("", "--rm -e A='${CLEARML_TASK.id}' --gpus all"), sandboxWorker(t, "{}"), places{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"--gpus=all: has no effect: the GPUs of a task are those of its worker, by spec.workers[].gpus",
+		"templates as ${CLEARML_TASK.id} are not replaced in arguments: the task finds its own in CLEARML_TASK_ID and the like",
+	}
+	if diff := cmp.Diff(want, c.Notes); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // TestContainerImage: which images a task may have.
 func TestContainerImage(t *testing.T) {
 	for _, c := range []struct {

@@ -20,7 +20,8 @@ type Policy struct {
 	// Platform is that of this machine, as linux/amd64.
 	Platform string
 	// Never are folders and files of the host of which nothing is mounted, nor
-	// anything that holds them: the agent's state, sockets, credentials.
+	// anything that holds them: the agent's state, sockets, credentials; by their
+	// real paths too, where links lead to them.
 	Never []string
 	// Reserved are places in the sandbox that are the agent's: nothing is mounted on
 	// them, below them or over what holds them.

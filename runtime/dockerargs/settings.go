@@ -57,8 +57,9 @@ type Env struct {
 // Mount is a folder or file of the host, or a tmpfs where Source is "".
 type Mount struct {
 	Source, Target string
-	// Folder is the allowed one that Source is in. Who opens Source must not leave
-	// it by a symbolic link.
+	// Folder is the allowed one that Source is in. Who opens Source below it must
+	// follow no symbolic link there: one that another task made could lead out of
+	// it, or to a place that is never mounted.
 	Folder   string
 	ReadOnly bool
 	// Of a tmpfs.
