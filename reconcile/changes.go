@@ -10,8 +10,8 @@ import (
 
 // comparer tells field by field what becomes different of a worker, by the paths
 // that its group has in a node.yaml: "queues", "packageManager.indexUrl". Settings
-// that came from the node (its packageManager, the sandbox's image) have the path
-// that would override them.
+// that came from the node and may be overridden (its packageManager, the sandbox's
+// image) have the path that would do so.
 //
 // It remembers the last answer: the workers of a group mostly change alike, and a
 // comparison costs half a millisecond.
@@ -43,7 +43,9 @@ func anonymous(w spec.Worker) spec.Worker {
 
 // asNode is a node with the settings of w as its only group.
 func asNode(w spec.Worker) *spec.Node {
-	return &spec.Node{Spec: spec.NodeSpec{Workers: []spec.WorkerSpec{{
+	sandbox := w.Sandbox
+	sandbox.DefaultImage = "" // is the worker's image
+	return &spec.Node{Spec: spec.NodeSpec{Sandbox: sandbox, Workers: []spec.WorkerSpec{{
 		Queues: w.Queues, Order: w.Order, Mode: w.Mode, Image: w.Image, GPUs: w.GPUs,
 		PackageManager: w.PackageManager, Resources: w.Resources,
 		MaxRuntime: w.MaxRuntime, StopGrace: w.StopGrace, Drain: w.Drain, RunAs: w.RunAs,

@@ -36,7 +36,7 @@ var (
 	channelForm  = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
 	urlLogin     = regexp.MustCompile(`://[^/?#\s]*@`)
 	condaToken   = regexp.MustCompile(`(^|/)t/[^/]+(/|$)`)
-	imageForm    = regexp.MustCompile(`^(host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:){0,254})$`)
+	imageForm    = regexp.MustCompile(`^(host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:)*)$`)
 )
 
 func nameLength(longest int) func(any) string {

@@ -132,7 +132,7 @@ func (d *decoder) sequence(n *yaml.Node, v reflect.Value, at place) {
 	for i, item := range n.Content {
 		d.value(item, list.Index(i), place{path: fmt.Sprintf("%s[%d]", at.path, i), rule: at.rule.element(i)})
 	}
-	if plain := v.Type() == reflect.TypeFor[[]string](); plain && list.Len() == 0 {
+	if list.Len() == 0 && v.Type() != reflect.TypeFor[List]() && v.Type() != reflect.TypeFor[[]WorkerSpec]() {
 		return // an empty list is the same as none, so that both are encoded alike
 	}
 	v.Set(list)

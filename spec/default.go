@@ -17,6 +17,8 @@ const (
 	DefaultMaxEntries   = 20
 	DefaultMinFree      = Size(1 << 30)
 	DefaultResolveAge   = Duration(7 * day)
+	DefaultShmSize      = Size(1 << 30)
+	DefaultIDs          = 65536
 )
 
 // Default is a copy of n in which everything that was left out and has a default
@@ -46,7 +48,28 @@ func (n *Node) Default(env Env) *Node {
 	set(&s.Cache.MinFree, DefaultMinFree)
 	set(&s.Cache.ResolveAge, DefaultResolveAge)
 	setPointer(&s.Cache.Prebuild, true)
+	s.Sandbox.setDefaults()
 	return out
+}
+
+func (s *Sandbox) setDefaults() {
+	set(&s.DefaultImage, ImageHost)
+	set(&s.Pull, PullMissing)
+	if s.IDs.Base > 0 {
+		set(&s.IDs.Size, DefaultIDs)
+	}
+	set(&s.Network, NetworkHost)
+	set(&s.BuildNetwork, NetworkHost)
+	set(&s.ShmSize, DefaultShmSize)
+	set(&s.Scratch.Medium, MediumDisk)
+	for i := range s.Arguments.Mounts {
+		m := &s.Arguments.Mounts[i]
+		set(&m.Target, m.Source)
+	}
+	setPointer(&s.CreateAhead, true)
+	set(&s.OnDenied, OnDeniedFail)
+	set(&s.Keep, KeepNever)
+	setPointer(&s.Allow.Env, true)
 }
 
 func (w *WorkerSpec) setDefaults() {
@@ -110,8 +133,29 @@ func (n *Node) clone() *Node {
 	s.Git.CredentialsCommand = slices.Clone(s.Git.CredentialsCommand)
 	s.Cache.MaxEntries = clonePointer(s.Cache.MaxEntries)
 	s.Cache.Prebuild = clonePointer(s.Cache.Prebuild)
-	s.Sandbox.Allow.Mounts = slices.Clone(s.Sandbox.Allow.Mounts)
+	s.Sandbox = s.Sandbox.clone()
 	return &out
+}
+
+func (s Sandbox) clone() Sandbox {
+	s.Registries = slices.Clone(s.Registries)
+	for i := range s.Registries {
+		s.Registries[i].Mirrors = slices.Clone(s.Registries[i].Mirrors)
+	}
+	s.Ulimits = maps.Clone(s.Ulimits)
+	s.CreateAhead, s.Allow.Env = clonePointer(s.CreateAhead), clonePointer(s.Allow.Env)
+	s.Allow.Images = slices.Clone(s.Allow.Images)
+	args := &s.Arguments
+	args.Mounts = slices.Clone(args.Mounts)
+	args.Env, args.Tmpfs, args.Hosts = maps.Clone(args.Env), maps.Clone(args.Tmpfs), maps.Clone(args.Hosts)
+	allow := &s.Allow
+	for _, list := range []*[]string{
+		&s.AptPackages, &args.HostEnv, &args.Devices, &args.Groups, &args.CapAdd, &args.DNS, &args.DNSSearch, &args.DNSOptions,
+		&allow.HostEnv, &allow.Mounts, &allow.MountsWritable, &allow.Network, &allow.IPC, &allow.Ulimits, &allow.CapAdd, &allow.Devices, &allow.AptPackages,
+	} {
+		*list = slices.Clone(*list)
+	}
+	return s
 }
 
 func (w WorkerSpec) clone() WorkerSpec {

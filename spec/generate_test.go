@@ -30,12 +30,7 @@ var valid = rapid.Custom(func(t *rapid.T) *Node {
 			ResolveAge: optional(t, "resolveAge", durations(time.Minute, 100*day)),
 			Prebuild:   pointer(t, "prebuild", rapid.Bool()),
 		},
-		Sandbox: Sandbox{
-			DefaultImage: optional(t, "image", images),
-			Network:      optional(t, "network", rapid.SampledFrom([]string{NetworkHost, NetworkNone})),
-			Keep:         optional(t, "keep", rapid.Just(KeepOnFailure)),
-			Allow:        Allow{Env: rapid.Bool().Draw(t, "env"), ShmSize: optional(t, "shm", sizes), Mounts: optionalList(t, "mounts", paths)},
-		},
+		Sandbox: sandboxes.Draw(t, "sandbox"),
 	}
 	return n
 })
@@ -47,13 +42,15 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 		Order:          optional(t, "order", rapid.SampledFrom([]string{OrderPriority, OrderRoundRobin})),
 		Count:          pointer(t, "count", rapid.IntRange(0, 5)),
 		GPUs:           requests.Draw(t, "gpus"),
-		Mode:           optional(t, "mode", rapid.Just(ModeVenv)),
+		Mode:           optional(t, "mode", rapid.SampledFrom([]string{ModeVenv, ModeSandbox})),
 		Image:          optional(t, "image", images),
 		PackageManager: managers.Draw(t, "manager"),
 		Resources: Resources{
 			CPUs:   optional(t, "cpus", rapid.Float64Range(0.01, 10000)),
 			Memory: optional(t, "memory", sizes),
 			PIDs:   optional(t, "pids", rapid.IntRange(1, 10000)),
+
+			IOWeight: optional(t, "ioWeight", rapid.IntRange(10, 1000)),
 		},
 		MaxRuntime: optional(t, "maxRuntime", durations(0, 1000*day)),
 		StopGrace:  optional(t, "stopGrace", durations(100*time.Millisecond, day)),

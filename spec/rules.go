@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"regexp"
 	"time"
+
+	"github.com/samber/lo"
 )
 
 // Class says when a change of a field takes effect.
@@ -97,10 +99,7 @@ const (
 	indexSketch  = `^(https?://[^/@?#\s]+(/[^?#\s]*)?|file:///[^?#\s]*)$`
 )
 
-const (
-	gpusLater    = "GPU slots come with a later release: tasks see all GPUs of the machine"
-	sandboxLater = "the sandbox comes with a later release"
-)
+const gpusLater = "GPU slots come with a later release: tasks see all GPUs of the machine"
 
 // commandRule is that of a program with its arguments.
 var commandRule = rule{
@@ -110,7 +109,9 @@ var commandRule = rule{
 }
 
 // rules hold for the fields named TYPE.KEY; a test keeps the list complete.
-var rules = map[string]rule{
+var rules = lo.Assign(nodeRules, sandboxRules)
+
+var nodeRules = map[string]rule{
 	"Node.apiVersion": {required: "write `apiVersion: " + APIVersion + "`", enum: []string{APIVersion}},
 	"Node.kind":       {required: "write `kind: " + KindNode + "`", enum: []string{KindNode}},
 	"Node.metadata":   {example: "{name: gpu-07}"},
@@ -129,7 +130,7 @@ var rules = map[string]rule{
 	"NodeSpec.packageManager": {example: "{type: pip}"},
 	"NodeSpec.git":            {example: "{credentialsFile: /etc/agentctl/git.netrc}"},
 	"NodeSpec.cache":          {example: "{maxEntries: 20}"},
-	"NodeSpec.sandbox":        {example: "{network: host}", pending: sandboxLater},
+	"NodeSpec.sandbox":        {example: "{network: host}"},
 
 	"Server.url":             {check: serverURL, sketch: serverSketch, example: "https://api.example.com"},
 	"Server.credentialsFile": {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/clearml.credentials"},
@@ -148,24 +149,22 @@ var rules = map[string]rule{
 		each:     &rule{check: queueName, fix: "write the name or the id of a queue"},
 		unique:   true, example: "[urgent, default]",
 	},
-	"WorkerSpec.order": {enum: []string{OrderPriority, OrderRoundRobin}, example: OrderPriority},
-	"WorkerSpec.count": {min: 0, max: maxWorkers, example: "2", class: ClassDrain},
-	"WorkerSpec.gpus":  {example: "1", class: ClassWaits, pending: gpusLater, unless: GPUsNone},
-	"WorkerSpec.mode":  {enum: []string{ModeVenv}, later: []string{ModeSandbox}, example: ModeVenv},
-	"WorkerSpec.image": {
-		form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim",
-		pending: sandboxLater,
-	},
+	"WorkerSpec.order":          {enum: []string{OrderPriority, OrderRoundRobin}, example: OrderPriority},
+	"WorkerSpec.count":          {min: 0, max: maxWorkers, example: "2", class: ClassDrain},
+	"WorkerSpec.gpus":           {example: "1", class: ClassWaits, pending: gpusLater, unless: GPUsNone},
+	"WorkerSpec.mode":           {enum: []string{ModeVenv, ModeSandbox}, example: ModeVenv},
+	"WorkerSpec.image":          {form: imageForm, check: nameLength(255), fix: imageFix, example: "docker.io/library/python:3.12-slim"},
 	"WorkerSpec.packageManager": {example: "{type: pip}"},
-	"WorkerSpec.resources":      {example: "{cpus: 4, memory: 32Gi}", pending: "limits of a task come with a later release"},
+	"WorkerSpec.resources":      {example: "{cpus: 4, memory: 32Gi}"},
 	"WorkerSpec.maxRuntime":     {example: "24h"},
 	"WorkerSpec.stopGrace":      {check: atLeast(100*time.Millisecond, 24*time.Hour), fix: "write 100ms to 24h", example: "30s"},
 	"WorkerSpec.drain":          {example: "{policy: finish}"},
 	"WorkerSpec.runAs":          {form: userForm, fix: "write the name or the number of a user, as agentctl or \"1000\"", example: "agentctl"},
 
-	"Resources.cpus":   {min: 0.01, max: 10000, example: "4"},
-	"Resources.memory": {check: aboveZero, fix: "write a size above 0", example: "32Gi"},
-	"Resources.pids":   {min: 1, max: 4194304, example: "4096"},
+	"Resources.cpus":     {min: 0.01, max: 10000, example: "4"},
+	"Resources.memory":   {check: aboveZero, fix: "write a size above 0", example: "32Gi"},
+	"Resources.pids":     {min: 1, max: 4194304, example: "4096"},
+	"Resources.ioWeight": {min: 10, max: 1000, example: "500"},
 
 	"Drain.policy": {
 		enum: []string{DrainFinish, DrainRequeue, DrainStop}, example: DrainFinish,
@@ -209,14 +208,4 @@ var rules = map[string]rule{
 	"Cache.maxAge":     {check: atLeast(time.Minute, 3650*day), fix: "write 1m to 3650d, or delete the line for no limit", example: "30d"},
 	"Cache.resolveAge": {check: atLeast(time.Minute, 3650*day), fix: "write 1m to 3650d", example: "7d"},
 	"Cache.prebuild":   {example: "false"},
-
-	"Sandbox.defaultImage": {form: imageForm, fix: imageFix, example: "docker.io/library/python:3.12-slim"},
-	"Sandbox.network":      {enum: []string{NetworkHost, NetworkPrivate, NetworkNone}, example: NetworkHost},
-	"Sandbox.buildNetwork": {enum: []string{NetworkHost, NetworkPrivate, NetworkNone}, example: NetworkHost},
-	"Sandbox.onDenied":     {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
-	"Sandbox.keep":         {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
-	"Sandbox.allow":        {example: "{env: true}"},
-	"Allow.env":            {example: "true"},
-	"Allow.shmSize":        {check: aboveZero, fix: "write a size above 0", example: "16Gi"},
-	"Allow.mounts":         {each: &rule{check: folderPath, sketch: pathSketch, fix: pathFix}, unique: true, example: "[/data]"},
 }

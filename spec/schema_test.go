@@ -128,6 +128,13 @@ func applyRules(t *testing.T, holder string, s *jsonschema.Schema) {
 }
 
 func applyRule(s *jsonschema.Schema, r rule) {
+	if r.bare && s.Type == "string" { // an element that may be a number too
+		text := *s
+		r.bare = false
+		applyRule(&text, r)
+		s.Type, s.AnyOf = "", []*jsonschema.Schema{{Type: "integer", Minimum: "0"}, &text}
+		return
+	}
 	s.Enum = append(s.Enum, lo.ToAnySlice(r.enum)...)
 	s.UniqueItems = s.UniqueItems || r.unique
 	if r.form != nil {

@@ -128,13 +128,13 @@ type WorkerSpec struct {
 	Count *int `yaml:"count,omitempty" json:"count,omitempty"`
 	// GPUs of each task: a count, a share (0.25), a list ([0, 1]), all or none.
 	GPUs GPURequest `yaml:"gpus,omitempty" json:"gpus,omitzero"`
-	// How a task is run: venv or sandbox.
+	// How a task is run: venv (a process of the host) or sandbox (in an image, apart from the host and from other tasks).
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
-	// Image of the sandbox; overrides `spec.sandbox.defaultImage`.
+	// Image of the tasks of a worker with `mode: sandbox`; overrides `spec.sandbox.defaultImage`.
 	Image string `yaml:"image,omitempty" json:"image,omitempty"`
 	// Overrides the node's `spec.packageManager`, field by field; an empty list takes away the node's list.
 	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
-	// Limits of each task; what is left out is not limited.
+	// Limits of each task of a worker with `mode: sandbox`, which it may lower for itself; what is left out is not limited.
 	Resources Resources `yaml:"resources,omitempty" json:"resources,omitzero"`
 	// Longest run of a task; it is stopped and reported as failed after it. Left out: no limit.
 	MaxRuntime Duration `yaml:"maxRuntime,omitempty" json:"maxRuntime,omitempty"`
@@ -155,6 +155,8 @@ type Resources struct {
 	Memory Size `yaml:"memory,omitempty" json:"memory,omitempty"`
 	// Processes and threads.
 	PIDs int `yaml:"pids,omitempty" json:"pids,omitempty"`
+	// Share of the disk beside other tasks; 500 is usual.
+	IOWeight int `yaml:"ioWeight,omitempty" json:"ioWeight,omitempty"`
 }
 
 // Drain policies.
@@ -170,50 +172,4 @@ type Drain struct {
 	Policy string `yaml:"policy,omitempty" json:"policy,omitempty"`
 	// Longest wait. Left out: no limit.
 	Deadline Duration `yaml:"deadline,omitempty" json:"deadline,omitempty"`
-}
-
-// Networks of a sandbox.
-const (
-	NetworkHost    = "host"
-	NetworkPrivate = "private"
-	NetworkNone    = "none"
-)
-
-// Answers to a container argument that is not allowed.
-const (
-	OnDeniedFail = "fail"
-	OnDeniedDrop = "drop"
-)
-
-// Keep policies for the upper folder of a task.
-const (
-	KeepNever     = "never"
-	KeepOnFailure = "onFailure"
-)
-
-// Sandbox holds the settings of `mode: sandbox`.
-type Sandbox struct {
-	// Image of tasks that name none; `host` is the host's own file system, read-only.
-	DefaultImage string `yaml:"defaultImage,omitempty" json:"defaultImage,omitempty"`
-	// Network of a task: host, private or none.
-	Network string `yaml:"network,omitempty" json:"network,omitempty"`
-	// Network while its environment is built.
-	BuildNetwork string `yaml:"buildNetwork,omitempty" json:"buildNetwork,omitempty"`
-	// fail, or drop with a warning, for a task's argument that is not allowed.
-	OnDenied string `yaml:"onDenied,omitempty" json:"onDenied,omitempty"`
-	// Whether the upper folder of a task is kept: never or onFailure.
-	Keep string `yaml:"keep,omitempty" json:"keep,omitempty"`
-	// What a task's own container arguments may ask for.
-	Allow Allow `yaml:"allow,omitempty" json:"allow,omitzero"`
-}
-
-// Allow lists what a task's own container arguments may ask for; all else is
-// refused and reported.
-type Allow struct {
-	// Environment variables.
-	Env bool `yaml:"env,omitempty" json:"env,omitempty"`
-	// Size of /dev/shm, at most.
-	ShmSize Size `yaml:"shmSize,omitempty" json:"shmSize,omitempty"`
-	// Host folders that may be mounted.
-	Mounts []string `yaml:"mounts,omitempty" json:"mounts,omitempty"`
 }

@@ -17,11 +17,13 @@ type Worker struct {
 	Group string `json:"group"`
 	Index int    `json:"index"`
 	// ID is the ClearML worker id, NODE:GROUP:INDEX.
-	ID             string         `json:"id"`
-	Queues         []string       `json:"queues"`
-	Order          string         `json:"order"`
-	Mode           string         `json:"mode"`
+	ID     string   `json:"id"`
+	Queues []string `json:"queues"`
+	Order  string   `json:"order"`
+	Mode   string   `json:"mode"`
+	// Image of tasks that name none, and Sandbox: of a worker with ModeSandbox.
 	Image          string         `json:"image,omitempty"`
+	Sandbox        Sandbox        `json:"sandbox,omitzero"`
 	GPUs           GPURequest     `json:"gpus,omitzero"`
 	PackageManager PackageManager `json:"packageManager"`
 	Resources      Resources      `json:"resources,omitzero"`
@@ -53,8 +55,10 @@ func expand(n *Node, g WorkerSpec, index int) Worker {
 		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace,
 		Drain: g.Drain, RunAs: g.RunAs,
 	}
-	if w.Mode == ModeSandbox && w.Image == "" {
-		w.Image = n.Spec.Sandbox.DefaultImage
+	if w.Mode == ModeSandbox {
+		w.Sandbox = n.Spec.Sandbox.clone()
+		over(&w.Sandbox.DefaultImage, w.Image)
+		w.Image = w.Sandbox.DefaultImage
 	}
 	return w
 }

@@ -213,6 +213,19 @@ spec:
     minFree: 1Gi
     resolveAge: 7d
     prebuild: true
+  sandbox:
+    defaultImage: host
+    pull: missing
+    network: host
+    buildNetwork: host
+    shmSize: 1Gi
+    scratch:
+      medium: disk
+    createAhead: true
+    onDenied: fail
+    keep: never
+    allow:
+      env: true
 `
 	if diff := cmp.Diff(want, string(data)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -31,6 +31,9 @@ type needs struct {
 func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Duration) (needs, error) {
 	n := needs{task: t, git: git, resolveAge: time.Duration(age), envs: p.cfg.Envs}
 	n.say, n.progress = func(string, ...any) {}, func(envcache.Progress) {}
+	if w.Mode == spec.ModeSandbox { // never on the host instead
+		return n, errors.New("cannot run a task with mode: sandbox: the sandbox is not wired in")
+	}
 	var err error
 	if n.cmd, err = parseScript(t.Script); err != nil {
 		return n, err

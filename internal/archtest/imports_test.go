@@ -58,6 +58,8 @@ var libraries = []library{
 	{"github.com/opencontainers/cgroups", []string{"runtime/shim/sandbox"}, "limits are the shim's; the agent reads files that the handle names"},
 	{"github.com/vishvananda/netlink", []string{"runtime/internal/netns", "runtime/internal/nettest"}, "one place makes and removes links"},
 	{"github.com/google/nftables", []string{"runtime/internal/firewall"}, "one place knows our rules, and touches no others"},
+	{"github.com/docker/cli/opts", []string{"runtime/dockerargs"}, "what Docker's types read of the agent's own environment has to be kept from them"},
+	{"github.com/kballard/go-shellquote", []string{"runtime/dockerargs"}, "arguments of containers are parted there; a command line of a task is parted by shlex, as clearml does"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
 }
 
@@ -71,6 +73,10 @@ var shimForbids = map[string]string{
 	module + "/clearml":          "the shim must work with any server, or none",
 	module + "/spec":             "a spec may change under a running task; its shim must not see it",
 	"github.com/google/nftables": "the packet filter is the agent's: its rules outlive every sandbox",
+	"github.com/docker/cli/opts": "arguments are read by the agent, the shim gets values",
+	"github.com/samber/lo":       "the shim needs the standard library only",
+	module + "/clearml":          "the shim must work with any server, or none",
+	module + "/spec":             "a spec may change under a running task; its shim must not see it",
 	"github.com/prometheus/client_golang/prometheus": "the agent counts, the shim records",
 }
 
