@@ -196,7 +196,7 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 		cmd.Stdout = lines
 	}
 	start := c.now()
-	exit, err := c.opts.Exec.Run(ctx, cmd)
+	exit, err := c.exec(s.req).Run(ctx, cmd)
 	_ = lines.Close()
 	well := err == nil && exit.Code == 0
 	steps.end(well)

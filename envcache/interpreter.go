@@ -22,6 +22,8 @@ type Interpreter struct {
 	Sites          []string `json:"sites"`     // folders of its own packages
 	PipWheel       string   `json:"pipWheel"`  // of ensurepip, or ""
 	PipFolder      string   `json:"pipFolder"` // its own pip package, or ""
+	// Root is the ID of the Root that it is in; "" is the host.
+	Root string `json:"root,omitempty"`
 }
 
 // Numbers are the major, minor and micro version; zeros where it has none.

@@ -54,6 +54,9 @@ func commonParts(req Request, location string, brings bool) []Part {
 		{Name: "location", Value: location},
 		{Name: "owner", Value: strconv.Itoa(uid) + ":" + strconv.Itoa(gid)},
 	}
+	if req.Root != nil {
+		parts = append(parts, Part{Name: "image", Value: req.Root.ID})
+	}
 	if brings {
 		return append(parts, Part{Name: "python version", Value: req.PythonWanted})
 	}

@@ -96,6 +96,8 @@ func TestEveryInputChangesTheKey(t *testing.T) {
 		"default index":               func(r *Request) { r.IndexURL = "" },
 		"one extra index less":        func(r *Request) { r.ExtraIndexURLs = r.ExtraIndexURLs[:1] },
 		"order of indexes":            func(r *Request) { slices.Reverse(r.ExtraIndexURLs) },
+		"image":                       func(r *Request) { r.Root = &Root{ID: "sha256:1"} },
+		"another image":               func(r *Request) { r.Root = &Root{ID: "sha256:2"} },
 		"system packages":             func(r *Request) { r.SystemSite = true },
 		"a package before the rest":   func(r *Request) { r.Priority = []string{"SIX", "absent"} },
 		"a package after the rest":    func(r *Request) { r.Post = []string{"six"} },

@@ -47,6 +47,9 @@ func (t *pipTools) carried(ctx context.Context, py Interpreter) (pipTool, error)
 // run of pip, here and in tasks, would compile what it imports anew: users that
 // are not the agent can't write there.
 func (t *pipTools) compile(ctx context.Context, tool pipTool, py Interpreter) error {
+	if py.Root != "" { // it can't write there
+		return nil
+	}
 	n := py.Numbers()
 	done := filepath.Join(tool.dir, fmt.Sprintf(".compiled-%s-%d.%d", filepath.Base(py.Implementation), n[0], n[1]))
 	if _, err := os.Stat(done); err == nil || !trusted(py.Path) {

@@ -36,7 +36,7 @@ for d in dirs:
         wheel = found[-1]
 spec = importlib.util.find_spec("pip")
 print(json.dumps(dict(
-    version=platform.python_version(), implementation=sys.implementation.name,
+    executable=sys.executable, version=platform.python_version(), implementation=sys.implementation.name,
     abi=v("SOABI") or sys.implementation.cache_tag or "", platform=sysconfig.get_platform(),
     libc=libc() or ("musl" if "musl" in (v("HOST_GNU_TYPE") or "") else "unknown libc"),
     prefix=sys.prefix, basePrefix=sys.base_prefix, build=" ".join(sys.version.split()),

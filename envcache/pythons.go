@@ -34,6 +34,9 @@ type PythonWish struct {
 // With OnMissingInstall one that the host lacks is installed by uv into the state
 // folder, for all users; uv itself comes from the indexes of req.
 func (c *Cache) Python(ctx context.Context, w PythonWish, req Request, progress func(Progress)) (Interpreter, string, error) {
+	if req.Root != nil {
+		return c.pythonIn(ctx, w, req)
+	}
 	find := func() (Interpreter, string, error) {
 		return c.finder.Find(ctx, w.Version, w.OnMissing, req.UID, req.GID)
 	}

@@ -56,6 +56,8 @@ type Request struct {
 	// BaseDir is what relative paths in Requirements start from: a checkout whose
 	// path stands for its content. Paths that lead out of it are refused.
 	BaseDir string
+	// Root is what the environment is for; nil: the host. Python is the Root's then.
+	Root *Root
 	// UID and GID own the environment and run what builds it; SameUser: this process.
 	UID, GID int
 	// ResolveAge is how long a list that pins not everything counts as resolved;

@@ -1,0 +1,120 @@
+package envcache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Root is another root file system than the host's that an environment is for, as
+// of an image. The environment is built in it, at the path at which it stays.
+type Root struct {
+	// ID tells its content, as an image's digest. It is in the key.
+	ID string
+	// Exec runs programs in it. They see there, at their paths on the host, the
+	// environments and the downloads of the state folder, and to read the tools.
+	Exec Exec
+}
+
+// rootManagers are those that can build in another root. The other ones' own
+// programs run on an interpreter of the host.
+var rootManagers = []string{"", ManagerPip, ManagerUV}
+
+// exec is what runs the programs of a request's build.
+func (c *Cache) exec(req Request) Exec {
+	if req.Root == nil {
+		return c.opts.Exec
+	}
+	return gentle{req.Root.Exec}
+}
+
+// pythonIn finds the interpreter of another root: one of the version that is
+// wanted if there is one, by the names that it then has.
+func (c *Cache) pythonIn(ctx context.Context, w PythonWish, req Request) (Interpreter, string, error) {
+	want, err := parseWanted(w.Version)
+	if err != nil {
+		return Interpreter{}, "", err
+	}
+	names := []string{"python3", "python"}
+	for n := range want.version {
+		names = slices.Insert(names, 0, "python"+strings.Join(want.version[:n+1], "."))
+	}
+	if want.path != "" {
+		names = slices.Insert(names, 0, want.path)
+	}
+	var found []Interpreter
+	for _, name := range names {
+		py, err := c.finder.probes.probeIn(ctx, req.Root, name, req.UID, req.GID)
+		if ctx.Err() != nil {
+			return Interpreter{}, "", context.Cause(ctx)
+		}
+		if err != nil {
+			continue
+		}
+		if fits(py, want.version) {
+			return py, "", nil
+		}
+		found = append(found, py)
+	}
+	switch {
+	case len(found) == 0:
+		return Interpreter{}, "", errors.New("the image has no Python in its PATH: use one that has, or a task that needs none")
+	case w.OnMissing == OnMissingNearest:
+		return found[0], fmt.Sprintf("Python %s is not in the image: taking %s", want, found[0]), nil
+	}
+	return Interpreter{}, "", fmt.Errorf("the image has no Python %s, but %s; choose another image, or write python.onMissing: nearest", want, found[0])
+}
+
+func fits(py Interpreter, version []string) bool {
+	n := strings.Split(py.Version, ".")
+	return len(version) <= len(n) && slices.Equal(n[:len(version)], version)
+}
+
+// probeIn describes the interpreter that name starts in another root.
+func (p *prober) probeIn(ctx context.Context, root *Root, name string, uid, gid int) (Interpreter, error) {
+	id := identity{Path: root.ID + " " + name}
+	p.mu.Lock()
+	py, ok := p.known[id]
+	bad := p.failed[id]
+	p.mu.Unlock()
+	if ok {
+		return py, nil
+	}
+	if p.now().Before(bad.until) {
+		return Interpreter{}, bad.err
+	}
+	py, err := p.askIn(ctx, root, name, uid, gid)
+	if ctx.Err() != nil {
+		return Interpreter{}, context.Cause(ctx)
+	}
+	return py, p.remember(id, py, err)
+}
+
+func (p *prober) askIn(ctx context.Context, root *Root, name string, uid, gid int) (Interpreter, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	out := &limited{most: mostAnswer}
+	exit, err := root.Exec.Run(ctx, Cmd{
+		Args: []string{name, "-I", "-c", probeScript}, Env: []string{"PATH=" + defaultPath, "HOME=/"}, Dir: "/",
+		UID: uid, GID: gid, Stdout: out,
+	})
+	if err != nil {
+		return Interpreter{}, err
+	}
+	var py struct {
+		Interpreter
+		Executable string `json:"executable"`
+	}
+	err = json.Unmarshal(out.Bytes(), &py)
+	if exit.Code != 0 || err != nil || py.Version == "" || py.Prefix == "" || !filepath.IsAbs(py.Executable) {
+		return Interpreter{}, fmt.Errorf("%s of the image is no Python", shorten(name))
+	}
+	py.Path, py.Root = filepath.Clean(py.Executable), root.ID
+	// These paths mean nothing on the host.
+	py.PipWheel, py.PipFolder = "", ""
+	return py.Interpreter, nil
+}
