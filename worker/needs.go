@@ -24,6 +24,7 @@ type needs struct {
 	git        spec.Git
 	resolveAge time.Duration
 	envs       *envcache.Cache
+	box        *sandboxed                       // nil: on the host
 	say        func(format string, args ...any) // tells what is taken in place of what
 	progress   func(envcache.Progress)
 }
@@ -31,9 +32,6 @@ type needs struct {
 func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Duration) (needs, error) {
 	n := needs{task: t, git: git, resolveAge: time.Duration(age), envs: p.cfg.Envs}
 	n.say, n.progress = func(string, ...any) {}, func(envcache.Progress) {}
-	if w.Mode == spec.ModeSandbox { // never on the host instead
-		return n, errors.New("cannot run a task with mode: sandbox: the sandbox is not wired in")
-	}
 	var err error
 	if n.cmd, err = parseScript(t.Script); err != nil {
 		return n, err
@@ -41,7 +39,12 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 	if n.packages, err = packagesOf(t, n.cmd, w.PackageManager); err != nil {
 		return n, err
 	}
-	if n.owner, err = resolveUser(w.RunAs); err != nil {
+	if w.Mode == spec.ModeSandbox {
+		err = p.sandboxOf(&n, w)
+	} else {
+		n.owner, err = resolveUser(w.RunAs)
+	}
+	if err != nil {
 		return n, err
 	}
 	return n, reachable(p.cfg.State, n.owner)

@@ -35,6 +35,7 @@ type Config struct {
 	Host     runtime.Host
 	Envs     *envcache.Cache
 	Repos    *repo.Store
+	Images   Images
 	Log      *slog.Logger
 	// Hide are folders besides State that no task is to see, where a mount
 	// namespace can be had; they exist.

@@ -35,6 +35,11 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 		return nil, err
 	}
 	p.say, p.progress = r.say, r.progress
+	if p.box != nil {
+		if err := r.fetchImage(ctx, &p); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.dirs.createPrivate(p.owner); err != nil {
 		return nil, err
 	}
@@ -62,6 +67,9 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 }
 
 func (p *prepared) addLeases(r *run) {
+	if p.box != nil && p.box.image != nil {
+		r.release = append(r.release, func() { _ = p.box.image.Close() })
+	}
 	if p.env != nil {
 		r.release = append(r.release, func() { _ = p.env.Close() })
 	}

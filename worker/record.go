@@ -77,6 +77,8 @@ type Record struct {
 	Manager     string        `json:"manager,omitempty"`
 	Why         string        `json:"why,omitempty"` // reason of the hit or miss
 	Commit      string        `json:"commit,omitempty"`
+	Image       string        `json:"image,omitempty"` // of the sandbox, and the digest of its manifest
+	ImageDigest string        `json:"imageDigest,omitempty"`
 	Frozen      []string      `json:"frozen,omitempty"` // packages as installed, of earlier agents
 	Thin        bool          `json:"thin,omitempty"`   // a child environment, not an overlay
 	Containment string        `json:"containment,omitempty"`

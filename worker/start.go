@@ -87,6 +87,9 @@ func (p *prepared) leases() []*os.File {
 	if p.checkout != nil {
 		files = append(files, p.checkout.File())
 	}
+	if p.box != nil && p.box.image.Lease != nil {
+		files = append(files, p.box.image.Lease)
+	}
 	return files
 }
 
@@ -110,7 +113,12 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 	}
 	var python string
 	var err error
-	if r.pool.cfg.Host.MountNS(p.owner.UID) != runtime.MountNone {
+	if p.box != nil {
+		root, python, err = r.sandbox(&cfg, &env, p, root)
+		if err != nil {
+			return cfg, err
+		}
+	} else if r.pool.cfg.Host.MountNS(p.owner.UID) != runtime.MountNone {
 		root, python = r.overlay(&cfg, &env, p, root)
 	} else if root, python, err = r.child(ctx, &env, p, root); err != nil {
 		return cfg, err
@@ -129,7 +137,7 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 		return cfg, err
 	}
 	cfg.Args, cfg.Env = p.cmd.argv(python), env.build(r.pool.cfg.Environ)
-	return cfg, nil
+	return cfg, r.withSetup(&cfg, p)
 }
 
 // addProject makes the code of a project importable, and its programs callable, as

@@ -30,7 +30,7 @@ type taskEnv struct {
 	venv         string
 	bin          []string // folders before the usual PATH
 	pythonPath   []string
-	variables    []string // of the environment, as KEY=VALUE
+	variables    []string // of the environment and the sandbox, as KEY=VALUE; of one name the first counts
 	netrc        string   // file with credentials that the task was given
 	home, tmp    string
 	user         string
@@ -105,7 +105,7 @@ func (e taskEnv) split() (bin, more []string) {
 		}
 		more = append(more, kv)
 	}
-	return bin, more
+	return bin, lo.UniqBy(more, func(kv string) string { name, _, _ := strings.Cut(kv, "="); return name })
 }
 
 // fixed tells whether a variable is one that packages have no say in: those set

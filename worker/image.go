@@ -1,0 +1,73 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"agentctl/spec"
+
+	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
+)
+
+// Image is the root file system of a sandbox. It stays as long as its lease is held.
+type Image struct {
+	// Ref is the name it was asked for by, Digest that of its manifest; "" for the host.
+	Ref, Digest string
+	// Layers are the folders of its layers, topmost first; none for the host's own root.
+	Layers []string
+	// Env, User and StopSignal are what the image says of its programs.
+	Env        []string
+	User       string
+	StopSignal string
+	Lease      *os.File // nil for the host
+	Close      func() error
+}
+
+// Images gives an image, pulling it if need be.
+type Images func(ctx context.Context, ref string, s spec.Sandbox, say func(text string, done, total int64)) (*Image, error)
+
+// mostUsers bounds what is read of the users of an image.
+const mostUsers = 1 << 20
+
+// userOf finds the user that a task runs as inside of an image: the one that is
+// wanted, else the image's, else root.
+func (i *Image) userOf(want string) (*user.ExecUser, error) {
+	if want == "" {
+		want = i.User
+	}
+	if len(i.Layers) == 0 && want == "" {
+		want = "0"
+	}
+	passwd, group := i.open("etc/passwd"), i.open("etc/group")
+	defer func() { _, _ = passwd.Close(), group.Close() }()
+	u, err := user.GetExecUser(want, nil, io.LimitReader(passwd, mostUsers), io.LimitReader(group, mostUsers))
+	if err != nil {
+		return nil, fmt.Errorf("cannot run as %.100q in the image %.200q: %w; write a user that it has, or a number", want, i.Ref, err)
+	}
+	return u, nil
+}
+
+// open opens a file of the image; an empty one if there is none. No link is
+// followed out of its layer.
+func (i *Image) open(name string) io.ReadCloser {
+	for _, layer := range i.Layers {
+		root, err := os.OpenRoot(layer)
+		if err != nil {
+			continue
+		}
+		f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO does not hold us up
+		_ = root.Close()
+		if err != nil {
+			continue
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return f
+		}
+		_ = f.Close()
+	}
+	return io.NopCloser(strings.NewReader(""))
+}

@@ -1,0 +1,181 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"agentctl/internal/fsx"
+	"agentctl/runtime"
+	"agentctl/runtime/dockerargs"
+	"agentctl/spec"
+
+	"github.com/samber/lo"
+)
+
+// sandboxed is what a task of mode sandbox has besides its environment and its code.
+type sandboxed struct {
+	container
+	ids   runtime.IDRange
+	image *Image
+}
+
+// setupFile is the setup script of a task, below its folder.
+const setupFile = "setup.sh"
+
+// runSetup starts the task's program in the shell that ran the setup script, so that
+// what it exported stays: it ends at the first command that fails.
+const runSetup = `set -e
+. "$0"
+set +e
+exec "$@"`
+
+// sandboxOf decides what a task of a worker of mode sandbox runs in.
+func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
+	ids, err := idRange(p.cfg.State, w.Sandbox.IDs)
+	if err != nil {
+		return err
+	}
+	own := append([]string{p.cfg.State}, p.cfg.Hide...)
+	c, err := containerOf(n.task, w, places{never: own, reserved: own})
+	if err != nil {
+		return err
+	}
+	n.box = &sandboxed{container: c, ids: ids}
+	// Until the image tells who it is.
+	n.owner = identity{Name: "root", UID: ids.Base, GID: ids.Base}
+	return nil
+}
+
+// fetchImage has the image of the task's sandbox, and learns from it as whom the task
+// runs. All else that is made for the task belongs to that user.
+func (r *run) fetchImage(ctx context.Context, p *prepared) error {
+	b := p.box
+	began := time.Now()
+	r.show("image")
+	for _, note := range b.Notes {
+		r.say("container: %s", note)
+	}
+	var err error
+	b.image, err = r.pool.cfg.Images(ctx, b.Image, r.rec.Worker.Sandbox, func(text string, done, total int64) {
+		r.said("image", text, done, total)
+	})
+	if err != nil {
+		return err
+	}
+	r.span("image", began)
+	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
+	u, err := b.image.userOf(b.Settings.User)
+	if err != nil {
+		return err
+	}
+	for _, id := range append([]int{u.Uid, u.Gid}, u.Sgids...) {
+		if id >= b.ids.Size {
+			return fmt.Errorf("cannot run as user or group %d in a sandbox: the range of this node has %d ids (spec.sandbox.ids)", id, b.ids.Size)
+		}
+	}
+	p.owner = identity{
+		Name: cmp.Or(b.Settings.User, b.image.User, "root"), UID: b.ids.Base + u.Uid, GID: b.ids.Base + u.Gid,
+		Groups: lo.Map(u.Sgids, func(id, _ int) int { return b.ids.Base + id }),
+	}
+	return nil
+}
+
+// said tells a step with its bytes on the console and in the status.
+func (r *run) said(step, text string, done, total int64) {
+	if text != "" {
+		r.say("%s: %s", step, text)
+	}
+	r.mu.Lock()
+	r.phase, r.loaded, r.size = step, done, total
+	r.mu.Unlock()
+	hint(r.pool.changed)
+}
+
+// sandbox lays the task out in its image: environment and checkout at their own
+// paths, as in a mount namespace of the host.
+func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string, err error) {
+	code, python = r.overlay(cfg, env, p, root)
+	b, s := p.box, p.box.Settings
+	inside := func(id int) int { return id - b.ids.Base }
+	cfg.UID, cfg.GID, cfg.Groups = inside(cfg.UID), inside(cfg.GID), lo.Map(cfg.Groups, func(id, _ int) int { return inside(id) })
+	box := &runtime.Sandbox{
+		Layers: b.image.Layers, Host: len(b.image.Layers) == 0, IDs: b.ids,
+		Hostname: s.Hostname, ShmSize: s.ShmSize, CapAdd: s.CapAdd, ReadOnly: s.ReadOnlyRoot, StopSignal: b.image.StopSignal,
+		Network: runtime.Network{Mode: cmp.Or(s.Network, dockerargs.NetworkHost)},
+		Resources: runtime.Resources{
+			Memory: s.Memory, CPUs: s.CPUs, CPUSet: s.CPUSet, CPUShares: uint64(s.CPUShares), PIDs: s.PIDs, IOWeight: uint16(s.BlkioWeight),
+		},
+		Devices: lo.Map(s.Devices, func(d dockerargs.Device, _ int) string { return d.Path }),
+		Ulimits: lo.Map(s.Ulimits, func(u dockerargs.Ulimit, _ int) runtime.Ulimit {
+			return runtime.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard}
+		}),
+		Mounts: lo.Map(s.Mounts, mountOf),
+	}
+	if s.MemorySwap > s.Memory {
+		box.Resources.Swap = s.MemorySwap - s.Memory
+	}
+	if !box.Host && r.rec.Worker.Sandbox.Scratch.Medium != spec.MediumMemory {
+		box.Upper = filepath.Join(r.dirs.upper(), "root")
+		if err := os.MkdirAll(box.Upper, 0o700); err != nil {
+			return "", "", err
+		}
+	} else if !box.Host {
+		box.UpperSize = int64(r.rec.Worker.Sandbox.Scratch.Size)
+	}
+	cfg.Sandbox = box
+	// What the environment and the agent say counts over what the operator and the task
+	// say, and that over what the image says.
+	env.variables = append(append(env.variables, variables(s, r.pool.cfg.Environ)...), b.image.Env...)
+	return code, python, r.sandboxFiles(box, s)
+}
+
+func mountOf(m dockerargs.Mount, _ int) runtime.Mount {
+	return runtime.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Memory: m.Source == "", Size: m.Size}
+}
+
+// sandboxFiles writes what a sandbox has of its own in /etc.
+func (r *run) sandboxFiles(box *runtime.Sandbox, s dockerargs.Settings) error {
+	hosts, _ := os.ReadFile("/etc/hosts")
+	resolv, _ := os.ReadFile("/etc/resolv.conf")
+	s.Network = box.Network.Mode
+	box.Hosts, box.ResolvConf = filepath.Join(r.dirs.root, "hosts"), filepath.Join(r.dirs.root, "resolv.conf")
+	for file, text := range map[string]string{box.Hosts: hostsFile(string(hosts), box.Hostname, s), box.ResolvConf: resolvConf(string(resolv), s)} {
+		if err := fsx.ReplaceFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withSetup has the task's setup script run before its program, in the same shell.
+func (r *run) withSetup(cfg *runtime.Config, p *prepared) error {
+	if p.box == nil || p.box.SetupScript == "" {
+		return nil
+	}
+	file := filepath.Join(r.dirs.code(), "..", setupFile)
+	if err := fsx.ReplaceFile(file, []byte(p.box.SetupScript), 0o644); err != nil {
+		return err
+	}
+	cfg.Keep = append(cfg.Keep, file)
+	cfg.Args = append([]string{p.box.image.shell(), "-c", runSetup, file}, cfg.Args...)
+	return nil
+}
+
+// shell is what runs setup scripts: they are written for bash, where there is one.
+func (i *Image) shell() string {
+	for _, layer := range append([]string{}, i.Layers...) {
+		for _, bash := range []string{"bin/bash", "usr/bin/bash"} {
+			if info, err := os.Lstat(filepath.Join(layer, bash)); err == nil && info.Mode().IsRegular() {
+				return "/" + bash
+			}
+		}
+	}
+	if len(i.Layers) == 0 && exists("/bin/bash") {
+		return "/bin/bash"
+	}
+	return "/bin/sh"
+}
