@@ -74,9 +74,6 @@ var shimForbids = map[string]string{
 	module + "/spec":             "a spec may change under a running task; its shim must not see it",
 	"github.com/google/nftables": "the packet filter is the agent's: its rules outlive every sandbox",
 	"github.com/docker/cli/opts": "arguments are read by the agent, the shim gets values",
-	"github.com/samber/lo":       "the shim needs the standard library only",
-	module + "/clearml":          "the shim must work with any server, or none",
-	module + "/spec":             "a spec may change under a running task; its shim must not see it",
 	"github.com/prometheus/client_golang/prometheus": "the agent counts, the shim records",
 }
 

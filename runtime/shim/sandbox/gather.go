@@ -19,7 +19,8 @@ type parts struct {
 	exeDir piece
 	runner piece
 	binds  []bind
-	views  []view // what is mounted late
+	views  []view            // what is mounted late
+	texts  map[string][]byte // files in /etc, by their paths inside
 }
 
 // bind is a piece to be shown inside.
@@ -33,7 +34,7 @@ type bind struct {
 // sees the host's mounts.
 func gather(run *record.Run) (*parts, error) {
 	p := &parts{}
-	for _, step := range []func(*record.Run) error{p.gatherProgram, p.gatherRoot, p.gatherBinds} {
+	for _, step := range []func(*record.Run) error{p.gatherProgram, p.gatherRoot, p.gatherBinds, p.gatherTexts} {
 		if err := step(run); err != nil {
 			p.close()
 			return nil, err
@@ -75,6 +76,22 @@ func (p *parts) gatherProgram(*record.Run) error {
 		return err
 	}
 	p.exe = exe
+	return nil
+}
+
+// gatherTexts reads them before the run's folder, where they may be, is covered.
+func (p *parts) gatherTexts(run *record.Run) error {
+	p.texts = map[string][]byte{}
+	for target, source := range map[string]string{"/etc/resolv.conf": run.Sandbox.ResolvConf, "/etc/hosts": run.Sandbox.Hosts} {
+		if source == "" {
+			continue
+		}
+		data, err := readSmall(source)
+		if err != nil {
+			return fmt.Errorf("cannot show %s: %w", target, err)
+		}
+		p.texts[target] = data
+	}
 	return nil
 }
 

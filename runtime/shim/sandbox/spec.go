@@ -121,7 +121,7 @@ func (s *stage) mounts(spec *specs.Spec, p *parts) error {
 		return err
 	}
 	spec.Mounts = append(spec.Mounts, specs.Mount{Destination: runnerPath, Source: s.at("runner"), Type: "bind", Options: []string{"bind", "ro", "nosuid", "nodev"}})
-	return s.files(spec)
+	return s.files(spec, p)
 }
 
 // usualMounts sets what the sandbox says of the mounts that every one has.
@@ -180,21 +180,14 @@ func covers(hide []string) []specs.Mount {
 }
 
 // files are the texts in /etc that are not the image's.
-func (s *stage) files(spec *specs.Spec) error {
+func (s *stage) files(spec *specs.Spec, p *parts) error {
 	sb := s.run.Sandbox
 	add := func(target string, data []byte) error {
 		source, err := s.file(filepath.Base(target), data)
 		spec.Mounts = append(spec.Mounts, specs.Mount{Destination: target, Source: source, Type: "bind", Options: []string{"bind", "nosuid", "nodev", "noexec"}})
 		return err
 	}
-	for target, source := range map[string]string{"/etc/resolv.conf": sb.ResolvConf, "/etc/hosts": sb.Hosts} {
-		if source == "" {
-			continue
-		}
-		data, err := readSmall(source)
-		if err != nil {
-			return fmt.Errorf("cannot show %s: %w", target, err)
-		}
+	for target, data := range p.texts {
 		// On a host it may be a link into a folder that is covered.
 		if real, err := filepath.EvalSymlinks(target); err == nil && sb.Host {
 			target = real
