@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,13 +41,49 @@ func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
 		return err
 	}
 	own := append([]string{p.cfg.State}, p.cfg.Hide...)
-	c, err := containerOf(n.task, w, places{never: own, reserved: own})
+	c, err := containerOf(n.task, w, places{never: append(own, p.secretFiles(n.git, w)...), reserved: own})
 	if err != nil {
+		return err
+	}
+	if err := unavailable(c.Settings); err != nil {
 		return err
 	}
 	n.box = &sandboxed{container: c, ids: ids}
 	// Until the image tells who it is.
 	n.owner = identity{Name: "root", UID: ids.Base, GID: ids.Base}
+	return nil
+}
+
+// secretFiles are those of the operator that hold credentials: no task mounts them,
+// whatever folders it may mount.
+func (p *Pool) secretFiles(git spec.Git, w spec.Worker) []string {
+	files := []string{git.CredentialsFile, w.PackageManager.IndexCredentialsFile, w.Sandbox.CredentialsFile}
+	for _, r := range w.Sandbox.Registries {
+		files = append(files, r.CredentialsFile)
+	}
+	p.mu.Lock()
+	if p.node != nil {
+		files = append(files, p.node.Spec.Server.CredentialsFile)
+	}
+	p.mu.Unlock()
+	return lo.Compact(files)
+}
+
+// unavailable refuses what the shim can't give: a task must not find out by itself.
+func unavailable(s dockerargs.Settings) error {
+	switch {
+	case s.HostIPC:
+		return errors.New("cannot give a sandbox the host's shared memory (--ipc=host): leave it out, and raise --shm-size or spec.sandbox.shmSize")
+	case s.Network == dockerargs.NetworkPrivate:
+		return errors.New("cannot give a sandbox a private network: use none or host")
+	case len(s.Groups) > 0:
+		return errors.New("cannot add groups to the user of a sandbox (--group-add): name them in the image")
+	}
+	for _, d := range s.Devices {
+		if d.InContainer != "" && d.InContainer != d.Path {
+			return fmt.Errorf("cannot show the device %s as %s in a sandbox: devices keep their paths", d.Path, d.InContainer)
+		}
+	}
 	return nil
 }
 
