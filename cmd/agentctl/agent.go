@@ -73,6 +73,7 @@ type agent struct {
 	sources *source.Manager
 	servers *servers
 	envs    *envcache.Cache
+	images  *images
 	pool    *worker.Pool
 	loop    *reconcile.Loop
 	socket  *control.Socket
@@ -153,10 +154,11 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	ag.servers = &servers{app: ag.app, listen: ag.flags.serverListen, log: log, count: ag.countAPI}
+	ag.images = &images{state: ag.state, log: log}
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
-		Envs: ag.envs, Repos: repos, Hide: ag.socketFolder(),
+		Envs: ag.envs, Repos: repos, Images: ag.images.acquire, Hide: ag.socketFolder(),
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: ag.sources, LastGood: lastGood(ag.sources), Log: log})
 	ag.metrics = control.NewMetrics(version, ag.loop)
@@ -203,6 +205,11 @@ func (ag *agent) close() {
 	if ag.envs != nil {
 		if err := ag.envs.Close(); err != nil {
 			ag.log.Warn("cannot close the environments in order; they are checked after the next start of this machine", "error", err)
+		}
+	}
+	if ag.images != nil {
+		if err := ag.images.close(); err != nil {
+			ag.log.Warn("cannot close the images in order", "error", err)
 		}
 	}
 	if ag.socket != nil {

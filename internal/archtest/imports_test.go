@@ -66,14 +66,14 @@ var libraries = []library{
 // shimForbids are packages that must not be in the shim, not even by others: each
 // has cost its start-up time, its size, or needs what a task's image lacks.
 var shimForbids = map[string]string{
-	"net/http":                   "costs milliseconds at each start and megabytes",
-	"github.com/spf13/cobra":     "the shim has no command line to speak of",
-	"modernc.org/sqlite":         "the shim keeps no database",
-	"github.com/samber/lo":       "the shim needs the standard library only",
-	module + "/clearml":          "the shim must work with any server, or none",
-	module + "/spec":             "a spec may change under a running task; its shim must not see it",
-	"github.com/google/nftables": "the packet filter is the agent's: its rules outlive every sandbox",
-	"github.com/docker/cli/opts": "arguments are read by the agent, the shim gets values",
+	"net/http":                                       "costs milliseconds at each start and megabytes",
+	"github.com/spf13/cobra":                         "the shim has no command line to speak of",
+	"modernc.org/sqlite":                             "the shim keeps no database",
+	"github.com/samber/lo":                           "the shim needs the standard library only",
+	module + "/clearml":                              "the shim must work with any server, or none",
+	module + "/spec":                                 "a spec may change under a running task; its shim must not see it",
+	"github.com/google/nftables":                     "the packet filter is the agent's: its rules outlive every sandbox",
+	"github.com/docker/cli/opts":                     "arguments are read by the agent, the shim gets values",
 	"github.com/prometheus/client_golang/prometheus": "the agent counts, the shim records",
 }
 

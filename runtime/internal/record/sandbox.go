@@ -37,8 +37,9 @@ type Sandbox struct {
 	UpperSize int64  `json:"upperSize,omitempty"`
 	// IDs are the host's users and groups that those inside are.
 	IDs IDRange `json:"ids"`
-	// Shifted tells that layers and the lower folders of overlays are stored with
-	// owners of the range; else they are mapped to it while they are mounted.
+	// Shifted tells that layers are stored with owners of the range; else they are
+	// mapped to it while they are mounted. The lower folders of overlays always are:
+	// what is in them was made by the users of the range.
 	Shifted bool `json:"shifted,omitempty"`
 
 	// Hostname is the name inside; "" is the run's ID.

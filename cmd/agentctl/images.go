@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+
+	"agentctl/runtime/image"
+	"agentctl/spec"
+	"agentctl/worker"
+
+	"github.com/samber/lo"
+)
+
+// images gives sandboxes their images, from the store in the state folder. How
+// registries are reached may change while the agent runs: then the store is opened
+// anew, and what was leased stays so.
+type images struct {
+	state string
+	log   *slog.Logger
+
+	mu       sync.Mutex
+	store    *image.Store
+	settings spec.Sandbox // that it was opened for
+}
+
+// policies are the store's words for those of node.yaml.
+var policies = map[string]image.Policy{spec.PullMissing: image.IfNotPresent, spec.PullAlways: image.Always, spec.PullNever: image.Never}
+
+// acquire is a worker.Images.
+func (i *images) acquire(ctx context.Context, ref string, s spec.Sandbox, say func(string, int64, int64)) (*worker.Image, error) {
+	store, err := i.open(s)
+	if err != nil {
+		return nil, err
+	}
+	l, err := store.Acquire(ctx, image.Request{Ref: ref, Policy: policies[s.Pull], Local: ref == s.DefaultImage || ref == spec.ImageHost}, func(p image.Progress) {
+		say(p.Text, p.Done, p.Total)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &worker.Image{
+		Ref: l.Ref, Digest: l.Digest, Layers: l.Layers, Env: l.Config.Env, User: l.Config.User, StopSignal: l.Config.StopSignal,
+		Lease: l.File(), Close: l.Close,
+	}, nil
+}
+
+// open gives the store for settings.
+func (i *images) open(s spec.Sandbox) (*image.Store, error) {
+	want := spec.Sandbox{CredentialsFile: s.CredentialsFile, Registries: s.Registries}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.store != nil && reflect.DeepEqual(want, i.settings) {
+		return i.store, nil
+	}
+	opts, err := storeOptions(want, i.log)
+	if err != nil {
+		return nil, err
+	}
+	store, err := image.Open(filepath.Join(i.state, "images"), opts)
+	if err != nil {
+		return nil, err
+	}
+	err = i.closeStore()
+	i.store, i.settings = store, want
+	return store, err
+}
+
+// close gives the store up; what is leased stays so.
+func (i *images) close() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.closeStore()
+}
+
+func (i *images) closeStore() error {
+	if i.store == nil {
+		return nil
+	}
+	store := i.store
+	i.store = nil
+	return store.Close()
+}
+
+// storeOptions are those of a store for what node.yaml says of registries.
+func storeOptions(s spec.Sandbox, log *slog.Logger) (image.Options, error) {
+	o := image.Options{Log: log, Credentials: s.CredentialsFile, Mirrors: map[string][]string{}, Rootless: os.Geteuid() != 0}
+	for _, r := range s.Registries {
+		if r.Insecure {
+			o.Insecure = append(o.Insecure, r.Name)
+		}
+		for _, m := range r.Mirrors {
+			host, plain := strings.CutPrefix(m, "http://")
+			o.Mirrors[r.Name] = append(o.Mirrors[r.Name], strings.TrimPrefix(host, "https://"))
+			if name, _, _ := strings.Cut(host, "/"); plain {
+				o.Insecure = append(o.Insecure, name)
+			}
+		}
+		if r.CAFile == "" {
+			continue
+		}
+		certificates, err := readCertificates(r.CAFile)
+		if err != nil {
+			return o, fmt.Errorf("cannot use the certificates for %s: %w", r.Name, err)
+		}
+		o.CAs = append(o.CAs, certificates...)
+	}
+	o.Insecure = lo.Uniq(o.Insecure)
+	return o, nil
+}
