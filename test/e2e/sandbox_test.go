@@ -1,0 +1,136 @@
+package e2e_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"agentctl/clearml"
+	"agentctl/test/e2e/harness"
+	"agentctl/test/imagekit"
+)
+
+// boxed has a node whose one worker runs sandboxes, of an image of a registry that
+// asks for a login, and the rest of its settings.
+func boxed(t *testing.T, image, more string) *harness.Node {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("sandboxes of root: the test is not root")
+	}
+	n := harness.New(t)
+	n.StartAgent()
+	n.Apply(fmt.Sprintf(`apiVersion: agentctl/v1
+kind: Node
+metadata: {name: e2e}
+spec:
+  workers:
+    - {name: box, queues: [default], mode: sandbox, image: %q, stopGrace: 5s}
+  packageManager: {python: {onMissing: nearest}}
+  cache: {minFree: 100Mi}
+  sandbox:
+%s`, image, more))
+	return n
+}
+
+// registry serves an image to those who have the login of the file.
+func registry(t *testing.T) (r *imagekit.Registry, settings string) {
+	t.Helper()
+	r = imagekit.Serve(t, &imagekit.Registry{User: "somebody", Password: "s3same-open"})
+	file := filepath.Join(t.TempDir(), "config.json")
+	login := base64.StdEncoding.EncodeToString([]byte("somebody:s3same-open"))
+	if err := os.WriteFile(file, fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, r.Host(), login), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return r, fmt.Sprintf("    credentialsFile: %s\n    registries: [{name: %q, insecure: true}]\n", file, r.Host())
+}
+
+// shellTask is a task that is a shell script.
+func shellTask(code string, container map[string]string) harness.Script {
+	return harness.Script{Code: code, Change: func(t *clearml.NewTask) {
+		t.Script.Binary, t.Container = "/bin/sh", container
+	}}
+}
+
+// In the host's file system as an image a task has its environment, and of the host
+// what every user may read: nothing of the agent, of homes, or of other processes.
+func TestSandboxOfTheHost(t *testing.T) {
+	t.Parallel()
+	n := boxed(t, "host", "    network: host\n")
+	canary := filepath.Join(n.Dir, "canary")
+	if err := os.WriteFile(canary, []byte("outside"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	task := n.Submit(harness.Script{Pip: []string{"six==1.17.0"}, Code: fmt.Sprintf(`import os, six, sys
+print("six", six.__version__, "uid", os.getuid(), "host", os.uname().nodename)
+assert os.listdir("/root") == [] and os.listdir("/home") == [], "sees homes"
+state = %q
+seen = sorted(os.listdir(state)) if os.path.isdir(state) else []
+assert set(seen) <= {"envs", "tasks", "tools"}, seen
+assert len(os.listdir(state + "/envs")) == 1 and len(os.listdir(state + "/tasks")) == 1, "sees what is others'"
+pids = [p for p in os.listdir("/proc") if p.isdigit()]
+assert len(pids) <= 3, pids
+assert not os.access("/etc/shadow", os.R_OK) and not os.access("/usr", os.W_OK)
+fds = sorted(int(f) for f in os.listdir("/proc/self/fd"))
+assert fds[:3] == [0, 1, 2] and len(fds) <= 4, fds
+open(sys.prefix + "/mine", "w").write("mine")
+open(%q, "w").write("inside") # in a /tmp of its own
+try:
+    open("/usr/canary", "w")
+    raise SystemExit("wrote into /usr")
+except OSError:
+    print("all is well")
+`, n.State, canary)})
+	n.WaitStatus(task, clearml.StatusCompleted)
+	n.WantConsole(t, task, "six 1.17.0 uid 0 host "+task)
+	n.WantConsole(t, task, "all is well")
+	if data, err := os.ReadFile(canary); err != nil || string(data) != "outside" {
+		t.Errorf("the canary says %q, %v", data, err)
+	}
+	again := n.Submit(harness.Script{Pip: []string{"six==1.17.0"}, Code: "import os, sys\nassert not os.path.exists(sys.prefix + '/mine'), 'finds what another task wrote'\n"})
+	n.WaitStatus(again, clearml.StatusCompleted)
+	if env := n.TaskStatus(again).Environment; env != "hit" {
+		t.Errorf("environment %q, want a hit", env)
+	}
+}
+
+// An image is pulled with the node's login; a task needs neither Python nor git in
+// it, names its own image and arguments, and is refused what is not allowed.
+func TestSandboxOfAnImage(t *testing.T) {
+	t.Parallel()
+	r, settings := registry(t)
+	ref := r.Push(t, "kit/busybox:1", imagekit.Busybox(t))
+	n := boxed(t, "host", settings)
+	plain := n.Submit(shellTask("echo kit=$KIT uid=$(id -u) host=$(hostname); ls /usr/bin/python3 2>&1; echo x > /made && cat /made; exit 3\n", map[string]string{
+		"image": ref, "arguments": "-e GREETING='good day' --hostname=inside -w /tmp", "setup_shell_script": "export SET=up\necho setting $GREETING\n",
+	}))
+	n.WaitStatus(plain, clearml.StatusFailed)
+	for _, want := range []string{"kit=busybox uid=0 host=inside", "setting good day", "x"} {
+		n.WantConsole(t, plain, want)
+	}
+	n.WantConsole(t, plain, "exit code 3")
+	stops := n.Submit(shellTask("echo never\n", map[string]string{"image": ref, "setup_shell_script": "false\necho on\n"}))
+	n.WaitStatus(stops, clearml.StatusFailed)
+	if text := strings.Join(n.Console(stops), "\n"); strings.Contains(text, "never") || strings.Contains(text, "\non") {
+		t.Errorf("the setup script went on after its first error:\n%s", text)
+	}
+	for arguments, want := range map[string]string{
+		"--privileged":         "--privileged",
+		"-v /etc:/mnt":         "spec.sandbox.allow.mounts",
+		"--network=private -d": "network",
+	} {
+		refused := n.Submit(shellTask("echo never\n", map[string]string{"image": ref, "arguments": arguments}))
+		n.WaitStatus(refused, clearml.StatusFailed)
+		n.WantConsole(t, refused, want)
+	}
+	none := n.Submit(shellTask("echo never\n", map[string]string{"image": r.Host() + "/kit/nothing:1"}))
+	n.WaitStatus(none, clearml.StatusFailed)
+	n.WantConsole(t, none, "kit/nothing")
+	for _, task := range []string{plain, none} {
+		if text := strings.Join(n.Console(task), "\n") + n.AgentLog(); strings.Contains(text, "s3same") {
+			t.Error("the registry's password is on the console or in the log")
+		}
+	}
+}
