@@ -195,6 +195,13 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	if cmd.Stdout == nil {
 		cmd.Stdout = lines
 	}
+	if s.req.Root != nil {
+		downloads, err := s.downloads(s.req.Manager)
+		if err != nil {
+			return err
+		}
+		cmd.Writes, cmd.Reads = []string{s.path, s.work, downloads}, []string{c.tools.dir}
+	}
 	start := c.now()
 	exit, err := c.exec(s.req).Run(ctx, cmd)
 	_ = lines.Close()

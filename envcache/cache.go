@@ -80,6 +80,10 @@ func Open(dir string, opts Options) (*Cache, error) {
 	if err := errors.Join(tools.sweep(), finder.sweep()); err != nil {
 		opts.Log.Warn("what a dead agent left of tools and interpreters is not removed", "error", err)
 	}
+	tools.host = func(ctx context.Context) Interpreter {
+		py, _, _ := finder.Find(ctx, "", OnMissingNearest, SameUser, SameUser)
+		return py
+	}
 	c.finder, c.tools = finder, &toolbox{pipTools: tools, finder: finder}
 	pip := &pipBuilder{state: state, tools: tools, getenv: opts.Getenv}
 	c.builders = map[string]builder{

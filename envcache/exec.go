@@ -20,6 +20,9 @@ type Cmd struct {
 	Stdout   io.Writer // nil: thrown away
 	Stderr   io.Writer
 	Files    []*os.File // descriptors 3, 4, … of the program
+	// Writes and Reads are what the program needs of the state folder, for an Exec
+	// that shows nothing else of it. They exist.
+	Writes, Reads []string
 	// Nice: as little CPU, I/O and memory as can be where others want them, and a
 	// session of its own, until Lift is closed. The program is not run if its
 	// priority can't be lowered.

@@ -64,6 +64,8 @@ type pipTools struct {
 	exec Exec
 	env  []string
 	now  func() time.Time
+	// host finds an interpreter of the host, whose pip knows which index is the usual one.
+	host func(ctx context.Context) Interpreter
 
 	board urgency.Board
 
@@ -127,6 +129,9 @@ func (t *pipTools) fetch(ctx context.Context, tool pipTool, py Interpreter, src 
 	}
 	start := t.now()
 	err := t.once(ctx, tool.dir, func(tmp string) error {
+		if py.Root != "" {
+			py = t.host(ctx)
+		}
 		data, err := download(ctx, tool.version, py, src)
 		if err != nil {
 			return err

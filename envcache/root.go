@@ -3,7 +3,6 @@ package envcache
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -15,8 +14,8 @@ import (
 type Root struct {
 	// ID tells its content, as an image's digest. It is in the key.
 	ID string
-	// Exec runs programs in it. They see there, at their paths on the host, the
-	// environments and the downloads of the state folder, and to read the tools.
+	// Exec runs programs in it. They see there, at their paths on the host, what the
+	// Cmd names of the state folder.
 	Exec Exec
 }
 
@@ -47,12 +46,14 @@ func (c *Cache) pythonIn(ctx context.Context, w PythonWish, req Request) (Interp
 		names = slices.Insert(names, 0, want.path)
 	}
 	var found []Interpreter
+	var failed error
 	for _, name := range names {
 		py, err := c.finder.probes.probeIn(ctx, req.Root, name, req.UID, req.GID)
 		if ctx.Err() != nil {
 			return Interpreter{}, "", context.Cause(ctx)
 		}
 		if err != nil {
+			failed = err
 			continue
 		}
 		if fits(py, want.version) {
@@ -62,7 +63,7 @@ func (c *Cache) pythonIn(ctx context.Context, w PythonWish, req Request) (Interp
 	}
 	switch {
 	case len(found) == 0:
-		return Interpreter{}, "", errors.New("the image has no Python in its PATH: use one that has, or a task that needs none")
+		return Interpreter{}, "", fmt.Errorf("the image has no Python in its PATH: use one that has, or a task that needs none: %w", failed)
 	case w.OnMissing == OnMissingNearest:
 		return found[0], fmt.Sprintf("Python %s is not in the image: taking %s", want, found[0]), nil
 	}
@@ -97,10 +98,10 @@ func (p *prober) probeIn(ctx context.Context, root *Root, name string, uid, gid 
 func (p *prober) askIn(ctx context.Context, root *Root, name string, uid, gid int) (Interpreter, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	out := &limited{most: mostAnswer}
+	out, errs := &limited{most: mostAnswer}, &limited{most: mostAnswer}
 	exit, err := root.Exec.Run(ctx, Cmd{
 		Args: []string{name, "-I", "-c", probeScript}, Env: []string{"PATH=" + defaultPath, "HOME=/"}, Dir: "/",
-		UID: uid, GID: gid, Stdout: out,
+		UID: uid, GID: gid, Stdout: out, Stderr: errs,
 	})
 	if err != nil {
 		return Interpreter{}, err
@@ -109,8 +110,11 @@ func (p *prober) askIn(ctx context.Context, root *Root, name string, uid, gid in
 		Interpreter
 		Executable string `json:"executable"`
 	}
+	if exit.Code != 0 {
+		return Interpreter{}, fmt.Errorf("%s of the image is no Python: %s", shorten(name), lastLine(errs.String(), fmt.Sprintf("exit status %d", exit.Code)))
+	}
 	err = json.Unmarshal(out.Bytes(), &py)
-	if exit.Code != 0 || err != nil || py.Version == "" || py.Prefix == "" || !filepath.IsAbs(py.Executable) {
+	if err != nil || py.Version == "" || py.Prefix == "" || !filepath.IsAbs(py.Executable) {
 		return Interpreter{}, fmt.Errorf("%s of the image is no Python", shorten(name))
 	}
 	py.Path, py.Root = filepath.Clean(py.Executable), root.ID

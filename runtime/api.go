@@ -64,6 +64,10 @@ const (
 	NetworkPrivate = record.NetworkPrivate
 )
 
+// IdleArgs is a command that does nothing until it is ended, in any image: that of a
+// sandbox for what Exec executes in it.
+func IdleArgs() []string { return record.IdleArgs() }
+
 // The streams of a console.
 const (
 	StreamStdout = "stdout"

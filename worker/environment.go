@@ -1,11 +1,14 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
 	"agentctl/envcache"
+	"agentctl/runtime"
+	"agentctl/runtime/dockerargs"
 )
 
 // environment finds the interpreter and leases the environment.
@@ -13,6 +16,18 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	base, err := p.folder(p.checkout, r.dirs.script())
 	if err != nil {
 		return err
+	}
+	if p.box != nil && len(p.box.image.Layers) > 0 {
+		boxes, err := r.buildBoxes(p)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if err := boxes.close(); err != nil {
+				r.log.Error("sandbox of a build not ended", "error", err)
+			}
+		}()
+		p.root = &envcache.Root{ID: p.box.image.Digest, Exec: boxes}
 	}
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
@@ -40,6 +55,12 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	r.say("environment %s (%s) in %s by %s: python %s, %d packages; %s",
 		short(lease.Key), how, round(time.Since(began)), req.Manager, lease.Version, len(lease.Frozen), lease.Why)
 	return nil
+}
+
+// buildBoxes are for the environment of a task that has an image.
+func (r *run) buildBoxes(p *prepared) (*buildBoxes, error) {
+	b := &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task}}
+	return b, r.confine(&b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

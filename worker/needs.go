@@ -25,6 +25,7 @@ type needs struct {
 	resolveAge time.Duration
 	envs       *envcache.Cache
 	box        *sandboxed                       // nil: on the host
+	root       *envcache.Root                   // of the environment; nil: the host's
 	say        func(format string, args ...any) // tells what is taken in place of what
 	progress   func(envcache.Progress)
 }
@@ -92,7 +93,7 @@ func (n *needs) request(ctx context.Context, base string) (envcache.Request, str
 	if err != nil || n.cmd.Shell != "" && from == "" {
 		return req, from, err
 	}
-	req.UID, req.GID, req.ResolveAge = n.owner.UID, n.owner.GID, n.resolveAge
+	req.UID, req.GID, req.ResolveAge, req.Root = n.owner.UID, n.owner.GID, n.resolveAge, n.root
 	switch {
 	case req.Manager == spec.ManagerConda: // the channels have it
 	case req.Lock != nil:

@@ -141,7 +141,7 @@ func (r *run) again(ctx context.Context) {
 		r.refused(ctx, cmp.Or(err, errNotOurs))
 		return
 	}
-	if err := r.dirs.removePrivate(); err != nil {
+	if err := errors.Join(r.dirs.discardBoxes(ctx), r.dirs.removePrivate()); err != nil {
 		r.finish(ctx, r.failure(err))
 		return
 	}

@@ -137,20 +137,34 @@ func (r *run) said(step, text string, done, total int64) {
 func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string, err error) {
 	code, python = r.overlay(cfg, env, p, root)
 	b, s := p.box, p.box.Settings
+	if err := r.confine(cfg, p, cmp.Or(s.Network, dockerargs.NetworkHost)); err != nil {
+		return "", "", err
+	}
+	cfg.Sandbox.Mounts = lo.Map(s.Mounts, mountOf)
+	cfg.Sandbox.Devices = lo.Map(s.Devices, func(d dockerargs.Device, _ int) string { return d.Path })
+	// What the environment and the agent say counts over what the operator and the task
+	// say, and that over what the image says.
+	env.variables = append(append(env.variables, variables(s, r.pool.cfg.Environ)...), b.image.Env...)
+	return code, python, nil
+}
+
+// confine gives cfg the sandbox of the task's image with its limits, and of the host
+// nothing yet.
+func (r *run) confine(cfg *runtime.Config, p *prepared, network string) error {
+	b, s := p.box, p.box.Settings
 	inside := func(id int) int { return id - b.ids.Base }
-	cfg.UID, cfg.GID, cfg.Groups = inside(cfg.UID), inside(cfg.GID), lo.Map(cfg.Groups, func(id, _ int) int { return inside(id) })
+	cfg.UID, cfg.GID = inside(p.owner.UID), inside(p.owner.GID)
+	cfg.Groups = lo.Map(p.owner.Groups, func(id, _ int) int { return inside(id) })
 	box := &runtime.Sandbox{
 		Layers: b.image.Layers, Host: len(b.image.Layers) == 0, IDs: b.ids,
 		Hostname: s.Hostname, ShmSize: s.ShmSize, CapAdd: s.CapAdd, ReadOnly: s.ReadOnlyRoot, StopSignal: b.image.StopSignal,
-		Network: runtime.Network{Mode: cmp.Or(s.Network, dockerargs.NetworkHost)},
+		Network: runtime.Network{Mode: network},
 		Resources: runtime.Resources{
 			Memory: s.Memory, CPUs: s.CPUs, CPUSet: s.CPUSet, CPUShares: uint64(s.CPUShares), PIDs: s.PIDs, IOWeight: uint16(s.BlkioWeight),
 		},
-		Devices: lo.Map(s.Devices, func(d dockerargs.Device, _ int) string { return d.Path }),
 		Ulimits: lo.Map(s.Ulimits, func(u dockerargs.Ulimit, _ int) runtime.Ulimit {
 			return runtime.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard}
 		}),
-		Mounts: lo.Map(s.Mounts, mountOf),
 	}
 	if s.MemorySwap > s.Memory {
 		box.Resources.Swap = s.MemorySwap - s.Memory
@@ -158,16 +172,13 @@ func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 	if !box.Host && r.rec.Worker.Sandbox.Scratch.Medium != spec.MediumMemory {
 		box.Upper = filepath.Join(r.dirs.upper(), "root")
 		if err := os.MkdirAll(box.Upper, 0o700); err != nil {
-			return "", "", err
+			return err
 		}
 	} else if !box.Host {
 		box.UpperSize = int64(r.rec.Worker.Sandbox.Scratch.Size)
 	}
 	cfg.Sandbox = box
-	// What the environment and the agent say counts over what the operator and the task
-	// say, and that over what the image says.
-	env.variables = append(append(env.variables, variables(s, r.pool.cfg.Environ)...), b.image.Env...)
-	return code, python, r.sandboxFiles(box, s)
+	return r.sandboxFiles(box, s)
 }
 
 func mountOf(m dockerargs.Mount, _ int) runtime.Mount {

@@ -5,8 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"agentctl/runtime/internal/record"
 	"agentctl/runtime/shim/sandbox"
 )
 
@@ -33,8 +37,10 @@ func Main(args []string) int {
 		sandbox.Init()
 	case len(args) == 1 && filepath.Base(args[0]) == sandbox.RunnerName:
 		return sandbox.RunnerMain()
-	case len(args) == 1 && filepath.Base(args[0]) == sandbox.PauseName:
-		select {} // until it is killed
+	case len(args) == 1 && filepath.Base(args[0]) == sandbox.PauseName, slices.Equal(args, record.IdleArgs()):
+		for { // until it is killed
+			_ = unix.Pause()
+		}
 	case len(args) == 1 && filepath.Base(args[0]) == initName:
 		return initMain()
 	case len(args) > 2 && args[1] == "probe":

@@ -11,6 +11,7 @@ import (
 	"agentctl/clearml"
 	"agentctl/test/e2e/harness"
 	"agentctl/test/imagekit"
+	"agentctl/worker"
 )
 
 // boxed has a node whose one worker runs sandboxes, of an image of a registry that
@@ -132,5 +133,48 @@ func TestSandboxOfAnImage(t *testing.T) {
 		if text := strings.Join(n.Console(task), "\n") + n.AgentLog(); strings.Contains(text, "s3same") {
 			t.Error("the registry's password is on the console or in the log")
 		}
+	}
+}
+
+// The environment of a Python task is built in its image, by the image's Python, with
+// pip and with uv, and is found again; what a package does while it is built stays in
+// there.
+func TestSandboxBuildsInTheImage(t *testing.T) {
+	t.Parallel()
+	r, settings := registry(t)
+	n := boxed(t, r.Push(t, "kit/debian:1", imagekit.Debian(t)), settings)
+	canary := filepath.Join(n.State, "canary")
+	repository := n.NewRepository(map[string]string{
+		"requirements.txt": "six==1.17.0\n./pkg\n",
+		"main.py":          "import os, six, writes\nprint('six', six.__version__, writes.VALUE, os.path.exists('/usr/canary'))\n",
+		"pkg/writes.py":    "VALUE = 7\n",
+		"pkg/setup.py": fmt.Sprintf(`from setuptools import setup
+for path in %q, "/usr/canary":
+    try:
+        open(path, "w").write("inside")
+    except OSError:
+        pass
+setup(name="writes", version="1.0", py_modules=["writes"])
+`, canary),
+	})
+	for _, manager := range []string{"pip", "uv"} {
+		script := harness.Script{Change: func(t *clearml.NewTask) {
+			t.Script = clearml.Script{Repository: repository.Bare, Branch: "main", EntryPoint: "main.py", WorkingDir: "."}
+			t.Hyperparams = map[string]map[string]clearml.Param{worker.ChoiceSection: {"packageManager.type": {Value: clearml.Text(manager)}}}
+		}}
+		for _, want := range []string{"built", "hit"} {
+			task := n.Submit(script)
+			n.WaitStatusFor(3*harness.Patience, task, clearml.StatusCompleted)
+			n.WantConsole(t, task, "six 1.17.0 7 False")
+			if env := n.TaskStatus(task).Environment; env != want {
+				t.Errorf("%s: environment %q, want %q", manager, env, want)
+			}
+		}
+	}
+	if _, err := os.Stat(canary); err == nil {
+		t.Error("a package that was built wrote into the state folder")
+	}
+	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "build-*")); left != nil {
+		t.Errorf("sandboxes of builds are left: %q", left)
 	}
 }

@@ -12,6 +12,13 @@ const (
 	SandboxRoot  = "sandbox" // a root file system of its own
 )
 
+// RunnerName is the runner's program in /dev of a sandbox, and IdleArgs a command
+// that does nothing until it is ended: that of a sandbox for what is executed in it.
+const RunnerName = ".agentctl-shim-runner"
+
+// IdleArgs is such a command, in any image.
+func IdleArgs() []string { return []string{"/dev/" + RunnerName, "idle"} }
+
 // The networks of a sandbox.
 const (
 	NetworkHost    = "host"    // the host's own

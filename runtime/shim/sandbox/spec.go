@@ -18,7 +18,7 @@ import (
 )
 
 // RunnerName is the program's name as process 1 of a sandbox.
-const RunnerName = ".agentctl-shim-runner"
+const RunnerName = record.RunnerName
 
 // runnerPath is where it lies inside: in a file system of the sandbox's own, so
 // that the image's root shows no trace of it.

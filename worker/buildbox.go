@@ -1,0 +1,157 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"agentctl/envcache"
+	"agentctl/runtime"
+)
+
+// buildBoxes are the sandboxes in which a task's environment is built: of the task's
+// image and as its user, with the network of builds. Each shows, of the state folder,
+// what its programs need and no more; there is one at a time, and it stays for the
+// next program that needs the same.
+type buildBoxes struct {
+	launcher *runtime.Launcher
+	base     runtime.Config // with a sandbox
+	root     string         // folder of the task
+	lease    *os.File       // of the image
+
+	mu   sync.Mutex
+	made int
+	task *runtime.Task
+	seen []string // folders that it was made with
+}
+
+// boxPrefix begins the names of their folders below the task's.
+const boxPrefix = "build-"
+
+// longestBuild ends a sandbox whose agent died and never came back.
+const longestBuild = 24 * time.Hour
+
+// Run is envcache.Exec.
+func (b *buildBoxes) Run(ctx context.Context, c envcache.Cmd) (envcache.Exit, error) {
+	task, err := b.box(ctx, c)
+	if err != nil {
+		return envcache.Exit{}, err
+	}
+	cfg := runtime.ExecConfig{Args: c.Args, Env: c.Env, Cwd: c.Dir, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		code, err := runtime.Exec(ctx, task.Dir(), cfg)
+		if ctx.Err() != nil {
+			return envcache.Exit{Code: -1}, context.Cause(ctx)
+		}
+		if !errors.Is(err, runtime.ErrNoExec) {
+			return envcache.Exit{Code: code}, err
+		}
+		select { // it is being made
+		case <-time.After(pause):
+		case <-ctx.Done():
+		case <-task.Done():
+			return envcache.Exit{}, b.gone(ctx, task)
+		}
+	}
+}
+
+// gone tells why there is no sandbox.
+func (b *buildBoxes) gone(ctx context.Context, task *runtime.Task) error {
+	exit, err := task.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("the sandbox of the build ended: %s: %s", exit.Reason, exit.Message)
+}
+
+// box gives the sandbox for a program.
+func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wanted := slices.Concat(c.Writes, []string{"-"}, c.Reads)
+	if b.task != nil && slices.Equal(wanted, b.seen) {
+		return b.task, nil
+	}
+	if err := b.end(ctx); err != nil {
+		return nil, err
+	}
+	b.made++
+	cfg := b.base
+	box := *cfg.Sandbox
+	cfg.Sandbox = &box
+	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%d", boxPrefix, b.made))
+	cfg.Args, cfg.Env, cfg.Cwd = runtime.IdleArgs(), nil, "/"
+	cfg.Keep, cfg.MaxRuntime, cfg.Grace = c.Writes, longestBuild, 0
+	cfg.Overlays = nil
+	for _, dir := range c.Reads {
+		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: dir, Lower: dir})
+	}
+	if err := os.Mkdir(cfg.Dir, 0o711); err != nil {
+		return nil, err
+	}
+	if box.Upper != "" {
+		box.Upper = filepath.Join(cfg.Dir, "root")
+		if err := os.Mkdir(box.Upper, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	task, err := b.launcher.Start(ctx, cfg, append(slices.Clone(c.Files), b.leases()...)...)
+	if err != nil {
+		return nil, errors.Join(err, runtime.RemoveAll(cfg.Dir))
+	}
+	b.task, b.seen = task, wanted
+	return task, nil
+}
+
+func (b *buildBoxes) leases() []*os.File {
+	if b.lease == nil {
+		return nil
+	}
+	return []*os.File{b.lease}
+}
+
+// close ends what runs.
+func (b *buildBoxes) close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return b.end(ctx)
+}
+
+func (b *buildBoxes) end(ctx context.Context) error {
+	if b.task == nil {
+		return nil
+	}
+	task := b.task
+	b.task = nil
+	if err := task.Kill(); err != nil {
+		return err
+	}
+	if _, err := task.Wait(ctx); err != nil {
+		return fmt.Errorf("cannot end the sandbox of a build: %w", err)
+	}
+	return runtime.RemoveAll(task.Dir())
+}
+
+// discardBoxes ends the sandboxes of builds that an earlier agent left.
+func (f folders) discardBoxes(ctx context.Context) error {
+	entries, err := os.ReadDir(f.root)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), boxPrefix) {
+			if err := runtime.Discard(ctx, filepath.Join(f.root, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
