@@ -73,13 +73,10 @@ func (s *stage) finish(views []view) (pieces []late, failed error) {
 // overlay makes an overlay, or the read-only view that it is without an upper folder.
 func (p *parts) overlay(o record.Overlay, run *record.Run) viewed {
 	if o.Upper == "" {
-		low, err := lower(o.Lower, follow, p.ns)
-		if errors.Is(err, unix.EINVAL) { // a file system whose owners can't be mapped
-			low, err = clone(o.Lower, deep|follow, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-		}
+		low, err := clone(o.Lower, deep|follow, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
 		return viewed{whole: &low, err: err}
 	}
-	low, err := lower(o.Lower, follow, p.ns)
+	low, err := lower(o.Lower, follow, nil)
 	if err != nil {
 		return viewed{err: err}
 	}
