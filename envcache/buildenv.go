@@ -32,7 +32,32 @@ func (s *site) env(getenv func(string) string, p *access, more ...string) []stri
 			env[i] = "PATH=" + filepath.Join(s.path, "bin") + ":" + path
 		}
 	}
+	if s.req.Root != nil {
+		return s.certified(env)
+	}
 	return env
+}
+
+// certified has the programs of another root use the certificates that the host's
+// use: the files that variables name are not in it.
+func (s *site) certified(env []string) []string {
+	home := filepath.Join(s.work, "home")
+	var out []string
+	for _, kv := range env {
+		name, path, _ := strings.Cut(kv, "=")
+		switch name {
+		case "SSL_CERT_DIR":
+			continue
+		case "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO":
+			pem, err := os.ReadFile(path)
+			if err != nil || s.private(home, name+".pem", string(pem)) != nil {
+				continue
+			}
+			kv = name + "=" + filepath.Join(home, name+".pem")
+		}
+		out = append(out, kv)
+	}
+	return out
 }
 
 // unlock looks up the logins for the indexes and for more addresses, and writes

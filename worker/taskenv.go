@@ -33,7 +33,9 @@ type taskEnv struct {
 	variables    []string // of the environment and the sandbox, as KEY=VALUE; of one name the first counts
 	netrc        string   // file with credentials that the task was given
 	home, tmp    string
-	user         string
+	// noCertificates leaves out the variables that name certificates of the host.
+	noCertificates bool
+	user           string
 }
 
 // passed are the agent's own variables that a task gets: how this site reaches
@@ -84,6 +86,9 @@ func (e taskEnv) build(lookup func(string) (string, bool)) []string {
 		env = append(env, "PYTHONPATH="+strings.Join(e.pythonPath, ":"))
 	}
 	for _, name := range passed {
+		if e.noCertificates && (name == "SSL_CERT_DIR" || slices.Contains(certificateFiles, name)) {
+			continue
+		}
 		if v, ok := lookup(name); ok && !hasPassword(v) {
 			env = append(env, name+"="+v)
 		}
