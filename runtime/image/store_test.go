@@ -282,11 +282,25 @@ func TestTheRangeIsRemembered(t *testing.T) {
 	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 100_000 {
 		t.Errorf("%+v, %v", info, err)
 	}
-	if l := acquire(t, agent, Request{Ref: ref}); l.Pulled {
+	agents := acquire(t, agent, Request{Ref: ref})
+	if agents.Pulled {
 		t.Error("the agent pulls again")
 	}
-	if l := acquire(t, openStore(t, dir, nil, r), Request{Ref: ref}); !l.Pulled {
+	without := openStore(t, dir, nil, r)
+	if l := acquire(t, without, Request{Ref: ref}); !l.Pulled {
 		t.Error("what was unpacked for a range is used without")
+	}
+	// What no agent wants any more goes, once it is not used.
+	if all, err := without.Entries(); err != nil || len(all) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	_ = l.Close()
+	if done, err := without.Collect(t.Context(), Keep{}); err != nil || len(done.Removed) > 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	_ = agents.Close()
+	if done, err := without.Collect(t.Context(), Keep{}); err != nil || len(done.Removed) != 1 || done.Layers != 1 {
+		t.Errorf("%+v, %v", done, err)
 	}
 }
 
