@@ -98,7 +98,7 @@ func (s *Store) spool(ctx context.Context, r io.Reader) (*os.File, error) {
 		return nil, fmt.Errorf("cannot make room for the archive: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "archive")
-	plain, err := stream.Unpack(r, stream.Limits{Ratio: s.opts.Limits.Ratio, From: ratioFrom})
+	plain, err := stream.Unpack(r, stream.Limits{Ratio: s.opts.Limits.Ratio, From: s.opts.Limits.From})
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

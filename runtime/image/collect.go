@@ -58,6 +58,10 @@ func (s *Store) Collect(ctx context.Context, keep Keep) (Collected, error) {
 	return c.result, errors.Join(c.failed, err, s.forget(s.gone))
 }
 
+// stale tells that an image was unpacked for another range of ids, or by an older
+// program: nobody gets it any more.
+func (s *Store) stale(e shelf.Entry[imageRecord]) bool { return e.Key != s.imageKey(e.Entry.Digest) }
+
 // gone tells that the image of a reference is not kept any more.
 func (s *Store) gone(rec refRecord) bool { return !s.images.Stands(rec.Key) }
 
@@ -75,6 +79,7 @@ func (s *Store) Preview(ctx context.Context, keep Keep) (Collected, error) {
 // collection is one pass over all images.
 type collection struct {
 	keep   Keep
+	stale  func(shelf.Entry[imageRecord]) bool
 	now    time.Time
 	images []shelf.Entry[imageRecord] // the last used first
 	names  map[string]int             // images that name a layer
@@ -90,7 +95,7 @@ func (s *Store) collection(keep Keep) (*collection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &collection{keep: keep, now: s.opts.Now(), images: all, names: map[string]int{}}
+	c := &collection{keep: keep, stale: s.stale, now: s.opts.Now(), images: all, names: map[string]int{}}
 	for _, e := range all {
 		for key, size := range layersOf(e.Entry) {
 			if c.names[key]++; c.names[key] == 1 {
@@ -145,6 +150,9 @@ func (c *collection) drop(e shelf.Entry[imageRecord]) {
 // over tells whether e, the oldest that is left, has to go.
 func (c *collection) over(e shelf.Entry[imageRecord], newest bool) bool {
 	k := c.keep
+	if c.stale(e) {
+		return true
+	}
 	if k.Images > 0 && c.result.Kept > k.Images || k.Age > 0 && c.now.Sub(e.Used) > k.Age {
 		return true
 	}

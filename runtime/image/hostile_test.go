@@ -136,14 +136,14 @@ var hostile = []struct {
 		p.put()
 	}, err: "unpacked it has the digest"},
 	{name: "bomb of gzip", change: func(p *parts) {
-		p.plain = make([]byte, 100<<20)
+		p.plain = make([]byte, 8<<20)
 		p.packed = zipped(p.plain)
 		p.config["rootfs"] = object{"diff_ids": []string{digestOf(p.plain)}}
 		p.put()
 	}, err: "grows too much"},
 	{name: "bomb of zstd", change: func(p *parts) {
 		w, _ := zstd.NewWriter(nil)
-		p.packed = w.EncodeAll(make([]byte, 100<<20), nil)
+		p.packed = w.EncodeAll(make([]byte, 8<<20), nil)
 		p.put()
 	}, err: "grows too much"},
 	{name: "zstd with a huge window", change: func(p *parts) {
@@ -233,7 +233,7 @@ func TestHostileImages(t *testing.T) {
 			r := imagekit.Serve(t, &imagekit.Registry{Before: p.f.serve})
 			base := t.TempDir()
 			dir := filepath.Join(base, "images")
-			s := openStore(t, dir, nil, r)
+			s := openStore(t, dir, func(o *Options) { o.Limits.From = 1 << 20 }, r)
 			ref := h.ref
 			if ref == "" {
 				ref = ":1"

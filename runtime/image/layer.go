@@ -106,7 +106,7 @@ func (p *pull) stream(ctx context.Context, path string, d v1.Descriptor, diffID 
 }
 
 func (p *pull) unpack(ctx context.Context, giveUp func(), path string, packed io.Reader, sum hash.Hash, o unpack.Options) (unpack.Result, error) {
-	lim := stream.Limits{Ratio: p.store.opts.Limits.Ratio, From: ratioFrom}
+	lim := stream.Limits{Ratio: p.store.opts.Limits.Ratio, From: p.store.opts.Limits.From}
 	plain, err := stream.Unpack(packed, lim)
 	if err != nil {
 		return unpack.Result{}, err

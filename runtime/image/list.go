@@ -55,6 +55,7 @@ func (s *Store) Entries() ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	images = slices.DeleteFunc(images, s.stale)
 	refs, err := s.refs()
 	if err != nil {
 		return nil, err

@@ -58,7 +58,8 @@ type Limits struct {
 	Bytes   int64 // of the files of a layer, and of its archive; and of all layers as they are fetched
 	Entries int   // of a layer
 	Layers  int
-	Ratio   int64 // unpacked to packed bytes of a layer of more than 64 MiB
+	Ratio   int64 // unpacked to packed bytes of a layer
+	From    int64 // unpacked bytes from which on that holds
 	Path    int   // bytes of a path
 	Depth   int   // folders within each other
 }
@@ -67,19 +68,18 @@ type Limits struct {
 func DefaultLimits() Limits {
 	// Overlayfs takes 500 lower folders; a path of the kernel has 4096 bytes, the NUL among
 	// them; package tree gives up at 200 levels.
-	return Limits{Bytes: 256 << 30, Entries: 4 << 20, Layers: 250, Ratio: 400, Path: 4095, Depth: 190}
+	return Limits{Bytes: 256 << 30, Entries: 4 << 20, Layers: 250, Ratio: 400, From: 64 << 20, Path: 4095, Depth: 190}
 }
 
 const (
 	maxManifest = 4 << 20
 	maxConfig   = 8 << 20
-	ratioFrom   = 64 << 20
 )
 
 func (o Options) filled() Options {
 	d := DefaultLimits()
 	l := &o.Limits
-	for _, n := range []struct{ have, or *int64 }{{&l.Bytes, &d.Bytes}, {&l.Ratio, &d.Ratio}} {
+	for _, n := range []struct{ have, or *int64 }{{&l.Bytes, &d.Bytes}, {&l.Ratio, &d.Ratio}, {&l.From, &d.From}} {
 		if *n.have <= 0 {
 			*n.have = *n.or
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"agentctl/internal/fsx"
@@ -202,51 +201,4 @@ func (s *Store) afterBoot() error {
 		return err
 	}
 	return fsx.WriteFile(path, []byte(now+"\n"), 0o600)
-}
-
-// flusher brings to the disk what was pulled, without holding up who pulls.
-type flusher struct {
-	mu      sync.Mutex
-	waiting []string // keys of images
-	running sync.WaitGroup
-	active  bool
-	failed  error
-}
-
-func (f *flusher) wait() error {
-	f.running.Wait()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.failed
-}
-
-// flushLater sees to it that an image, and its layers, come to the disk.
-func (s *Store) flushLater(key string) {
-	f := &s.flusher
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.waiting = append(f.waiting, key)
-	if !f.active {
-		f.active = true
-		f.running.Go(s.flush)
-	}
-}
-
-func (s *Store) flush() {
-	f := &s.flusher
-	for {
-		f.mu.Lock()
-		keys := f.waiting
-		f.waiting = nil
-		if len(keys) == 0 {
-			f.active = false
-			f.mu.Unlock()
-			return
-		}
-		f.mu.Unlock()
-		err := s.synced(keys)
-		f.mu.Lock()
-		f.failed = errors.Join(f.failed, err)
-		f.mu.Unlock()
-	}
 }

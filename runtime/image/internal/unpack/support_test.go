@@ -143,7 +143,7 @@ func describe(t testing.TB, top string) map[string]string {
 	err := tree.Walk(top, func(n tree.Node) error {
 		path := filepath.Join(top, n.Rel)
 		mode := n.Info.Mode()
-		text := ""
+		var text string
 		switch {
 		case mode.IsDir():
 			text = fmt.Sprintf("dir %o", perm(mode))
