@@ -58,7 +58,7 @@ func execIn(ctx context.Context, dir string, c ExecConfig) (int, error) {
 	if run == nil || run.Sandbox == nil {
 		return 0, ErrNoExec
 	}
-	order := record.Exec{Version: record.Version, Args: c.Args, Env: c.Env, Cwd: c.Cwd}
+	order := record.Exec{Args: c.Args, Env: c.Env, Cwd: c.Cwd}
 	if order.Cwd == "" {
 		order.Cwd = run.Cwd
 	}
@@ -75,8 +75,13 @@ func execIn(ctx context.Context, dir string, c ExecConfig) (int, error) {
 	defer func() { _ = conn.Close() }()
 	s := &streams{config: c}
 	theirs, err := s.open()
+	var file *os.File
 	if err == nil {
-		err = conn.Send(order, theirs...)
+		file, err = packet.File(order)
+	}
+	if err == nil {
+		theirs = append([]*os.File{file}, theirs...)
+		err = conn.Send(record.ExecOrder{Version: record.Version}, theirs...)
 	}
 	packet.CloseAll(theirs)
 	if err != nil {

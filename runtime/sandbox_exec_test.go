@@ -39,6 +39,12 @@ func TestExec(t *testing.T) {
 	if err != nil || code != 6 || out.String() != want || errOut.String() != "bad\n" {
 		t.Errorf("%d, %v, wrote %q and %q, want %q", code, err, out.String(), errOut.String(), want)
 	}
+	long := strings.Repeat("x", 100_000)
+	out.Reset()
+	code, err = Exec(context.Background(), task.Dir(), ExecConfig{Args: []string{"sh", "-c", `echo ${#A}`}, Env: []string{"PATH=/bin", "A=" + long}, Stdout: &out})
+	if err != nil || code != 0 || out.String() != "100000\n" {
+		t.Errorf("with a long variable: %d, %v, %q", code, err, out.String())
+	}
 	st, err := os.Stat(filepath.Join(task.Dir(), record.ExecSocket))
 	if err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v, %v", st, err)

@@ -74,15 +74,21 @@ func (e *execs) serve(c *packet.Conn) error {
 	if uid != 0 && uid != os.Geteuid() {
 		return fmt.Errorf("user %d may not execute anything here", uid)
 	}
-	var order record.Exec
-	files, err := c.Receive(context.Background(), &order)
+	var head record.ExecOrder
+	files, err := c.Receive(context.Background(), &head)
 	if err != nil {
 		return err
 	}
 	defer func() { packet.CloseAll(files) }()
-	if order.Version > record.Version || len(files) != 0 && len(files) != 3 {
-		return fmt.Errorf("cannot execute: the order is of version %d with %d streams, this shim knows version %d with three or none", order.Version, len(files), record.Version)
+	if head.Version > record.Version || len(files) != 1 && len(files) != 4 {
+		return fmt.Errorf("cannot execute: the order is of version %d with %d files, this shim knows version %d with four or one", head.Version, len(files), record.Version)
 	}
+	var order record.Exec
+	if err := packet.ReadFile(files[0], &order); err != nil {
+		return err
+	}
+	_ = files[0].Close()
+	files = files[1:]
 	if err := order.Validate(); err != nil {
 		return err
 	}

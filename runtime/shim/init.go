@@ -2,7 +2,6 @@ package shim
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
 	"agentctl/runtime/shim/command"
 )
@@ -34,7 +34,7 @@ const (
 
 // spawnInit forks the init and waits for its first word.
 func (s *shim) spawnInit(files []uintptr) (child, error) {
-	order, err := s.initOrder()
+	order, err := packet.File(newCommand(s.run))
 	if err != nil {
 		return child{}, err
 	}
@@ -62,25 +62,6 @@ func (s *shim) spawnInit(files []uintptr) (child, error) {
 		return child{}, err
 	}
 	return c, nil
-}
-
-// initOrder hands the command over in a pipe, or in an unlinked file where it is
-// longer than a pipe takes.
-func (s *shim) initOrder() (*os.File, error) {
-	data, err := json.Marshal(newCommand(s.run))
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("command", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("cannot hand the command to the init: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "command")
-	if _, err := f.WriteAt(data, 0); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("cannot hand the command to the init: %w", err)
-	}
-	return f, nil
 }
 
 func firstWord(words io.Reader) error {
@@ -143,8 +124,8 @@ func initStart() (int, error) {
 		return 0, err
 	}
 	var cmd command.Command
-	if err := json.NewDecoder(io.NewSectionReader(os.NewFile(initCommandFD, "command"), 0, 1<<40)).Decode(&cmd); err != nil {
-		return 0, fmt.Errorf("cannot read the command: %w", err)
+	if err := packet.ReadFile(os.NewFile(initCommandFD, "command"), &cmd); err != nil {
+		return 0, err
 	}
 	// On most hosts / is shared: the host, too, would get our /proc.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {

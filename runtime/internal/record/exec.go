@@ -4,13 +4,18 @@ package record
 // an Exec, for the shim's own user and root alone.
 const ExecSocket = "exec"
 
-// Exec asks for a process in the sandbox of a running task. Its standard streams
-// go beside, or none for a terminal.
+// ExecOrder is what is sent first. Beside it goes a file that holds an Exec, which
+// may be longer than a packet, and behind that its standard streams, or none for a
+// terminal.
+type ExecOrder struct {
+	Version int `json:"version"`
+}
+
+// Exec asks for a process in the sandbox of a running task.
 type Exec struct {
-	Version int      `json:"version"`
-	Args    []string `json:"args"`
-	Env     []string `json:"env"`
-	Cwd     string   `json:"cwd"`
+	Args []string `json:"args"`
+	Env  []string `json:"env"`
+	Cwd  string   `json:"cwd"`
 }
 
 // Execed is what the shim answers: first that the process runs, with the other

@@ -95,7 +95,8 @@ func (b *Box) create(dir string) error {
 	if b.groups, err = manager.New(cfg.Cgroups); err != nil {
 		return err
 	}
-	c, err := libcontainer.Create(b.stage.at("state"), "box", cfg)
+	// The name is that of a keyring too, which others of the same name could join.
+	c, err := libcontainer.Create(b.stage.at("state"), name(b.run), cfg)
 	if err != nil {
 		return err
 	}
@@ -114,6 +115,9 @@ func (p plain) Error() string {
 }
 
 func (p plain) Unwrap() error { return p.error }
+
+// name names a sandbox among all.
+func name(run *record.Run) string { return run.ID + "-" + run.Nonce[:8] }
 
 // runRunner has libcontainer start the runner.
 func (b *Box) runRunner(c *libcontainer.Container) error {
@@ -135,7 +139,7 @@ func (b *Box) runRunner(c *libcontainer.Container) error {
 	if b.pid, err = p.Pid(); err != nil {
 		return err
 	}
-	if err := release(b.stage.at("state", "box", "exec.fifo"), b.pid); err != nil {
+	if err := release(b.stage.at("state", name(b.run), "exec.fifo"), b.pid); err != nil {
 		return errors.Join(err, syscall.Kill(b.pid, syscall.SIGKILL))
 	}
 	go b.listen()

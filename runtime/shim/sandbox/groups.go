@@ -13,7 +13,7 @@ import (
 func groups(run *record.Run) (cgroups.Manager, error) {
 	c := &cgroups.Cgroup{Path: run.CgroupPath, Rootless: run.Mapped != nil, Resources: &cgroups.Resources{}}
 	if run.CgroupPath == "" {
-		c.Name = run.ID + "-" + run.Nonce[:8]
+		c.Name = name(run)
 	}
 	m, err := manager.New(c)
 	if err != nil {

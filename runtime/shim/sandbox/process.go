@@ -105,7 +105,7 @@ func (b *Box) Exec(cmd command.Command, streams []*os.File) (*Process, error) {
 }
 
 func (b *Box) execute(id uint32, cmd command.Command, streams []*os.File) (*Process, error) {
-	file, err := commandFile(cmd)
+	file, err := packet.File(cmd)
 	if err != nil {
 		return nil, err
 	}

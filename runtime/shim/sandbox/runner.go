@@ -92,7 +92,8 @@ func (r *runner) run(id uint32, files []*os.File) error {
 	if len(files) != 1 && len(files) != maxFiles {
 		return errors.New("cannot start: the order is damaged")
 	}
-	cmd, err := readCommand(files[0])
+	var cmd command.Command
+	err := packet.ReadFile(files[0], &cmd)
 	if err != nil {
 		return err
 	}

@@ -1,16 +1,5 @@
 package sandbox
 
-import (
-	"encoding/json"
-	"fmt"
-	"io"
-	"os"
-
-	"golang.org/x/sys/unix"
-
-	"agentctl/runtime/shim/command"
-)
-
 // What shim and runner say to each other.
 const (
 	doRun    = "run"    // to the runner: execute the command in the first file, on the three streams behind it or on a terminal
@@ -32,29 +21,4 @@ type message struct {
 	ID     uint32 `json:"id"` // names one process
 	Number uint32 `json:"number,omitempty"`
 	Why    string `json:"why,omitempty"`
-}
-
-// commandFile hands a command over, which may be longer than a packet.
-func commandFile(c command.Command) (*os.File, error) {
-	data, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("command", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("cannot hand the command over: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "command")
-	if _, err := f.WriteAt(data, 0); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("cannot hand the command over: %w", err)
-	}
-	return f, nil
-}
-
-func readCommand(f *os.File) (c command.Command, err error) {
-	if err = json.NewDecoder(io.NewSectionReader(f, 0, 1<<40)).Decode(&c); err != nil {
-		err = fmt.Errorf("cannot read the command: %w", err)
-	}
-	return c, err
 }
