@@ -18,7 +18,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 		return err
 	}
 	if p.box != nil && len(p.box.image.Layers) > 0 {
-		boxes, err := r.buildBoxes(p)
+		boxes, err := r.buildBoxes(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -58,9 +58,9 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 }
 
 // buildBoxes are for the environment of a task that has an image.
-func (r *run) buildBoxes(p *prepared) (*buildBoxes, error) {
+func (r *run) buildBoxes(ctx context.Context, p *prepared) (*buildBoxes, error) {
 	b := &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task}}
-	return b, r.confine(&b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+	return b, r.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

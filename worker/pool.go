@@ -57,6 +57,7 @@ type Pool struct {
 	ended   []reconcile.TaskStatus // newest first, bounded
 	cordons cordons
 	ahead   ahead
+	nets    networks
 	conn    *connection
 	server  reconcile.ServerStatus
 

@@ -36,6 +36,9 @@ exec "$@"`
 
 // sandboxOf decides what a task of a worker of mode sandbox runs in.
 func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
+	if os.Geteuid() != 0 {
+		return errors.New("cannot run a task in a sandbox: the agent is not root; run it as root, or use mode: venv")
+	}
 	ids, err := idRange(p.cfg.State, w.Sandbox.IDs)
 	if err != nil {
 		return err
@@ -74,8 +77,6 @@ func unavailable(s dockerargs.Settings) error {
 	switch {
 	case s.HostIPC:
 		return errors.New("cannot give a sandbox the host's shared memory (--ipc=host): leave it out, and raise --shm-size or spec.sandbox.shmSize")
-	case s.Network == dockerargs.NetworkPrivate:
-		return errors.New("cannot give a sandbox a private network: use none or host")
 	case len(s.Groups) > 0:
 		return errors.New("cannot add groups to the user of a sandbox (--group-add): name them in the image")
 	}
@@ -134,10 +135,10 @@ func (r *run) said(step, text string, done, total int64) {
 
 // sandbox lays the task out in its image: environment and checkout at their own
 // paths, as in a mount namespace of the host.
-func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string, err error) {
+func (r *run) sandbox(ctx context.Context, cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string, err error) {
 	code, python = r.overlay(cfg, env, p, root)
 	b, s := p.box, p.box.Settings
-	if err := r.confine(cfg, p, cmp.Or(s.Network, dockerargs.NetworkHost)); err != nil {
+	if err := r.confine(ctx, cfg, p, cmp.Or(s.Network, dockerargs.NetworkHost), r.conn.Endpoints.servers()...); err != nil {
 		return "", "", err
 	}
 	if err := r.certify(cfg, env, b.image); err != nil {
@@ -188,7 +189,7 @@ var certificateFiles = []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_
 
 // confine gives cfg the sandbox of the task's image with its limits, and of the host
 // nothing yet.
-func (r *run) confine(cfg *runtime.Config, p *prepared, network string) error {
+func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, network string, urls ...string) error {
 	b, s := p.box, p.box.Settings
 	inside := func(id int) int { return id - b.ids.Base }
 	cfg.UID, cfg.GID = inside(p.owner.UID), inside(p.owner.GID)
@@ -216,25 +217,20 @@ func (r *run) confine(cfg *runtime.Config, p *prepared, network string) error {
 		box.UpperSize = int64(r.rec.Worker.Sandbox.Scratch.Size)
 	}
 	cfg.Sandbox = box
-	return r.sandboxFiles(box, s)
+	return r.network(ctx, box, s, urls...)
 }
 
 func mountOf(m dockerargs.Mount, _ int) runtime.Mount {
 	return runtime.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Memory: m.Source == "", Size: m.Size}
 }
 
-// sandboxFiles writes what a sandbox has of its own in /etc.
-func (r *run) sandboxFiles(box *runtime.Sandbox, s dockerargs.Settings) error {
-	hosts, _ := os.ReadFile("/etc/hosts")
-	resolv, _ := os.ReadFile("/etc/resolv.conf")
-	s.Network = box.Network.Mode
-	box.Hosts, box.ResolvConf = filepath.Join(r.dirs.root, "hosts"), filepath.Join(r.dirs.root, "resolv.conf")
-	for file, text := range map[string]string{box.Hosts: hostsFile(string(hosts), box.Hostname, s), box.ResolvConf: resolvConf(string(resolv), s)} {
-		if err := fsx.ReplaceFile(file, []byte(text), 0o644); err != nil {
-			return err
-		}
+// readText is a small file of the host; "" if it has none.
+func readText(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
 	}
-	return nil
+	return string(data)
 }
 
 // withSetup has the task's setup script run before its program, in the same shell.

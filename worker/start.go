@@ -114,7 +114,7 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 	var python string
 	var err error
 	if p.box != nil {
-		root, python, err = r.sandbox(&cfg, &env, p, root)
+		root, python, err = r.sandbox(ctx, &cfg, &env, p, root)
 		if err != nil {
 			return cfg, err
 		}

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,9 +119,9 @@ func TestSandboxOfAnImage(t *testing.T) {
 		t.Errorf("the setup script went on after its first error:\n%s", text)
 	}
 	for arguments, want := range map[string]string{
-		"--privileged":         "--privileged",
-		"-v /etc:/mnt":         "spec.sandbox.allow.mounts",
-		"--network=private -d": "network",
+		"--privileged": "--privileged",
+		"-v /etc:/mnt": "spec.sandbox.allow.mounts",
+		"--ipc=host":   "spec.sandbox.allow.ipc",
 	} {
 		refused := n.Submit(shellTask("echo never\n", map[string]string{"image": ref, "arguments": arguments}))
 		n.WaitStatus(refused, clearml.StatusFailed)
@@ -176,5 +177,46 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 	}
 	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "build-*")); left != nil {
 		t.Errorf("sandboxes of builds are left: %q", left)
+	}
+}
+
+// Under each network a task with the SDK reaches its server, and what it reports
+// arrives; without a network it reaches nothing else.
+func TestSandboxNetworks(t *testing.T) {
+	t.Parallel()
+	n := boxed(t, "host", "    allow: {network: [host, private, none]}\n")
+	outside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	for _, network := range []string{"host", "private", "none"} {
+		task := n.Submit(harness.Script{
+			Name: network, Pip: []string{"clearml==" + harness.SDKVersion},
+			Code: fmt.Sprintf(`import os, socket
+from clearml import Task
+task = Task.init()
+task.get_logger().report_scalar("loss", "train", value=0.5, iteration=1)
+task.upload_artifact("result", artifact_object={"network": %q})
+task.close()
+try:
+    socket.create_connection(("127.0.0.1", %d), timeout=5).close()
+    print("reached the host")
+except OSError as e:
+    print("refused", e)
+print("links", sorted(os.listdir("/sys/class/net")))
+`, network, outside.Addr().(*net.TCPAddr).Port),
+			Change: func(t *clearml.NewTask) { t.Container = map[string]string{"arguments": "--network=" + network} },
+		})
+		n.WaitStatusFor(3*harness.Patience, task, clearml.StatusCompleted)
+		n.WantConsole(t, task, map[string]string{"host": "reached the host", "private": "refused", "none": "refused"}[network])
+		got := say(t, n.SDK(n.Dir, `import json, sys
+from clearml import Task
+task = Task.get_task(task_id=sys.argv[1])
+print("read=" + json.dumps([task.artifacts["result"].get()["network"], task.get_reported_scalars()["loss"]["train"]["y"]]))
+`, task))
+		if want := fmt.Sprintf("[%q, [0.5]]", network); got != want {
+			t.Errorf("%s: read %s, want %s", network, got, want)
+		}
 	}
 }
