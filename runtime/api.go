@@ -15,7 +15,7 @@ type (
 	Config = record.Config
 	// Sandbox is an image's root, namespaces and limits for a run.
 	Sandbox = record.Sandbox
-	// The parts of a Sandbox.
+	// IDRange and what follows are the parts of a Sandbox.
 	IDRange = record.IDRange
 	Mount   = record.Mount
 	Ulimit  = record.Ulimit

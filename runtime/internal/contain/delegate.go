@@ -19,7 +19,7 @@ const agentDir = "agent"
 func Delegate() error {
 	h, err := Home2()
 	if err != nil || !delegated(filepath.Dir(h.Parent)) {
-		return nil
+		return nil //nolint:nilerr // nothing was delegated
 	}
 	if err := delegate(h); err != nil {
 		return fmt.Errorf("cannot prepare the delegated cgroup %s: %w", h.Own, err)

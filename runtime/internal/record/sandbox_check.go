@@ -142,7 +142,7 @@ func (s *Sandbox) checkLimits() error {
 func (s *Sandbox) checkNames() error {
 	var errs []error
 	if len(s.Hostname) > 64 || strings.Trim(s.Hostname, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") != "" {
-		errs = append(errs, fmt.Errorf("sandbox: the host name %.100q is not made of at most 64 letters, digits, - and .", s.Hostname))
+		errs = append(errs, fmt.Errorf("sandbox: the host name %.100q is not made of at most 64 letters, digits, dashes and dots", s.Hostname))
 	}
 	for _, name := range s.CapAdd {
 		if !strings.HasPrefix(name, "CAP_") || strings.Trim(name[4:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" || len(name) > 40 {

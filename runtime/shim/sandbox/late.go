@@ -17,12 +17,22 @@ import (
 	"agentctl/runtime/internal/record"
 )
 
+// rewrite changes a file on the stage in its place, which is mounted elsewhere.
+func rewrite(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
 // Late gives the sandbox, before anything of the task runs in it, what is the
 // run's own: views of folders, and folders and files themselves, at their own
 // paths, and its name. It must be called on the thread that called Create.
 func (b *Box) Late(run *record.Run) error {
 	if name := hostname(run); name != hostname(b.run) {
-		if err := os.WriteFile(b.stage.at("etc", "hostname"), []byte(name+"\n"), 0o644); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := rewrite(b.stage.at("etc", "hostname"), name+"\n"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	} else if len(b.parts.views) == 0 {
