@@ -207,13 +207,16 @@ func TestHostilePrograms(t *testing.T) {
 	must(t, os.Symlink("/proc/self/exe", root+"/link"))
 	attack := `for f in /proc/1/exe /proc/$$/exe /dev/.agentctl-shim-runner /proc/1/root/dev/.agentctl-shim-runner; do echo bad > $f; cat $f > /dev/null && cp $f /stolen; done
 		for f in /proc/1/fd/* /proc/1/mem /proc/1/maps /proc/1/environ /proc/1/cwd/* /proc/1/map_files/*; do cat $f && echo READ $f; done
-		rm -f /dev/.agentctl-shim-runner; mount -o remount,rw /dev/.agentctl-shim-runner && echo REMOUNTED; umount /dev/.agentctl-shim-runner && echo UNMOUNTED; kill -KILL 1; kill -STOP 1; kill -SEGV 1; true`
+		rm -f /dev/.agentctl-shim-runner; mount -o remount,rw /dev/.agentctl-shim-runner && echo REMOUNTED; umount /dev/.agentctl-shim-runner && echo UNMOUNTED; for s in $(seq 1 64); do kill -$s 1; done; ps -o pid,args | grep -q '^ *1 ' && echo ALIVE; true`
 	for _, args := range [][]string{{"/script"}, {"/script2"}, {"/link"}, {"/dev/.agentctl-shim-runner"}, {"/proc/self/exe", "init"}, sh(attack)} {
 		cfg := boxConfig(t, "", root)
 		cfg.Args = args
 		cfg.Env = append(cfg.Env, "_LIBCONTAINER_INITPIPE=3", "_LIBCONTAINER_SYNCPIPE=4", "_LIBCONTAINER_LOGPIPE=5", "_LIBCONTAINER_INITTYPE=standard", "_LIBCONTAINER_FIFOFD=6")
 		exit, out := runToEnd(t, cfg)
 		o.check(t, out)
+		if len(args) == 3 && !strings.Contains(out[StreamStdout], "ALIVE") {
+			t.Errorf("the runner did not survive: %+v, %q", exit, out)
+		}
 		for _, bad := range []string{"READ", "REMOUNTED", "UNMOUNTED"} {
 			if strings.Contains(out[StreamStdout], bad) {
 				t.Errorf("%q: %+v: %s", args, exit, out[StreamStdout])

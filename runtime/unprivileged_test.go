@@ -79,7 +79,7 @@ func asUser(args []string) int {
 				return fmt.Errorf("%s: %w", file, err)
 			}
 		}
-		cmd := exec.Command(self(), args...)
+		cmd := exec.Command(os.Args[0], args...) // self() would make a folder that nobody removes
 		cmd.Stdout, cmd.Stderr, cmd.Dir = os.Stdout, os.Stderr, "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		return cmd.Run()

@@ -35,9 +35,7 @@ func RunnerMain() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	// An init gets only signals that it has handlers for, and children get the
-	// default back for those, unlike for what is ignored.
-	signal.Notify(make(chan os.Signal, 1))
+	shieldFromSignals()
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
 	go r.reap(children)
