@@ -18,7 +18,9 @@ import (
 // ExecConfig is a process to be executed beside a running task.
 type ExecConfig struct {
 	// Args is the command; a name without a slash is looked for along Env's PATH.
-	Args, Env []string
+	Args []string
+	// Env is its whole environment; nil is the task's.
+	Env []string
 	// Cwd is the working folder inside; "" is the task's.
 	Cwd string
 	// TTY gives the process a terminal, in place of three streams; what it writes
@@ -61,6 +63,9 @@ func execIn(ctx context.Context, dir string, c ExecConfig) (int, error) {
 	order := record.Exec{Args: c.Args, Env: c.Env, Cwd: c.Cwd}
 	if order.Cwd == "" {
 		order.Cwd = run.Cwd
+	}
+	if c.Env == nil {
+		order.Env = run.Env
 	}
 	if err := order.Validate(); err != nil {
 		return 0, err

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -218,5 +219,30 @@ print("read=" + json.dumps([task.artifacts["result"].get()["network"], task.get_
 		if want := fmt.Sprintf("[%q, [0.5]]", network); got != want {
 			t.Errorf("%s: read %s, want %s", network, got, want)
 		}
+	}
+}
+
+// exec looks into a sandbox as the task sees it; a killed agent does not end it.
+func TestExecInASandbox(t *testing.T) {
+	t.Parallel()
+	r, settings := registry(t)
+	n := boxed(t, r.Push(t, "kit/busybox:1", imagekit.Busybox(t)), settings)
+	task := n.Submit(shellTask("echo mine > /mine; echo ready; sleep 600\n", nil))
+	n.WaitConsole(task, regexp.MustCompile("ready"))
+	n.KillAgent()
+	n.StartAgent()
+	out, errs, code := n.Run("exec", task[:12], "--", "sh", "-c", "cat /mine; id -u; echo $KIT; echo bad >&2; exit 7")
+	if out != "mine\n0\nbusybox\n" || errs != "bad\n" || code != 7 {
+		t.Errorf("exit code %d, %q, %q", code, out, errs)
+	}
+	for _, args := range [][]string{{"exec", task}, {"exec", "nosuch", "--", "sh"}, {"exec", task, "sh"}} {
+		if _, errs, code := n.Run(args...); code == 0 || errs == "" {
+			t.Errorf("%v: exit code %d, %q", args, code, errs)
+		}
+	}
+	n.Must("stop", task)
+	n.WaitStatus(task, clearml.StatusStopped)
+	if left := n.TaskStatus(task); left.Status != "stopped" {
+		t.Errorf("%+v", left)
 	}
 }
