@@ -83,8 +83,8 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// maxAnswer bounds answers that carry no content.
-const maxAnswer = 1 << 20
+// maxAnswer bounds answers that carry no content: they become part of errors.
+const maxAnswer = 8 << 10
 
 type limited struct {
 	io.Reader
