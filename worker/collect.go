@@ -54,6 +54,11 @@ func (p *Pool) collectOnce(ctx context.Context) {
 	p.collected("environments", done, err)
 	done, err = p.cfg.Repos.Collect(ctx, envcache.Limits{MaxAge: unusedCheckouts, MinFree: int64(c.MinFree)})
 	p.collected("checkouts", done, err)
+	if p.cfg.Images == nil {
+		return
+	}
+	removed, freed, err := p.cfg.Images.Collect(ctx, node.Spec.Sandbox, int64(c.MinFree))
+	p.collected("images", envcache.Collected{Removed: make([]string, removed), Freed: freed}, err)
 }
 
 // Limits are those of a spec in the words of the cache.

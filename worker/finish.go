@@ -7,6 +7,7 @@ import (
 
 	"agentctl/clearml"
 	"agentctl/runtime"
+	"agentctl/spec"
 )
 
 // failure is the end of a task whose preparation failed or was stopped.
@@ -78,7 +79,11 @@ func (r *run) sendFinal(ctx context.Context, f Final) error {
 // done cleans up after a reported task.
 func (r *run) done() {
 	r.dropLeases()
-	if err := r.dirs.removePrivate(); err != nil {
+	var keep []string
+	if f := r.rec.Final; r.rec.Worker.Sandbox.Keep == spec.KeepOnFailure && f != nil && f.Status == clearml.StatusFailed {
+		keep = append(keep, r.dirs.upper())
+	}
+	if err := r.dirs.removePrivate(keep...); err != nil {
 		r.log.Warn("task's folders not removed", "error", err)
 	}
 	r.journal.close()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"agentctl/runtime"
 )
@@ -62,9 +63,16 @@ func (f folders) createPrivate(owner identity) error {
 	return nil
 }
 
-// removePrivate drops what only the running task needed; record and console stay.
-func (f folders) removePrivate() error {
-	for _, dir := range []string{f.home(), f.tmp(), f.code(), f.upper(), f.child(), f.checkout(), f.project(), f.script(), filepath.Join(f.root, netrcFile)} {
+// removePrivate drops what only the running task needed, but for keep; record and
+// console stay.
+func (f folders) removePrivate(keep ...string) error {
+	for _, dir := range []string{
+		f.home(), f.tmp(), f.code(), f.upper(), f.child(), f.checkout(), f.project(), f.script(),
+		filepath.Join(f.root, netrcFile), filepath.Join(f.root, setupFile), filepath.Join(f.root, certificatesFolder),
+	} {
+		if slices.Contains(keep, dir) {
+			continue
+		}
 		if err := runtime.RemoveAll(dir); err != nil {
 			return fmt.Errorf("cannot remove the task's folder: %w", err)
 		}

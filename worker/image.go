@@ -27,8 +27,14 @@ type Image struct {
 	Close      func() error
 }
 
-// Images gives an image, pulling it if need be.
-type Images func(ctx context.Context, ref string, s spec.Sandbox, say func(text string, done, total int64)) (*Image, error)
+// Images is where sandboxes have their images from.
+type Images interface {
+	// Acquire leases an image, pulling it if need be.
+	Acquire(ctx context.Context, ref string, s spec.Sandbox, say func(text string, done, total int64)) (*Image, error)
+	// Collect removes images beyond the limits of s, and tells how many and their bytes.
+	// minFree is what holds where s names no free space.
+	Collect(ctx context.Context, s spec.Sandbox, minFree int64) (removed int, freed int64, err error)
+}
 
 // mostUsers bounds what is read of the users of an image.
 const mostUsers = 1 << 20

@@ -125,7 +125,11 @@ func (r *run) announce(ctx context.Context) {
 			return r.conn.Client.SetRequirements(ctx, r.rec.Task, script.Requirements)
 		})
 	}
+	ran := container{Image: r.rec.Image, OwnImage: r.rec.Image == "" || r.task.Container.Image != "" || r.task.Execution.DockerCmd != ""}
+	if fields := ran.writeBack(r.task); fields != nil && err == nil {
+		err = r.insist(ctx, func() error { return r.conn.Client.EditTask(ctx, r.rec.Task, fields) })
+	}
 	if err != nil && ctx.Err() == nil {
-		r.log.Warn("packages and commit not reported", "error", err)
+		r.log.Warn("packages, commit and image not reported", "error", err)
 	}
 }

@@ -24,6 +24,9 @@ type sandboxed struct {
 	image *Image
 }
 
+// certificatesFolder holds, below a task's folder, certificates of the host.
+const certificatesFolder = "certificates"
+
 // setupFile is the setup script of a task, below its folder.
 const setupFile = "setup.sh"
 
@@ -98,7 +101,7 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 		r.say("container: %s", note)
 	}
 	var err error
-	b.image, err = r.pool.cfg.Images(ctx, b.Image, r.rec.Worker.Sandbox, func(text string, done, total int64) {
+	b.image, err = r.pool.cfg.Images.Acquire(ctx, b.Image, r.rec.Worker.Sandbox, func(text string, done, total int64) {
 		r.said("image", text, done, total)
 	})
 	if err != nil {
@@ -158,7 +161,7 @@ func (r *run) certify(cfg *runtime.Config, env *taskEnv, image *Image) error {
 	if len(image.Layers) == 0 {
 		return nil
 	}
-	dir := filepath.Join(r.dirs.root, "certificates")
+	dir := filepath.Join(r.dirs.root, certificatesFolder)
 	for _, name := range certificateFiles {
 		path, ok := r.pool.cfg.Environ(name)
 		if !ok {
@@ -208,6 +211,9 @@ func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 	if s.MemorySwap > s.Memory {
 		box.Resources.Swap = s.MemorySwap - s.Memory
 	}
+	if scratch := r.rec.Worker.Sandbox.Scratch; !box.Host && scratch.Medium != spec.MediumMemory && scratch.Size > 0 {
+		return errors.New("cannot limit what a task writes to the disk: write spec.sandbox.scratch.medium: memory, or leave its size out")
+	}
 	if !box.Host && r.rec.Worker.Sandbox.Scratch.Medium != spec.MediumMemory {
 		box.Upper = filepath.Join(r.dirs.upper(), "root")
 		if err := os.MkdirAll(box.Upper, 0o700); err != nil {
@@ -238,7 +244,7 @@ func (r *run) withSetup(cfg *runtime.Config, p *prepared) error {
 	if p.box == nil || p.box.SetupScript == "" {
 		return nil
 	}
-	file := filepath.Join(r.dirs.code(), "..", setupFile)
+	file := filepath.Join(r.dirs.root, setupFile)
 	if err := fsx.ReplaceFile(file, []byte(p.box.SetupScript), 0o644); err != nil {
 		return err
 	}

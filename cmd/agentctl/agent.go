@@ -158,7 +158,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
-		Envs: ag.envs, Repos: repos, Images: ag.images.acquire, Hide: ag.socketFolder(),
+		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.socketFolder(),
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: ag.sources, LastGood: lastGood(ag.sources), Log: log})
 	ag.metrics = control.NewMetrics(version, ag.loop)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"agentctl/runtime/image"
 	"agentctl/spec"
@@ -32,8 +34,8 @@ type images struct {
 // policies are the store's words for those of node.yaml.
 var policies = map[string]image.Policy{spec.PullMissing: image.IfNotPresent, spec.PullAlways: image.Always, spec.PullNever: image.Never}
 
-// acquire is a worker.Images.
-func (i *images) acquire(ctx context.Context, ref string, s spec.Sandbox, say func(string, int64, int64)) (*worker.Image, error) {
+// Acquire leases an image.
+func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say func(string, int64, int64)) (*worker.Image, error) {
 	store, err := i.open(s)
 	if err != nil {
 		return nil, err
@@ -48,6 +50,20 @@ func (i *images) acquire(ctx context.Context, ref string, s spec.Sandbox, say fu
 		Ref: l.Ref, Digest: l.Digest, Layers: l.Layers, Env: l.Config.Env, User: l.Config.User, StopSignal: l.Config.StopSignal,
 		Lease: l.File(), Close: l.Close,
 	}, nil
+}
+
+// Collect removes images beyond the limits.
+func (i *images) Collect(ctx context.Context, s spec.Sandbox, minFree int64) (removed int, freed int64, err error) {
+	i.mu.Lock()
+	store := i.store
+	i.mu.Unlock()
+	if store == nil { // none was used since the agent started
+		return 0, 0, nil
+	}
+	done, err := store.Collect(ctx, image.Keep{
+		Bytes: int64(s.Images.MaxSize), Free: cmp.Or(int64(s.Images.MinFree), minFree), Age: time.Duration(s.Images.MaxAge),
+	})
+	return len(done.Removed), done.Freed, err
 }
 
 // open gives the store for settings.

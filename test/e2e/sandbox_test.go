@@ -227,8 +227,8 @@ func TestExecInASandbox(t *testing.T) {
 	t.Parallel()
 	r, settings := registry(t)
 	n := boxed(t, r.Push(t, "kit/busybox:1", imagekit.Busybox(t)), settings)
-	task := n.Submit(shellTask("echo mine > /mine; echo ready; sleep 600\n", nil))
-	n.WaitConsole(task, regexp.MustCompile("ready"))
+	task := n.Submit(shellTask("echo mine > /mine; echo begun; sleep 600\n", nil))
+	n.WaitConsole(task, regexp.MustCompile("^begun"))
 	n.KillAgent()
 	n.StartAgent()
 	out, errs, code := n.Run("exec", task[:12], "--", "sh", "-c", "cat /mine; id -u; echo $KIT; echo bad >&2; exit 7")
@@ -245,4 +245,33 @@ func TestExecInASandbox(t *testing.T) {
 	if left := n.TaskStatus(task); left.Status != "stopped" {
 		t.Errorf("%+v", left)
 	}
+}
+
+// The steps of a user of clearml's Docker mode: a task is cloned, the clone is given an
+// image and arguments, and runs in it; a task without an image tells afterwards which
+// one it ran in.
+func TestSandboxByTheSDK(t *testing.T) {
+	t.Parallel()
+	r, settings := registry(t)
+	ref, other := r.Push(t, "kit/busybox:1", imagekit.Busybox(t)), r.Push(t, "kit/busybox:2", imagekit.Busybox(t))
+	n := boxed(t, ref, settings)
+	first := n.Submit(shellTask("echo kit=$KIT a=$A\n", nil))
+	n.WaitStatus(first, clearml.StatusCompleted)
+	n.WantConsole(t, first, "kit=busybox a=")
+	harness.Eventually(t, harness.Patience, "the image that ran on the task", func() string {
+		if got := string(n.Task(first).Container.Image); got != ref {
+			return got
+		}
+		return ""
+	})
+	clone := say(t, n.SDK(n.Dir, `import sys
+from clearml import Task
+task = Task.clone(sys.argv[1], name="clone")
+task.set_base_docker(docker_image=sys.argv[2], docker_arguments="-e A=b --shm-size=16m", docker_setup_bash_script=["echo setting up"])
+Task.enqueue(task, queue_name="default")
+print("task=" + task.id)
+`, first, other))
+	n.WaitStatus(clone, clearml.StatusCompleted)
+	n.WantConsole(t, clone, "setting up")
+	n.WantConsole(t, clone, "kit=busybox a=b")
 }
