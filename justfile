@@ -28,8 +28,8 @@ build: setup
     @bash test/setup/build.sh '{{ version }}'
 
 [doc("Run two tasks through a declared node, with the real clearml SDK")]
-quickstart: build
-    @bash examples/quickstart/run.sh
+quickstart node="node.yaml": build
+    @bash examples/quickstart/run.sh {{ quote(node) }}
 
 [doc("Run bin/agentctl with arguments, freshly built")]
 run *args: build

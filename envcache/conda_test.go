@@ -89,7 +89,7 @@ func TestCondaBuildThenHit(t *testing.T) {
 	programs := len(watch.ran())
 	second := acquire(t, c, req)
 	if !second.Hit || second.Path != first.Path || len(watch.ran()) != programs || !slices.Equal(second.Variables, first.Variables) {
-		t.Fatalf("%+v, %d programs", second, len(watch.ran())-programs)
+		t.Fatalf("%+v, programs: %+v", second, watch.ran()[programs:])
 	}
 	t.Logf("built in %s, hit in %s\n%s", first.Took, second.Took, s.text())
 }

@@ -122,6 +122,10 @@ func NewLoop(cfg Config) *Loop {
 	return l
 }
 
+// Look publishes what the runner does already, for those who ask before Run looks
+// for the first time. It is not to be called after Run.
+func (l *Loop) Look() { l.publish(l.cfg.Runner.Observe(), Plan{}, time.Now()) }
+
 // Submit hands an update to the loop and returns what became of it. The snapshot
 // shows its plan by then.
 func (l *Loop) Submit(ctx context.Context, u SpecUpdate) (Result, error) {

@@ -240,6 +240,9 @@ func TestSweepNetworks(t *testing.T) {
 
 func TestReadyNetworks(t *testing.T) {
 	n := newNetworked(t)
+	n.Host.Must(t, func() error { // a new namespace has what the host has
+		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0o644)
+	})
 	first, second := n.ready(t), n.ready(t)
 	said := func(ready Networks, what string) bool {
 		return slices.ContainsFunc(ready.Notes, func(note string) bool { return strings.Contains(note, what) })

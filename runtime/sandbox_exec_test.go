@@ -84,7 +84,15 @@ func TestExecEnds(t *testing.T) {
 		_, err := Exec(ctx, task.Dir(), ExecConfig{Args: sh("sleep 1000; true", token), Env: []string{"PATH=/bin"}})
 		failed <- err
 	}()
-	eventually(t, "it runs", func() bool { return len(running(t, token)) > 0 })
+	runs := func() bool {
+		select {
+		case err := <-failed:
+			t.Fatalf("Exec: %v", err)
+		default:
+		}
+		return len(running(t, token)) > 0
+	}
+	eventually(t, "it runs", runs)
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Errorf("Exec: %v", err)
@@ -94,7 +102,7 @@ func TestExecEnds(t *testing.T) {
 		_, err := Exec(context.Background(), task.Dir(), ExecConfig{Args: sh("sleep 1000; true", token), Env: []string{"PATH=/bin"}})
 		failed <- err
 	}()
-	eventually(t, "it runs", func() bool { return len(running(t, token)) > 0 })
+	eventually(t, "it runs", runs)
 	must(t, task.Kill())
 	wait(t, task)
 	select {

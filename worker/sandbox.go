@@ -212,7 +212,7 @@ func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 		box.Resources.Swap = s.MemorySwap - s.Memory
 	}
 	if scratch := r.rec.Worker.Sandbox.Scratch; !box.Host && scratch.Medium != spec.MediumMemory && scratch.Size > 0 {
-		return errors.New("cannot limit what a task writes to the disk: write spec.sandbox.scratch.medium: memory, or leave its size out")
+		r.say("WARNING: what the task writes to the disk is not limited: spec.sandbox.scratch.size needs medium: memory")
 	}
 	if !box.Host && r.rec.Worker.Sandbox.Scratch.Medium != spec.MediumMemory {
 		box.Upper = filepath.Join(r.dirs.upper(), "root")

@@ -98,6 +98,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	if err := ag.pool.Recover(ctx); err != nil {
 		return err
 	}
+	ag.loop.Look() // else the first who asks is told that there is no such task
 	group.Go(func() error { return ag.pool.Run(ctx) })
 	group.Go(func() error { return ag.loop.Run(ctx) })
 	group.Go(func() error { return ag.sources.Run(ctx) })

@@ -5,6 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
+node=${1:-node.yaml}
 agentctl=$top/bin/agentctl
 sdk=${AGENTCTL_SDK_VENV:-$top/.cache/sdk-2.1.12}
 
@@ -62,7 +63,7 @@ trap 'exit 143' TERM HUP
 
 install_sdk() { bash "$top/test/setup/sdk.sh" 2.1.12 "$sdk"; }
 
-apply() { show apply --yes "$here/node.yaml"; }
+apply() { show apply --yes "$here/$node"; }
 
 # credentials sets what the SDK needs, as its documentation says; a clearml.conf of
 # the person who runs this has no say.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,10 @@ func TestEnsure(t *testing.T) {
 // Forwarding is switched on once, and said.
 func TestForward(t *testing.T) {
 	nettest.New(t).Must(t, func() error {
+		// A new namespace has what the host has.
+		if err := os.WriteFile(forwarding, []byte("0"), 0o644); err != nil {
+			return err
+		}
 		for i, want := range []bool{true, false} {
 			if changed, err := Forward(); err != nil || changed != want {
 				t.Errorf("time %d: %v, %v", i, changed, err)

@@ -233,7 +233,7 @@ func (n *Node) WaitConsole(id string, want *regexp.Regexp) {
 				return ""
 			}
 		}
-		return tail(strings.Join(lines, "\n"), 20)
+		return "the console:\n" + tail(strings.Join(lines, "\n"), 20)
 	})
 }
 
