@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"agentctl/runtime/dockerargs"
+	"agentctl/spec"
+)
+
+// The range of ids is what node.yaml says, else what it was before: environments of
+// sandboxes belong to it.
+func TestIDRange(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("an ordinary user has the range that /etc/subuid gives it")
+	}
+	state := t.TempDir()
+	first, err := idRange(state, spec.IDRange{})
+	if err != nil || first.Base <= 0 || first.Size != idRangeSize {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	if again, err := idRange(state, spec.IDRange{}); err != nil || again != first {
+		t.Errorf("%+v, then %+v, %v", first, again, err)
+	}
+	if said, err := idRange(state, spec.IDRange{Base: 300000}); err != nil || said.Base != 300000 || said.Size != idRangeSize {
+		t.Errorf("%+v, %v", said, err)
+	}
+	if err := os.WriteFile(filepath.Join(state, idRangeFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := idRange(state, spec.IDRange{}); err == nil {
+		t.Errorf("a damaged record gave %+v: what was made would belong to nobody", got)
+	}
+}
+
+// A user by name is one of the image's own; no link leads out of a layer, and a FIFO
+// holds nobody up.
+func TestUserOfAnImage(t *testing.T) {
+	t.Parallel()
+	lower, upper, odd := t.TempDir(), t.TempDir(), t.TempDir()
+	for _, dir := range []string{lower, upper, odd} {
+		if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	passwd := "root:x:0:0::/root:/bin/sh\ntrain:x:1000:1001::/:/bin/sh\n"
+	if err := os.WriteFile(filepath.Join(lower, "etc", "passwd"), []byte(passwd), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(lower, "etc", "group"), []byte("data:x:50:train\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(upper, "etc", "passwd")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(odd, "etc", "passwd"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	i := &Image{Ref: "image", Layers: []string{odd, upper, lower}}
+	for want, ids := range map[string]string{"": "0:0 []", "train": "1000:1001 [50]", "1000": "1000:1001 [50]", "7:8": "7:8 []", "root": "0:0 []", "train:data": "1000:50 []"} {
+		u, err := i.userOf(want)
+		if err != nil {
+			t.Errorf("%q: %v", want, err)
+			continue
+		}
+		if got := fmt.Sprintf("%d:%d %v", u.Uid, u.Gid, u.Sgids); got != ids {
+			t.Errorf("%q is %s, not %s", want, got, ids)
+		}
+	}
+	if u, err := i.userOf("nobody-here"); err == nil || !strings.Contains(err.Error(), "write a user that it has") {
+		t.Errorf("%+v, %v", u, err)
+	}
+	i.User = "train"
+	if u, err := i.userOf(""); err != nil || u.Uid != 1000 {
+		t.Errorf("the image's own user: %+v, %v", u, err)
+	}
+}
+
+// What a sandbox can't have is refused before anything is made for the task.
+func TestUnavailableSettings(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]dockerargs.Settings{
+		"--ipc=host":  {HostIPC: true},
+		"--group-add": {Groups: []string{"video"}},
+		"/dev/b":      {Devices: []dockerargs.Device{{Path: "/dev/a", InContainer: "/dev/b"}}},
+	} {
+		if err := unavailable(s); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := unavailable(dockerargs.Settings{Network: spec.NetworkNone, Devices: []dockerargs.Device{{Path: "/dev/a", InContainer: "/dev/a"}}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Credentials of the operator are no task's to mount, wherever they lie.
+func TestSecretFilesAreNeverMounted(t *testing.T) {
+	t.Parallel()
+	node := &spec.Node{}
+	node.Spec.Server.CredentialsFile = "/data/server"
+	p := &Pool{node: node}
+	w := spec.Worker{Sandbox: spec.Sandbox{CredentialsFile: "/data/docker.json", Registries: []spec.Registry{{CredentialsFile: "/data/registry.json"}}}}
+	w.PackageManager.IndexCredentialsFile = "/data/netrc"
+	got := strings.Join(p.secretFiles(spec.Git{CredentialsFile: "/data/git"}, w), " ")
+	for _, file := range []string{"/data/server", "/data/docker.json", "/data/registry.json", "/data/netrc", "/data/git"} {
+		if !strings.Contains(got, file) {
+			t.Errorf("%s is not among %s", file, got)
+		}
+	}
+}
