@@ -77,6 +77,11 @@ bench-env *args: build
 bench-ahead *args: build
     @go test -v -count=1 -tags bench -run TestAhead ./test/bench -args {{ args }}
 
+[doc("Measure tasks in sandboxes beside tasks on the host, and sandboxes and images alone")]
+bench-sandbox *args: build
+    @go test -v -count=1 -tags bench -run 'TestSandboxes|TestImagePull' ./test/bench -args {{ args }}
+    @go test -count=1 -run '^$' -bench Sandbox ./runtime
+
 [doc("Rewrite the golden files of the tests; look at the diff after it")]
 golden: build
     @bash test/setup/golden.sh
