@@ -114,6 +114,11 @@ func (p *prober) probe(ctx context.Context, path string, uid, gid int) (Interpre
 	if err != nil {
 		return Interpreter{}, err
 	}
+	return p.once(ctx, id, func() (Interpreter, error) { return p.ask(ctx, path, uid, gid) })
+}
+
+// once asks an interpreter about itself, unless it was asked before.
+func (p *prober) once(ctx context.Context, id identity, ask func() (Interpreter, error)) (Interpreter, error) {
 	p.mu.Lock()
 	py, ok := p.known[id]
 	bad := p.failed[id]
@@ -124,7 +129,7 @@ func (p *prober) probe(ctx context.Context, path string, uid, gid int) (Interpre
 	if p.now().Before(bad.until) {
 		return Interpreter{}, bad.err
 	}
-	py, err = p.ask(ctx, path, uid, gid)
+	py, err := ask()
 	if ctx.Err() != nil {
 		return Interpreter{}, context.Cause(ctx)
 	}

@@ -77,22 +77,7 @@ func fits(py Interpreter, version []string) bool {
 
 // probeIn describes the interpreter that name starts in another root.
 func (p *prober) probeIn(ctx context.Context, root *Root, name string, uid, gid int) (Interpreter, error) {
-	id := identity{Path: root.ID + " " + name}
-	p.mu.Lock()
-	py, ok := p.known[id]
-	bad := p.failed[id]
-	p.mu.Unlock()
-	if ok {
-		return py, nil
-	}
-	if p.now().Before(bad.until) {
-		return Interpreter{}, bad.err
-	}
-	py, err := p.askIn(ctx, root, name, uid, gid)
-	if ctx.Err() != nil {
-		return Interpreter{}, context.Cause(ctx)
-	}
-	return py, p.remember(id, py, err)
+	return p.once(ctx, identity{Path: root.ID + " " + name}, func() (Interpreter, error) { return p.askIn(ctx, root, name, uid, gid) })
 }
 
 func (p *prober) askIn(ctx context.Context, root *Root, name string, uid, gid int) (Interpreter, error) {

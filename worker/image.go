@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"agentctl/spec"
@@ -76,4 +77,19 @@ func (i *Image) open(name string) io.ReadCloser {
 		_ = f.Close()
 	}
 	return io.NopCloser(strings.NewReader(""))
+}
+
+// shell is what runs setup scripts: they are written for bash, where there is one.
+func (i *Image) shell() string {
+	for _, layer := range i.Layers {
+		for _, bash := range []string{"bin/bash", "usr/bin/bash"} {
+			if info, err := os.Lstat(filepath.Join(layer, bash)); err == nil && info.Mode().IsRegular() {
+				return "/" + bash
+			}
+		}
+	}
+	if len(i.Layers) == 0 && exists("/bin/bash") {
+		return "/bin/bash"
+	}
+	return "/bin/sh"
 }

@@ -106,6 +106,9 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	}
 	r.span("image", began)
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
+	if scratch := r.rec.Worker.Sandbox.Scratch; len(b.image.Layers) > 0 && scratch.Medium != spec.MediumMemory && scratch.Size > 0 {
+		r.say("WARNING: what the task writes to the disk is not limited: spec.sandbox.scratch.size needs medium: memory")
+	}
 	u, err := b.image.userOf(b.Settings.User)
 	if err != nil {
 		return err
@@ -173,16 +176,15 @@ func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 	if s.MemorySwap > s.Memory {
 		box.Resources.Swap = s.MemorySwap - s.Memory
 	}
-	if scratch := r.rec.Worker.Sandbox.Scratch; !box.Host && scratch.Medium != spec.MediumMemory && scratch.Size > 0 {
-		r.say("WARNING: what the task writes to the disk is not limited: spec.sandbox.scratch.size needs medium: memory")
-	}
-	if !box.Host && r.rec.Worker.Sandbox.Scratch.Medium != spec.MediumMemory {
+	switch scratch := r.rec.Worker.Sandbox.Scratch; {
+	case box.Host: // is read-only
+	case scratch.Medium == spec.MediumMemory:
+		box.UpperSize = int64(scratch.Size)
+	default:
 		box.Upper = filepath.Join(r.dirs.upper(), "root")
 		if err := os.MkdirAll(box.Upper, 0o700); err != nil {
 			return err
 		}
-	} else if !box.Host {
-		box.UpperSize = int64(r.rec.Worker.Sandbox.Scratch.Size)
 	}
 	cfg.Sandbox = box
 	return r.network(ctx, box, s, urls...)
@@ -213,19 +215,4 @@ func (r *run) withSetup(cfg *runtime.Config, p *prepared) error {
 	cfg.Keep = append(cfg.Keep, file)
 	cfg.Args = append([]string{p.box.image.shell(), "-c", runSetup, file}, cfg.Args...)
 	return nil
-}
-
-// shell is what runs setup scripts: they are written for bash, where there is one.
-func (i *Image) shell() string {
-	for _, layer := range append([]string{}, i.Layers...) {
-		for _, bash := range []string{"bin/bash", "usr/bin/bash"} {
-			if info, err := os.Lstat(filepath.Join(layer, bash)); err == nil && info.Mode().IsRegular() {
-				return "/" + bash
-			}
-		}
-	}
-	if len(i.Layers) == 0 && exists("/bin/bash") {
-		return "/bin/bash"
-	}
-	return "/bin/sh"
 }
