@@ -15,6 +15,7 @@ import (
 type SpecUpdate struct {
 	Text   []byte
 	Origin Origin
+	Commit *Commit // of a text from git
 	// Err says that the source could not be read; the last good spec stays. An
 	// error with a method Reason() string gives the condition's reason.
 	Err error
@@ -79,7 +80,7 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 		l.store.reset()
 	}
 	l.seq, l.unstored, l.holdUntil = u.Seq, nil, time.Time{}
-	rev := Revision{Origin: u.Origin, Time: now}
+	rev := Revision{Origin: u.Origin, Commit: u.Commit, Time: now}
 	if u.Err != nil {
 		l.attempted = rev
 		l.judge(l.refused(), reasonOf(u.Err), u.Err.Error(), now)
@@ -103,7 +104,7 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 		res.Accepted, res.Unchanged = true, true
 		return res
 	}
-	number, err := l.cfg.Store.Accept(u.Seq, u.Text, now)
+	number, err := l.cfg.Store.Accept(Accepted{Seq: u.Seq, Text: u.Text, Revision: rev, Changes: l.changes(node)})
 	if err != nil { // without it on disk a restart would fall back: the old one stays
 		l.unstored = &u
 		l.store.next(now)
@@ -119,6 +120,11 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 	l.cfg.Log.Info("spec accepted", "revision", rev.Number, "digest", rev.Digest, "source", rev.Origin.Kind, "path", rev.Origin.Path, "warnings", len(l.warnings))
 	res.Generation, res.Accepted = l.generation, true
 	return res
+}
+
+// changes are the fields that node would change, with its defaults.
+func (l *Loop) changes(node *spec.Node) []spec.Change {
+	return spec.Diff(l.node, node.Default(spec.Env{Hostname: l.cfg.Name}))
 }
 
 // storeAgain retries a valid spec that could not be stored.

@@ -23,12 +23,24 @@ type Runner interface {
 
 // Store keeps the accepted specs.
 type Store interface {
-	// Accept makes text the last good spec and returns its number; it has reached
-	// the disk then. seq is that of the SpecUpdate.
-	Accept(seq int64, text []byte, now time.Time) (number int64, err error)
+	// Accept makes a text the last good spec and returns its number; it has reached
+	// the disk then.
+	Accept(a Accepted) (number int64, err error)
 	// Finish records what became of an accepted spec: ResultConverged or
 	// ResultSuperseded.
 	Finish(number int64, result string, now time.Time) error
+}
+
+// Accepted is a valid spec, for the Store.
+type Accepted struct {
+	// Seq is that of the SpecUpdate.
+	Seq  int64
+	Text []byte
+	// Revision tells its digest, where and when it came from; its Number is for the
+	// Store to give.
+	Revision Revision
+	// Changes are the fields that it changes of the spec before it.
+	Changes []spec.Change
 }
 
 // Results of an accepted spec.

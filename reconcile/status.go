@@ -40,15 +40,30 @@ type Revision struct {
 	Number int64     `json:"number,omitempty"` // of accepted ones, from 1
 	Digest string    `json:"digest,omitempty"` // sha256, in hex
 	Origin Origin    `json:"origin,omitzero"`
+	Commit *Commit   `json:"commit,omitempty"` // of a text that came from git
 	Time   time.Time `json:"time,omitzero"`
+}
+
+// Commit is a commit of git that a spec came from.
+type Commit struct {
+	Hash    string    `json:"hash"`
+	Author  string    `json:"author"` // NAME <MAIL>
+	Time    time.Time `json:"time,omitzero"`
+	Subject string    `json:"subject,omitempty"`
+	// Signer is whose signature was verified, "" if none was asked for.
+	Signer string `json:"signer,omitempty"`
 }
 
 // Origin is where a spec came from.
 type Origin struct {
-	// Kind is "file" or "pinned".
+	// Kind is "file", "folder", "git" or "pinned".
 	Kind string `json:"kind,omitempty"`
-	// Path is the file, or what the pinned text was called.
+	// Path is the file or folder, within the repository if there is one, or what the
+	// pinned text was called.
 	Path string `json:"path,omitempty"`
+	// URL of the repository, without credentials, and Ref the branch or tag in it.
+	URL string `json:"url,omitempty"`
+	Ref string `json:"ref,omitempty"`
 }
 
 // Snapshot is the whole state of the node at one moment. It is never changed

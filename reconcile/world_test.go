@@ -156,13 +156,13 @@ type memory struct {
 	full    bool
 }
 
-func (m *memory) Accept(_ int64, text []byte, _ time.Time) (int64, error) {
+func (m *memory) Accept(a Accepted) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.full {
 		return 0, errors.New("no space left on device")
 	}
-	m.texts = append(m.texts, string(text))
+	m.texts = append(m.texts, string(a.Text))
 	return int64(len(m.texts)), nil
 }
 

@@ -30,7 +30,7 @@ func play(script, dir string) error {
 	case "file":
 		_, err = m.SetFile(filepath.Join(dir, "node.yaml"), nil, true)
 	case "accept":
-		_, err = m.Accept(1, text("new"), time.Now())
+		_, err = m.Accept(Accepted{Seq: 1, Text: text("new"), Time: time.Now()})
 	case "finish":
 		err = m.Finish(2, "converged", time.Now())
 	default:

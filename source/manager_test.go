@@ -92,7 +92,7 @@ func (n *node) take(u Update) {
 	if r, good, ok := n.m.LastGood(); ok && bytes.Equal(good, u.Text) && r.Kind == u.Source.Kind && r.Path == u.Source.Path {
 		return
 	}
-	if _, err := n.m.Accept(u.Seq, u.Text, time.Now()); err != nil && !errors.Is(err, errSuperseded) {
+	if _, err := n.m.Accept(Accepted{Seq: u.Seq, Text: u.Text, Time: time.Now()}); err != nil && !errors.Is(err, errSuperseded) {
 		n.t.Error(err)
 	}
 }
@@ -255,10 +255,10 @@ func TestOldSourceIsSilent(t *testing.T) {
 	if late.Seq <= old.Seq || pin.Seq <= late.Seq {
 		t.Errorf("seq %d, %d, %d", old.Seq, late.Seq, pin.Seq)
 	}
-	if _, err := m.Accept(late.Seq, late.Text, time.Now()); !errors.Is(err, errSuperseded) {
+	if _, err := m.Accept(Accepted{Seq: late.Seq, Text: late.Text, Time: time.Now()}); !errors.Is(err, errSuperseded) {
 		t.Errorf("a text of the old source was accepted: %v", err)
 	}
-	if number, err := m.Accept(pin.Seq, pin.Text, time.Now()); err != nil || number != 1 {
+	if number, err := m.Accept(Accepted{Seq: pin.Seq, Text: pin.Text, Time: time.Now()}); err != nil || number != 1 {
 		t.Errorf("%d, %v", number, err)
 	}
 }
@@ -449,7 +449,7 @@ func TestLastGood(t *testing.T) {
 			if !strings.Contains(log.String(), "revision=3") {
 				t.Errorf("nothing is said of it: %s", log.String())
 			}
-			if n, err := m.Accept(1, text("four"), time.Now()); err != nil || n != 4 {
+			if n, err := m.Accept(Accepted{Seq: 1, Text: text("four"), Time: time.Now()}); err != nil || n != 4 {
 				t.Errorf("a number was given twice: %d, %v", n, err)
 			}
 		})
@@ -465,7 +465,7 @@ func accepted(t *testing.T, dir string, opts Options, words ...string) *Manager 
 	u, err := m.Pin("-", text("pin"), false)
 	must(t, err)
 	for i, w := range words {
-		_, err := m.Accept(u.Seq, text(w), time.Unix(int64(i), 0))
+		_, err := m.Accept(Accepted{Seq: u.Seq, Text: text(w), Time: time.Unix(int64(i), 0)})
 		must(t, err)
 	}
 	return m

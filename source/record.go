@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"agentctl/spec"
 )
 
 // Kinds of sources.
@@ -74,16 +76,39 @@ type Revision struct {
 	Digest  string    `json:"digest"` // sha256 of its text, in hex
 	Kind    string    `json:"kind"`   // of the source
 	Path    string    `json:"path,omitempty"`
+	Commit  *Commit   `json:"commit,omitempty"` // of a text that came from git
 	Time    time.Time `json:"time"`
+	// Changes are the fields that it changed of the spec before it.
+	Changes []spec.Change `json:"changes,omitempty"`
 	// Result is what became of it, "" while that is open.
 	Result   string    `json:"result,omitempty"`
 	Finished time.Time `json:"finished,omitzero"`
+}
+
+// Commit is a commit of git that a text came from.
+type Commit struct {
+	Hash    string    `json:"hash"`
+	Author  string    `json:"author"` // NAME <MAIL>
+	Time    time.Time `json:"time,omitzero"`
+	Subject string    `json:"subject,omitempty"`
+	// Signer is whose signature was verified, "" if none was asked for.
+	Signer string `json:"signer,omitempty"`
+}
+
+// Accepted is a spec to be made the last good one.
+type Accepted struct {
+	Seq     int64 // of the Update that it came with
+	Text    []byte
+	Commit  *Commit
+	Time    time.Time
+	Changes []spec.Change
 }
 
 // Update is what the source says now: its text, or why there is none.
 type Update struct {
 	Source Source
 	Text   []byte
+	Commit *Commit // of a text from git
 	Err    error
 	// Seq rises with each update, over all sources.
 	Seq int64

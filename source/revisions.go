@@ -112,23 +112,23 @@ func (m *Manager) Text(number int64) ([]byte, error) {
 	return text, err
 }
 
-// Accept makes text, which came with the update seq, the last good spec, and
-// returns its number. It has reached the disk then.
-func (m *Manager) Accept(seq int64, text []byte, now time.Time) (int64, error) {
+// Accept makes a text the last good spec, and returns its number. It has reached the
+// disk then.
+func (m *Manager) Accept(a Accepted) (int64, error) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
 	m.mu.Lock()
 	r := Revision{
-		Version: recordVersion, Number: m.newest + 1, Digest: digest(text),
-		Kind: m.source.Kind, Path: m.source.Path, Time: now,
+		Version: recordVersion, Number: m.newest + 1, Digest: digest(a.Text),
+		Kind: m.source.Kind, Path: m.source.Path, Commit: a.Commit, Time: a.Time, Changes: a.Changes,
 	}
-	stale := seq < m.began
+	stale := a.Seq < m.began
 	m.mu.Unlock()
 	if stale {
 		return 0, errSuperseded
 	}
 	crash.Point("source.accept")
-	if err := fsx.WriteFile(m.revisionFile(r.Number, ".yaml"), text, 0o600); err != nil {
+	if err := fsx.WriteFile(m.revisionFile(r.Number, ".yaml"), a.Text, 0o600); err != nil {
 		return 0, fmt.Errorf("cannot store the spec: %w", err)
 	}
 	crash.Point("source.text")
@@ -137,7 +137,7 @@ func (m *Manager) Accept(seq int64, text []byte, now time.Time) (int64, error) {
 	}
 	crash.Point("source.accepted")
 	m.mu.Lock()
-	m.good, m.spec, m.newest = &r, bytes.Clone(text), r.Number
+	m.good, m.spec, m.newest = &r, bytes.Clone(a.Text), r.Number
 	m.mu.Unlock()
 	m.prune(r.Number)
 	return r.Number, nil

@@ -38,8 +38,17 @@ func lastGood(m *source.Manager) *reconcile.LastGood {
 		return nil
 	}
 	return &reconcile.LastGood{Text: text, Revision: reconcile.Revision{
-		Number: r.Number, Digest: r.Digest, Time: r.Time, Origin: reconcile.Origin{Kind: r.Kind, Path: r.Path},
+		Number: r.Number, Digest: r.Digest, Time: r.Time, Commit: (*reconcile.Commit)(r.Commit), Origin: reconcile.Origin{Kind: r.Kind, Path: r.Path},
 	}}
+}
+
+// specStore gives the source's revisions the form that the loop wants.
+type specStore struct{ *source.Manager }
+
+func (s specStore) Accept(a reconcile.Accepted) (int64, error) {
+	return s.Manager.Accept(source.Accepted{
+		Seq: a.Seq, Text: a.Text, Commit: (*source.Commit)(a.Revision.Commit), Time: a.Revision.Time, Changes: a.Changes,
+	})
 }
 
 // feed hands what the source says to the loop. SIGHUP has a file read at once.
@@ -66,7 +75,7 @@ func (ag *agent) feed(ctx context.Context) error {
 // submitSpec hands one update over and counts what became of it.
 func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Result, error) {
 	res, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
-		Text: u.Text, Err: u.Err, Seq: u.Seq, Origin: reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path},
+		Text: u.Text, Err: u.Err, Seq: u.Seq, Commit: (*reconcile.Commit)(u.Commit), Origin: reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path},
 	})
 	if err == nil {
 		ag.metrics.Reconciled(res)
