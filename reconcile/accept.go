@@ -136,7 +136,7 @@ func (l *Loop) storeAgain(now time.Time) {
 
 func (l *Loop) adopt(node *spec.Node, problems spec.Problems, rev Revision) {
 	l.node = node.Default(spec.Env{Hostname: l.cfg.Name})
-	l.desired = spec.Expand(l.node)
+	l.desired = DesiredOf(l.node)
 	l.warnings = problems.Warnings()
 	l.applied, l.finished = rev, false
 	l.generation++

@@ -13,8 +13,11 @@ import (
 )
 
 // genNode draws a node with few names and few settings, so that worlds overlap.
-func genNode(t *rapid.T) []spec.Worker {
+func genNode(t *rapid.T) Desired {
 	var n spec.Node
+	n.Spec.GPUs.Slots = rapid.SampledFrom([]spec.Slots{
+		{}, {Mode: spec.SlotsAuto}, {Mode: spec.SlotsList, List: []spec.Slot{{Device: "0"}, {Device: "1"}, {Device: "2", Shares: 4}}},
+	}).Draw(t, "slots")
 	for _, group := range []string{"a", "b", "c"} {
 		if !rapid.Bool().Draw(t, group) {
 			continue
@@ -24,25 +27,42 @@ func genNode(t *rapid.T) []spec.Worker {
 			Name: group, Count: &count,
 			Queues:     rapid.SliceOfN(rapid.SampledFrom([]string{"q1", "q2"}), 1, 2).Draw(t, "queues"),
 			MaxRuntime: rapid.SampledFrom([]spec.Duration{0, spec.Duration(time.Hour)}).Draw(t, "maxRuntime"),
+			MaxTasks:   rapid.SampledFrom([]int{0, 3}).Draw(t, "maxTasks"),
+			Drain: spec.Drain{
+				Policy:   rapid.SampledFrom([]string{spec.DrainFinish, spec.DrainRequeue, spec.DrainStop}).Draw(t, "policy"),
+				Deadline: rapid.SampledFrom([]spec.Duration{0, spec.Duration(time.Hour)}).Draw(t, "drain deadline"),
+			},
+			GPUs: rapid.SampledFrom([]spec.GPURequest{
+				{}, {Mode: spec.GPUsCount, Count: 1}, {Mode: spec.GPUsCount, Count: 2}, {Mode: spec.GPUsAll},
+				{Mode: spec.GPUsList, Devices: []string{"1"}}, {Mode: spec.GPUsShare, Share: 0.5}, {Mode: spec.GPUsShare, Share: 0.2},
+			}).Draw(t, "gpus"),
 		})
 	}
-	return spec.Expand(n.Default(spec.Env{Hostname: "n1"}))
+	return DesiredOf(n.Default(spec.Env{Hostname: "n1"}))
 }
+
+var genSlots = rapid.SampledFrom([][]string{nil, {"0"}, {"1"}, {"0", "1"}, {"2/0"}, {"2/1", "2/2"}, {"gone"}})
 
 // genObserved draws any observation, sensible or not.
 func genObserved(t *rapid.T) Observed {
 	o := Observed{Workers: map[string]WorkerStatus{}}
-	for _, s := range genNode(t) {
+	if rapid.Bool().Draw(t, "looked") {
+		o.GPUs = []GPU{{Index: 0, UUID: "GPU-a"}, {Index: 1, UUID: "GPU-b", Problem: rapid.SampledFrom([]string{"", "lost"}).Draw(t, "problem")}}
+	}
+	for _, s := range genNode(t).Workers {
 		if rapid.IntRange(0, 3).Draw(t, "there") == 0 {
 			continue
 		}
 		w := WorkerStatus{
 			Name: s.Name, Spec: s,
 			State:    rapid.SampledFrom([]WorkerState{StateIdle, StateLeasing, StatePreparing, StateRunning, StateStopped, "", "later"}).Draw(t, "state"),
-			Draining: rapid.Bool().Draw(t, "draining"), Cordoned: rapid.Bool().Draw(t, "cordoned"),
+			Draining: rapid.Bool().Draw(t, "draining"), Served: rapid.IntRange(0, 4).Draw(t, "served"),
+			Slots: genSlots.Draw(t, "has"),
+			Order: rapid.SampledFrom([]*Order{nil, nil, {}, {Policy: spec.DrainRequeue}, {Policy: spec.DrainFinish, Deadline: noon}, {Policy: spec.DrainStop, Force: true}}).Draw(t, "order"),
 		}
 		if rapid.Bool().Draw(t, "task") {
 			w.Task = &TaskStatus{ID: fmt.Sprintf("t%d", rapid.Uint8().Draw(t, "id")), Started: noon.Add(-time.Duration(rapid.Int64Range(-1e12, 1e14).Draw(t, "for")))}
+			w.Task.Slots, w.Task.Ending = genSlots.Draw(t, "task has"), rapid.SampledFrom([]string{"", "", spec.DrainRequeue}).Draw(t, "ending")
 			if rapid.Bool().Draw(t, "ends") {
 				w.Task.Deadline = noon.Add(time.Duration(rapid.Int64Range(-1e13, 1e13).Draw(t, "deadline")))
 			}
@@ -57,66 +77,120 @@ func TestPlanIsSafe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		desired, observed := genNode(t), genObserved(t)
 		plan := Compute(desired, observed, noon)
-		if diff := cmp.Diff(plan, Compute(slices.Clone(desired), observed, noon)); diff != "" {
+		again := Compute(Desired{slices.Clone(desired.Workers), desired.Slots}, observed, noon)
+		if diff := cmp.Diff(plan, again); diff != "" {
 			t.Fatalf("the same input, another plan:\n%s", diff)
 		}
 		wanted := map[string]bool{}
-		for _, w := range desired {
+		for _, w := range desired.Workers {
 			wanted[w.Name] = true
 		}
-		seen := map[string]bool{}
+		grants := newAllocator(desired, observed).allocate(desired.Workers)
+		seen := map[string]Verb{}
 		last := 0
 		for _, a := range plan.Actions {
-			w, there := observed.Workers[a.Worker]
-			if seen[a.Worker] {
+			if seen[a.Worker] != "" {
 				t.Fatalf("two actions for %s", a.Worker)
 			}
-			seen[a.Worker] = true
+			seen[a.Worker] = a.Verb
 			if a.Reason == "" || rank[a.Verb] < last {
 				t.Fatalf("no reason, or out of order: %+v", a)
 			}
 			last = rank[a.Verb]
-			bad := ""
-			switch a.Verb {
-			case Start:
-				if there && w.State != StateStopped || w.busy() || !wanted[a.Worker] || a.Spec == nil {
-					bad = "a start of what runs or is not wanted"
-				}
-			case Update:
-				if !there || !wanted[a.Worker] || a.Spec == nil || a.Spec.Equal(w.Spec) && !w.Draining {
-					bad = "an update of what is not there, not wanted, or as it should be"
-				}
-			case Drain, Wait:
-				if !w.busy() || wanted[a.Worker] || w.Draining != (a.Verb == Wait) {
-					bad = "a drain or wait of what is idle or wanted"
-				}
-			case Stop, Forget:
-				if w.busy() || wanted[a.Worker] {
-					bad = "the end of what is busy or wanted"
-				}
-			default:
-				bad = "an unknown verb"
-			}
-			if bad != "" {
-				t.Fatalf("%s: %+v", bad, a)
+			w, there := observed.Workers[a.Worker]
+			if bad := unsafe(a, w, there, wanted[a.Worker], grants[a.Worker].lack != ""); bad != "" {
+				t.Fatalf("%s: %+v\nof %+v", bad, a, w)
 			}
 		}
 		if !plan.Wake.IsZero() && !plan.Wake.After(noon) {
 			t.Fatalf("a wake in the past: %s", plan.Wake)
 		}
-		for _, w := range desired { // nothing is left out
+		checkSlots(t, desired, observed, plan)
+		for _, w := range desired.Workers { // nothing is left out
 			have, there := observed.Workers[w.Name]
-			asWanted := there && have.State != StateStopped && have.Spec.Equal(w) && !have.Draining
-			if !seen[w.Name] && !asWanted && !(there && have.busy() && have.Spec.Equal(w) && !have.Draining) {
+			asWanted := there && have.Spec.Equal(w) && !have.Draining && (have.State != StateStopped || have.busy())
+			if seen[w.Name] == "" && !asWanted {
 				t.Fatalf("nothing is planned for %s: %+v", w.Name, have)
 			}
 		}
 		for name := range observed.Workers {
-			if !wanted[name] && !seen[name] {
+			if !wanted[name] && seen[name] == "" {
 				t.Fatalf("nothing is planned for %s, which is not wanted", name)
 			}
 		}
 	})
+}
+
+// unsafe says what is wrong with an action on a worker.
+func unsafe(a Action, w WorkerStatus, there, wanted, lacks bool) string {
+	switch a.Verb {
+	case Start:
+		if there && w.State != StateStopped || w.busy() || !wanted || a.Spec == nil {
+			return "a start of what runs or is not wanted"
+		}
+	case Update:
+		if !there || !wanted || a.Spec == nil || a.Spec.Equal(w.Spec) && !w.Draining && slices.Equal(a.Slots, w.Slots) {
+			return "an update of what is not there, not wanted, or as it should be"
+		}
+	case Drain:
+		if !w.busy() || wanted && !lacks || w.Draining {
+			return "a drain of what is idle or wanted"
+		}
+	case Wait:
+		if wanted && there && w.State != StateStopped && !w.busy() || !wanted && (!w.busy() || !w.Draining) {
+			return "a wait for nothing"
+		}
+	case Requeue, End:
+		o := w.Order
+		ordered := o != nil && o.Policy != "" && (o.Policy != spec.DrainFinish || !o.Deadline.IsZero())
+		byDrain := w.Draining && (!wanted || lacks) && (w.Spec.Drain.Policy != spec.DrainFinish || w.Spec.Drain.Deadline > 0)
+		if w.Task == nil || !ordered && !byDrain {
+			return "the end of a task that no policy ends"
+		}
+	case Stop:
+		if w.busy() || wanted && !lacks && (a.Verb != Stop || w.Spec.MaxTasks == 0 && w.Served == 0) {
+			return "the end of what is busy or wanted"
+		}
+	case Forget:
+		if w.busy() || wanted {
+			return "the end of what is busy or wanted"
+		}
+	default:
+		return "an unknown verb"
+	}
+	return ""
+}
+
+// checkSlots: no slot is given twice, and nothing starts on what a task has.
+func checkSlots(t *rapid.T, desired Desired, observed Observed, plan Plan) {
+	given := map[string]string{}
+	planned := map[string]Action{}
+	for _, a := range plan.Actions {
+		planned[a.Worker] = a
+	}
+	for _, w := range desired.Workers {
+		a, acts := planned[w.Name]
+		slots := a.Slots
+		if have := observed.Workers[w.Name]; !acts || (a.Verb == Requeue || a.Verb == End) && !have.Draining {
+			slots = have.Slots
+		}
+		for _, id := range slots {
+			if other := given[id]; other != "" {
+				t.Fatalf("slot %s is given to %s and to %s", id, other, w.Name)
+			}
+			given[id] = w.Name
+		}
+	}
+	for name, w := range observed.Workers {
+		if w.Task == nil {
+			continue
+		}
+		for _, id := range w.Task.Slots {
+			if a, ok := planned[given[id]]; ok && a.Verb == Start && a.Worker != name {
+				t.Fatalf("%s starts on slot %s, which a task of %s has", a.Worker, id, name)
+			}
+		}
+	}
 }
 
 // Whatever the world does in between, it becomes what was wanted last in a few
@@ -126,7 +200,8 @@ func TestConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
 		w.slow = rapid.Bool().Draw(t, "slow")
-		w.workers = genObserved(t).Workers
+		observed := genObserved(t)
+		w.workers, w.gpus = observed.Workers, observed.GPUs
 		for name, s := range w.workers { // what a Runner can be in
 			if s.State == "" || s.State == "later" || s.Task != nil {
 				s.State = StateRunning
@@ -136,7 +211,7 @@ func TestConverges(t *testing.T) {
 			}
 			w.workers[name] = s
 		}
-		var desired []spec.Worker
+		var desired Desired
 		now := noon
 		for range rapid.IntRange(1, 5).Draw(t, "specs") {
 			desired = genNode(t)
@@ -163,23 +238,29 @@ func TestConverges(t *testing.T) {
 				t.Fatalf("%s lost its task", name)
 			}
 		}
-		for name := range w.Observe().Workers {
-			w.end(name)
-		}
-		const steps = 4 // Update or Drain, Stop, Forget, and Start of what had stopped
+		const steps = 5 // Update or Drain, Stop, Forget, Start of what had stopped, and of what waited for its GPUs
 		for range steps {
+			for name := range w.Observe().Workers {
+				w.end(name)
+			}
 			w.step(desired, now)
 		}
-		if plan := w.plan(desired, now); !plan.Converged() {
-			t.Fatalf("not converged after %d steps:\n%s", steps, render(plan))
+		lacking := map[string]bool{}
+		for _, a := range w.plan(desired, now).Actions {
+			if !a.Stalled {
+				t.Fatalf("not converged after %d steps:\n%s", steps, render(w.plan(desired, now)))
+			}
+			lacking[a.Worker] = true
 		}
-		for _, d := range desired {
-			if s := w.workers[d.Name]; !s.Spec.Equal(d) || s.Draining || s.State != StateIdle {
+		for _, d := range desired.Workers {
+			if s := w.workers[d.Name]; !lacking[d.Name] && (!s.Spec.Equal(d) || s.Draining || s.State != StateIdle) {
 				t.Fatalf("%s is not as wanted: %+v", d.Name, s)
 			}
 		}
-		if len(w.workers) != len(desired) {
-			t.Fatalf("%d workers, %d wanted", len(w.workers), len(desired))
+		for name := range w.workers { // one that lacks something may stay as stopped
+			if !slices.ContainsFunc(desired.Workers, func(d spec.Worker) bool { return d.Name == name }) {
+				t.Fatalf("%s is not wanted and still there", name)
+			}
 		}
 		if len(w.faults) > 0 {
 			t.Fatalf("asked for what must not be: %q", w.faults)
@@ -187,11 +268,11 @@ func TestConverges(t *testing.T) {
 	})
 }
 
-func (w *world) plan(desired []spec.Worker, now time.Time) Plan {
+func (w *world) plan(desired Desired, now time.Time) Plan {
 	return Compute(desired, w.Observe(), now)
 }
 
-func (w *world) step(desired []spec.Worker, now time.Time) {
+func (w *world) step(desired Desired, now time.Time) {
 	plan := w.plan(desired, now)
 	w.Apply(nil, slices.DeleteFunc(plan.Actions, func(a Action) bool { return a.Verb == Wait }))
 }
@@ -199,7 +280,7 @@ func (w *world) step(desired []spec.Worker, now time.Time) {
 // A name that stands twice in what is desired is one worker.
 func TestDoubledNames(t *testing.T) {
 	w := workersOf(t, "spec: {workers: [{name: a, queues: [q]}]}\n")
-	plan := Compute([]spec.Worker{w[0], w[0]}, Observed{}, noon)
+	plan := Compute(Desired{Workers: []spec.Worker{w[0], w[0]}}, Observed{}, noon)
 	if len(plan.Actions) != 1 {
 		t.Errorf("got:\n%s", render(plan))
 	}
@@ -233,7 +314,7 @@ func BenchmarkCompute(b *testing.B) {
 			b.Run(fmt.Sprintf("%s-%d", name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					Compute(desired, observed, noon)
+					Compute(Desired{Workers: desired}, observed, noon)
 				}
 			})
 		}

@@ -150,7 +150,7 @@ func workerReady(w WorkerStatus, server ServerStatus) Condition {
 		c.Reason, c.Message = "Stopped", "takes no task any more"
 	case w.Draining:
 		c.Reason, c.Message = "Draining", "goes when its task has ended"
-	case w.Cordoned:
+	case w.Cordoned():
 		c.Reason, c.Message = "Cordoned", "takes no task until agentctl uncordon "+w.Name
 	case w.busy():
 		c.Status, c.Reason = True, "Busy"

@@ -98,7 +98,7 @@ type Loop struct {
 	// All below is owned by Run.
 
 	node       *spec.Node // accepted, with defaults; nil before there is one
-	desired    []spec.Worker
+	desired    Desired
 	warnings   spec.Problems
 	generation int64
 	handed     int64  // generation that Runner.Apply was called with

@@ -444,10 +444,10 @@ func TestWorkerConditions(t *testing.T) {
 		if got := b.loop.Snapshot().Workers[0].Conditions[0].Since; !got.Equal(since) {
 			t.Errorf("Since moved though the status did not change: %s, was %s", got, since)
 		}
-		b.world.change("train/0", func(w *WorkerStatus) { w.Cordoned = true })
+		b.world.change("train/0", func(w *WorkerStatus) { w.Order = &Order{} })
 		want(Ready, "False Cordoned")
 		b.world.end("train/0")
-		b.world.change("train/0", func(w *WorkerStatus) { w.Cordoned, w.Message = false, "the disk is full" })
+		b.world.change("train/0", func(w *WorkerStatus) { w.Order, w.Message = nil, "the disk is full" })
 		want(Ready, "False Held")
 		want(Stalled, "True Held")
 		b.wantCondition(Stalled, "True WorkersStalled")

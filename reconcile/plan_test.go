@@ -1,15 +1,17 @@
 package reconcile
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"agentctl/spec"
@@ -25,7 +27,10 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 //
 //	-- before.yaml --    settings of the observed workers; left out: as after.yaml
 //	-- after.yaml --     the desired node
-//	-- observed --       NAME STATE [task=ID] [for=TIME] [deadline=TIME] [draining] [cordoned]
+//	-- observed --       NAME STATE [task=ID] [for=TIME] [deadline=TIME] [has=SLOT,…] [ending=POLICY]
+//	                     [draining[=TIME]] [cordoned] [order=POLICY] [within=TIME] [force] [why=WORD]
+//	                     [slots=SLOT,…] [served=N]
+//	                     gpu INDEX UUID [problem=WORD]
 //	-- plan --           the result
 func TestGoldenPlans(t *testing.T) {
 	files, err := filepath.Glob("testdata/plans/*.txtar")
@@ -49,8 +54,8 @@ func goldenPlan(t *testing.T, file string) {
 	for i := range archive.Files {
 		parts[archive.Files[i].Name] = &archive.Files[i]
 	}
-	after := workersOf(t, string(parts["after.yaml"].Data))
-	before := after
+	after := DesiredOf(nodeOf(t, string(parts["after.yaml"].Data)))
+	before := after.Workers
 	if f := parts["before.yaml"]; f != nil {
 		before = workersOf(t, string(f.Data))
 	}
@@ -69,7 +74,7 @@ func goldenPlan(t *testing.T, file string) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(string(parts["plan"].Data), got); diff != "" {
+	if diff := gocmp.Diff(string(parts["plan"].Data), got); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)
 	}
 }
@@ -96,6 +101,10 @@ func observedOf(t *testing.T, specs []spec.Worker, text string) Observed {
 		if len(fields) < 2 {
 			t.Fatalf("observed: %q", line)
 		}
+		if fields[0] == "gpu" {
+			o.GPUs = append(o.GPUs, gpuOf(t, fields[1:]))
+			continue
+		}
 		w := WorkerStatus{Name: fields[0], State: WorkerState(fields[1])}
 		for _, s := range specs {
 			if s.Name == w.Name {
@@ -113,6 +122,19 @@ func observedOf(t *testing.T, specs []spec.Worker, text string) Observed {
 	return o
 }
 
+func gpuOf(t *testing.T, fields []string) GPU {
+	t.Helper()
+	index, err := strconv.Atoi(fields[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := GPU{Index: index, UUID: fields[1]}
+	if len(fields) > 2 {
+		g.Problem = strings.TrimPrefix(fields[2], "problem=")
+	}
+	return g
+}
+
 func observe(t *testing.T, w *WorkerStatus, fact string) {
 	t.Helper()
 	key, value, _ := strings.Cut(fact, "=")
@@ -122,6 +144,12 @@ func observe(t *testing.T, w *WorkerStatus, fact string) {
 			t.Fatal(err)
 		}
 		return noon.Add(-d)
+	}
+	order := func() *Order {
+		if w.Order == nil {
+			w.Order = &Order{Since: noon}
+		}
+		return w.Order
 	}
 	switch key {
 	case "task":
@@ -133,10 +161,28 @@ func observe(t *testing.T, w *WorkerStatus, fact string) {
 		}
 	case "deadline":
 		w.Task.Deadline = ago()
+	case "has":
+		w.Task.Slots = strings.Split(value, ",")
+	case "ending":
+		w.Task.Ending = value
 	case "draining":
-		w.Draining = true
+		if w.Draining = true; value != "" {
+			w.DrainingSince = ago()
+		}
 	case "cordoned":
-		w.Cordoned = true
+		order()
+	case "order":
+		order().Policy = value
+	case "within":
+		order().Deadline = ago()
+	case "force":
+		order().Force = true
+	case "why":
+		order().Reason = value
+	case "slots":
+		w.Slots = strings.Split(value, ",")
+	case "served":
+		w.Served, _ = strconv.Atoi(value)
 	default:
 		t.Fatalf("observed: what is %q?", fact)
 	}
@@ -158,6 +204,22 @@ func render(p Plan) string {
 		if !a.Until.IsZero() {
 			fmt.Fprintf(&b, "\tuntil %s\n", a.Until.Format(time.RFC3339))
 		}
+		if len(a.Slots) > 0 {
+			fmt.Fprintf(&b, "\tslots %s\n", strings.Join(a.Slots, ", "))
+		}
+		if a.Stalled {
+			fmt.Fprintln(&b, "\tstalled")
+		}
+		if a.Force {
+			fmt.Fprintln(&b, "\tforce")
+		}
+	}
+	for _, m := range p.Slots {
+		fmt.Fprintf(&b, "gpu %s: %s -> %s", m.Slot, cmp.Or(m.From, "free"), cmp.Or(m.To, "free"))
+		if m.Task != "" {
+			fmt.Fprintf(&b, " after task %s", m.Task)
+		}
+		fmt.Fprintln(&b)
 	}
 	if !p.Wake.IsZero() {
 		fmt.Fprintf(&b, "wake %s\n", p.Wake.Format(time.RFC3339))

@@ -90,6 +90,6 @@ func (l *Loop) Preview(file string, text []byte) Preview {
 	}
 	node = node.Default(spec.Env{Hostname: l.cfg.Name})
 	p.Changes = spec.Diff(s.Node, node)
-	p.Plan = Compute(spec.Expand(node), l.cfg.Runner.Observe(), time.Now())
+	p.Plan = Compute(DesiredOf(node), l.cfg.Runner.Observe(), time.Now())
 	return p
 }

@@ -25,10 +25,16 @@ type WorkerStatus struct {
 	State WorkerState `json:"state"`
 	// Draining is set by a plan on a worker that goes when its task has ended.
 	Draining bool `json:"draining,omitempty"`
-	// Cordoned is set by an operator (cordon, drain) on a worker that is to take no
+	// DrainingSince is when that began, which an agent's death does not change.
+	DrainingSince time.Time `json:"drainingSince,omitzero"`
+	// Order is set by an operator (cordon, drain) on a worker that is to take no
 	// task. It is a fact that a plan neither sets nor clears.
-	Cordoned bool      `json:"cordoned,omitempty"`
-	Since    time.Time `json:"since"`
+	Order *Order    `json:"order,omitempty"`
+	Since time.Time `json:"since"`
+	// Slots are the GPUs that its next task gets, by their names in the plan.
+	Slots []string `json:"slots,omitempty"`
+	// Served counts the tasks that ended since the worker was started.
+	Served int `json:"served,omitempty"`
 	// Message says why the worker takes no task though it is free.
 	Message string      `json:"message,omitempty"`
 	Task    *TaskStatus `json:"task,omitempty"`
@@ -38,6 +44,22 @@ type WorkerStatus struct {
 	// Conditions are the loop's; a Runner leaves them empty.
 	Conditions []Condition `json:"conditions,omitempty"`
 }
+
+// Order is an operator's word on a worker: it takes no task until it is taken back.
+type Order struct {
+	// Policy is what becomes of its running task, as spec.DrainFinish; "" leaves the
+	// task alone.
+	Policy string `json:"policy,omitempty"`
+	// Deadline is when a task that is waited for is put back into its queue; zero: never.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Force ends the task without a checkpoint and without a grace.
+	Force  bool      `json:"force,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since"`
+}
+
+// Cordoned tells that an operator lets the worker take no task.
+func (w WorkerStatus) Cordoned() bool { return w.Order != nil }
 
 // busy tells that a task would be hurt if the worker went now.
 func (w WorkerStatus) busy() bool {
@@ -71,6 +93,10 @@ type TaskStatus struct {
 	// Deadline is when the task is ended at the latest, by the maxRuntime that it
 	// was started with; zero: never.
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Slots are the GPUs that it has.
+	Slots []string `json:"slots,omitempty"`
+	// Ending is the policy by which it is being ended, "" if it is not.
+	Ending string `json:"ending,omitempty"`
 	// Environment is "hit" or "built"; empty before it is known.
 	Environment string `json:"environment,omitempty"`
 	EnvKey      string `json:"envKey,omitempty"`
@@ -105,6 +131,8 @@ type ServerStatus struct {
 type Observed struct {
 	Workers map[string]WorkerStatus
 	Server  ServerStatus
+	// GPUs that were found; nil if nobody could look.
+	GPUs []GPU
 	// Ended are the last tasks that ended, newest first.
 	Ended []TaskStatus
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ type world struct {
 	mu      sync.Mutex
 	workers map[string]WorkerStatus
 	server  ServerStatus
+	gpus    []GPU
 	applied [][]Action
 	at      []time.Time // of each call of Apply
 	node    *spec.Node
@@ -45,7 +47,7 @@ func (w *world) Changed() <-chan struct{} { return w.changed }
 func (w *world) Observe() Observed {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Observed{Workers: maps.Clone(w.workers), Server: w.server}
+	return Observed{Workers: maps.Clone(w.workers), Server: w.server, GPUs: w.gpus}
 }
 
 func (w *world) Apply(node *spec.Node, actions []Action) {
@@ -69,17 +71,26 @@ func (w *world) act(a Action) {
 		if there && s.State != StateStopped {
 			fault("it is there")
 		}
-		s = WorkerStatus{Name: a.Worker, Spec: *a.Spec, State: StateIdle, Cordoned: s.Cordoned}
+		s = WorkerStatus{Name: a.Worker, Spec: *a.Spec, State: StateIdle, Order: s.Order, Slots: a.Slots}
 	case Update:
 		if !there {
 			fault("it is not there")
 		}
-		s.Spec, s.Draining = *a.Spec, false
+		s.Spec, s.Draining, s.Slots = *a.Spec, false, a.Slots
 	case Drain:
 		if !s.busy() {
 			fault("it is idle")
 		}
 		s.Draining = true
+	case Requeue, End:
+		if s.Task == nil || s.Task.Ending != "" && !a.Force {
+			fault("it has no task to end")
+			return
+		}
+		s.Task.Ending = string(a.Verb)
+		if a.Force {
+			s.Task.Ending = endingForced
+		}
 	case Stop:
 		if s.busy() {
 			fault("it runs a task")
@@ -113,9 +124,17 @@ func (w *world) change(name string, f func(*WorkerStatus)) {
 
 // begin lets a worker take a task, if it may.
 func (w *world) begin(name, task string, now time.Time) {
+	held := map[string]bool{}
+	for other, s := range w.Observe().Workers {
+		if s.Task != nil && other != name {
+			for _, id := range s.Task.Slots {
+				held[id] = true
+			}
+		}
+	}
 	w.change(name, func(s *WorkerStatus) {
-		if s.State == StateIdle && !s.Draining && !s.Cordoned {
-			s.State, s.Task = StateRunning, &TaskStatus{ID: task, Worker: name, Leased: now, Started: now}
+		if s.State == StateIdle && !s.Draining && !s.Cordoned() && !slices.ContainsFunc(s.Slots, func(id string) bool { return held[id] }) {
+			s.State, s.Task = StateRunning, &TaskStatus{ID: task, Worker: name, Leased: now, Started: now, Slots: s.Slots}
 		}
 	})
 }
@@ -124,6 +143,7 @@ func (w *world) end(name string) {
 	w.change(name, func(s *WorkerStatus) {
 		if s.busy() {
 			s.State, s.Task = StateIdle, nil
+			s.Served++
 		}
 	})
 }

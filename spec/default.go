@@ -12,13 +12,15 @@ type Env struct{ Hostname string }
 
 // Defaults of what is left out.
 const (
-	DefaultPollInterval = Duration(2 * time.Second)
-	DefaultStopGrace    = Duration(30 * time.Second)
-	DefaultMaxEntries   = 20
-	DefaultMinFree      = Size(1 << 30)
-	DefaultResolveAge   = Duration(7 * day)
-	DefaultShmSize      = Size(1 << 30)
-	DefaultIDs          = 65536
+	DefaultPollInterval     = Duration(2 * time.Second)
+	DefaultStopGrace        = Duration(30 * time.Second)
+	DefaultCheckpointSignal = "SIGUSR1"
+	DefaultCheckpointGrace  = Duration(2 * time.Minute)
+	DefaultMaxEntries       = 20
+	DefaultMinFree          = Size(1 << 30)
+	DefaultResolveAge       = Duration(7 * day)
+	DefaultShmSize          = Size(1 << 30)
+	DefaultIDs              = 65536
 )
 
 // Default is a copy of n in which everything that was left out and has a default
@@ -79,6 +81,8 @@ func (w *WorkerSpec) setDefaults() {
 	set(&w.Mode, ModeVenv)
 	set(&w.StopGrace, DefaultStopGrace)
 	set(&w.Drain.Policy, DrainFinish)
+	set(&w.Drain.Checkpoint.Signal, DefaultCheckpointSignal)
+	set(&w.Drain.Checkpoint.Grace, DefaultCheckpointGrace)
 }
 
 func set[T comparable](to *T, value T) {

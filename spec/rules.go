@@ -158,6 +158,7 @@ var nodeRules = map[string]rule{
 	"WorkerSpec.resources":      {example: "{cpus: 4, memory: 32Gi}"},
 	"WorkerSpec.maxRuntime":     {example: "24h"},
 	"WorkerSpec.stopGrace":      {check: atLeast(100*time.Millisecond, 24*time.Hour), fix: "write 100ms to 24h", example: "30s"},
+	"WorkerSpec.maxTasks":       {min: 1, max: 1000000, example: "100"},
 	"WorkerSpec.drain":          {example: "{policy: finish}"},
 	"WorkerSpec.runAs":          {form: userForm, fix: "write the name or the number of a user, as agentctl or \"1000\"", example: "agentctl"},
 
@@ -166,11 +167,11 @@ var nodeRules = map[string]rule{
 	"Resources.pids":     {min: 1, max: 4194304, example: "4096"},
 	"Resources.ioWeight": {min: 10, max: 1000, example: "500"},
 
-	"Drain.policy": {
-		enum: []string{DrainFinish, DrainRequeue, DrainStop}, example: DrainFinish,
-		pending: "other policies than finish come with a later release: a running task is waited for", unless: DrainFinish,
-	},
-	"Drain.deadline": {example: "1h", pending: "deadlines come with a later release: a running task is waited for", unless: "0s"},
+	"Drain.policy":      {enum: []string{DrainFinish, DrainRequeue, DrainStop}, example: DrainFinish},
+	"Drain.deadline":    {example: "1h"},
+	"Drain.checkpoint":  {example: "{grace: 2m}"},
+	"Checkpoint.signal": {enum: []string{"SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP"}, example: "SIGUSR1"},
+	"Checkpoint.grace":  {check: atLeast(time.Second, 24*time.Hour), fix: "write 1s to 24h", example: "2m"},
 
 	"PackageManager.type": {enum: []string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto}, example: ManagerPip},
 	"PackageManager.versions": {

@@ -142,6 +142,8 @@ type WorkerSpec struct {
 	StopGrace Duration `yaml:"stopGrace,omitempty" json:"stopGrace,omitempty"`
 	// What happens to running tasks when a worker goes.
 	Drain Drain `yaml:"drain,omitempty" json:"drain,omitzero"`
+	// Tasks after which a worker starts anew, with nothing left of what it kept ready. Left out: never.
+	MaxTasks int `yaml:"maxTasks,omitempty" json:"maxTasks,omitempty"`
 	// User, by name or number, that runs the tasks of a worker with `mode: venv` under an agent that is root.
 	// Left out: the user agentctl if there is one, else nobody. Root only when written.
 	RunAs string `yaml:"runAs,omitempty" json:"runAs,omitempty"`
@@ -170,6 +172,18 @@ const (
 type Drain struct {
 	// finish (wait for its end), requeue or stop.
 	Policy string `yaml:"policy,omitempty" json:"policy,omitempty"`
-	// Longest wait. Left out: no limit.
+	// Longest wait of the policy finish; a task that still runs then is put back into its queue.
+	// Left out: no limit.
 	Deadline Duration `yaml:"deadline,omitempty" json:"deadline,omitempty"`
+	// How a task that asked for it (hyperparameter agentctl/checkpoint) is told to save its
+	// state before it is requeued or stopped.
+	Checkpoint Checkpoint `yaml:"checkpoint,omitempty" json:"checkpoint,omitzero"`
+}
+
+// Checkpoint tells a task to save its state.
+type Checkpoint struct {
+	// Signal that its first process gets.
+	Signal string `yaml:"signal,omitempty" json:"signal,omitempty"`
+	// Longest wait for its end after that; then it is stopped as any other.
+	Grace Duration `yaml:"grace,omitempty" json:"grace,omitempty"`
 }

@@ -45,7 +45,7 @@ func TestDescribe(t *testing.T) {
 	last := task
 	last.ID, last.Status, last.Reason, last.ExitCode, last.Ended = "aa", "failed", "worker execution exit code 3", &code, ago(time.Minute)
 	w := reconcile.WorkerStatus{
-		Name: "train/0", State: reconcile.StateRunning, Cordoned: true, Since: ago(time.Hour), Task: &task, Last: &last,
+		Name: "train/0", State: reconcile.StateRunning, Order: &reconcile.Order{}, Since: ago(time.Hour), Task: &task, Last: &last,
 		Spec: spec.Worker{
 			Name: "train/0", ID: "here:train:0", Queues: []string{"urgent", "default"}, Order: "priority", Mode: "venv",
 			PackageManager: spec.PackageManager{Type: "pip", Python: spec.Python{Default: "3.12"}}, StopGrace: spec.Duration(30 * time.Second),

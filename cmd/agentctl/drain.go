@@ -49,7 +49,7 @@ func busy(s *reconcile.Snapshot, names []string, all bool) string {
 		case !all && !slices.Contains(names, w.Name):
 		case w.Task != nil:
 			parts = append(parts, w.Name+" has task "+w.Task.ID)
-		case !w.Cordoned:
+		case !w.Cordoned():
 			parts = append(parts, w.Name+" is being cordoned")
 		}
 	}

@@ -160,7 +160,7 @@ func workerState(w reconcile.WorkerStatus) string {
 	if w.Draining {
 		s += ",draining"
 	}
-	if w.Cordoned {
+	if w.Cordoned() {
 		s += ",cordoned"
 	}
 	return s

@@ -96,7 +96,7 @@ func (a *app) firstPlan(req control.ApplyRequest, f agentFlags) (reconcile.Previ
 	node, problems := spec.DecodeFor(req.File, req.Text, name)
 	p := reconcile.Preview{Problems: problems}
 	if node != nil {
-		p.Plan = reconcile.Compute(spec.Expand(node.Default(spec.Env{Hostname: name})), reconcile.Observed{}, time.Now())
+		p.Plan = reconcile.Compute(reconcile.DesiredOf(node.Default(spec.Env{Hostname: name})), reconcile.Observed{}, time.Now())
 	}
 	return p, nil
 }

@@ -1,0 +1,75 @@
+package reconcile
+
+import (
+	"strings"
+	"time"
+
+	"github.com/samber/lo"
+
+	"agentctl/spec"
+)
+
+// ending is what becomes of the task of a worker that is taken out of service.
+type ending struct {
+	policy   string
+	deadline time.Time // when a task that is waited for is put back; zero: never
+	force    bool
+	reason   string
+}
+
+// ending is by the operator's order, if that speaks of the task, else by the drain
+// of the settings that the worker has. The deadline of a drain that has not begun
+// counts from now.
+func (p *planner) ending(have WorkerStatus) ending {
+	if o := have.Order; o != nil && o.Policy != "" {
+		return ending{policy: o.Policy, deadline: o.Deadline, force: o.Force, reason: o.Reason}
+	}
+	d := have.Spec.Drain
+	e := ending{policy: spec.DrainFinish}
+	if d.Policy != "" {
+		e.policy = d.Policy
+	}
+	if d.Deadline > 0 && e.policy == spec.DrainFinish {
+		since := have.DrainingSince
+		if since.IsZero() {
+			since = p.now
+		}
+		e.deadline = since.Add(time.Duration(d.Deadline))
+	}
+	return e
+}
+
+// endTask is the action that ends the task of a worker, if that is due. A task that is
+// waited for beyond the deadline is put back: it loses time, and nothing else.
+func (p *planner) endTask(have WorkerStatus, e ending) (Action, bool) {
+	if have.Task == nil || have.State == StateLeasing { // it may not be ours yet
+		return Action{}, false
+	}
+	a := about(Requeue, have.Name, have)
+	a.Force = e.force
+	switch {
+	case have.Task.Ending != "" && !(e.force && have.Task.Ending != endingForced):
+		return Action{}, false
+	case e.policy == spec.DrainStop:
+		a.Verb, a.Reason = End, "policy "+spec.DrainStop
+	case e.policy == spec.DrainRequeue:
+		a.Reason = "policy " + spec.DrainRequeue
+	case !e.deadline.IsZero() && !p.now.Before(e.deadline):
+		a.Reason = "still runs at the deadline of the drain, " + e.deadline.UTC().Format(time.RFC3339)
+	default:
+		p.wakeAt(e.deadline)
+		return Action{}, false
+	}
+	a.Reason = strings.Join(lo.Compact([]string{have.Name + " " + p.does(have), a.Reason, e.reason}), "; ")
+	return a, true
+}
+
+// endingForced is TaskStatus.Ending of a task that gets no grace any more.
+const endingForced = "force"
+
+func gpusNamed(slots []string) string {
+	if len(slots) == 0 {
+		return "no GPU"
+	}
+	return "gpu " + strings.Join(slots, ", ")
+}

@@ -1,0 +1,306 @@
+package reconcile
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"agentctl/spec"
+)
+
+// GPU is one that was found on the node.
+type GPU struct {
+	Index int    `json:"index"`
+	UUID  string `json:"uuid,omitempty"`
+	Name  string `json:"name,omitempty"`
+	// Problem says why no task may have it, Stranger which process of no task uses it.
+	Problem  string `json:"problem,omitempty"`
+	Stranger string `json:"stranger,omitempty"`
+}
+
+// is tells whether a device of a spec means g.
+func (g GPU) is(device string) bool { return device == fmt.Sprint(g.Index) || device == g.UUID }
+
+// slot is a GPU, or a share of one.
+type slot struct {
+	id     string // DEVICE, or DEVICE/SHARE
+	device string
+	shares int // of the device
+}
+
+// SlotMove is the way of a slot from one worker to another.
+type SlotMove struct {
+	Slot string `json:"slot"`
+	From string `json:"from,omitempty"` // who has it, "" if nobody
+	To   string `json:"to,omitempty"`   // who gets it, "" if nobody
+	// Task that holds it until it ends, "" if it is free at once.
+	Task string `json:"task,omitempty"`
+}
+
+// inventory are the slots of a node; nil if there are none to hand out: the spec
+// names none, or wants all that there are and nobody could look.
+func inventory(s spec.Slots, gpus []GPU) []slot {
+	var out []slot
+	add := func(device string, shares int) {
+		if shares <= 1 {
+			out = append(out, slot{device, device, 1})
+			return
+		}
+		for i := range shares {
+			out = append(out, slot{fmt.Sprintf("%s/%d", device, i), device, shares})
+		}
+	}
+	switch s.Mode {
+	case spec.SlotsList:
+		for _, l := range s.List {
+			if !slices.ContainsFunc(gpus, func(g GPU) bool { return g.is(l.Device) && g.Problem != "" }) {
+				add(l.Device, l.Shares)
+			}
+		}
+	case spec.SlotsAuto:
+		for _, g := range gpus {
+			if g.Problem == "" {
+				add(fmt.Sprint(g.Index), 1)
+			}
+		}
+	}
+	return out
+}
+
+// allocator hands out slots. Requests that leave no choice come first, then the
+// workers that have what they need, then the others, each in the order of the spec:
+// so nobody loses a slot without need, and the same input has the same outcome.
+type allocator struct {
+	slots    []slot
+	gpus     []GPU
+	observed map[string]WorkerStatus
+	owner    map[string]string // slot → worker that is to have it
+	task     map[string]string // slot → worker whose task holds it now
+}
+
+func newAllocator(d Desired, o Observed) *allocator {
+	a := &allocator{slots: inventory(d.Slots, o.GPUs), gpus: o.GPUs, observed: o.Workers, owner: map[string]string{}, task: map[string]string{}}
+	for _, name := range byIndex(o.Workers) {
+		if t := o.Workers[name].Task; t != nil {
+			for _, id := range t.Slots {
+				a.task[id] = name
+			}
+		}
+	}
+	return a
+}
+
+// grant is what a worker gets, or why it gets nothing.
+type grant struct {
+	slots []string
+	lack  string
+}
+
+// allocate gives every worker its grant; nil where the node has no slots to hand out.
+func (a *allocator) allocate(workers []spec.Worker) map[string]grant {
+	if len(a.slots) == 0 {
+		return nil
+	}
+	grants := map[string]grant{}
+	give := func(w *spec.Worker, must bool) {
+		ids, lack := a.choose(w)
+		if lack != "" && !must {
+			return
+		}
+		for _, id := range ids {
+			a.owner[id] = w.Name
+		}
+		grants[w.Name] = grant{ids, lack}
+	}
+	for pass := range 3 {
+		for i := range workers {
+			w := &workers[i]
+			if _, done := grants[w.Name]; done || asksNone(w.GPUs) {
+				continue
+			}
+			fixed := w.GPUs.Mode == spec.GPUsList || w.GPUs.Mode == spec.GPUsAll
+			switch pass {
+			case 0:
+				if fixed {
+					give(w, true)
+				}
+			case 1:
+				if have := a.observed[w.Name].Slots; len(have) > 0 && a.keeps(w, have) {
+					give(w, false)
+				}
+			default:
+				give(w, true)
+			}
+		}
+	}
+	return grants
+}
+
+func asksNone(g spec.GPURequest) bool { return g.Mode == "" || g.Mode == spec.GPUsNone }
+
+// keeps tells whether a worker's present slots are what choose would give it.
+func (a *allocator) keeps(w *spec.Worker, have []string) bool {
+	ids, lack := a.choose(w)
+	return lack == "" && slices.Equal(ids, slices.Sorted(slices.Values(have)))
+}
+
+// choose picks slots for w among those that nobody was given yet, or says what is
+// lacking.
+func (a *allocator) choose(w *spec.Worker) ([]string, string) {
+	var ids []string
+	var lack string
+	switch w.GPUs.Mode {
+	case spec.GPUsAll:
+		ids, lack = a.all()
+	case spec.GPUsList:
+		ids, lack = a.listed(w.GPUs.Devices)
+	case spec.GPUsShare:
+		ids, lack = a.share(w)
+	default:
+		ids, lack = a.whole(w)
+	}
+	slices.Sort(ids)
+	return ids, lack
+}
+
+func (a *allocator) all() ([]string, string) {
+	var ids []string
+	for _, s := range a.slots {
+		if owner := a.owner[s.id]; owner != "" {
+			return nil, fmt.Sprintf("needs all GPUs; gpu %s is of %s", s.id, owner)
+		}
+		ids = append(ids, s.id)
+	}
+	return ids, ""
+}
+
+func (a *allocator) listed(devices []string) ([]string, string) {
+	var ids []string
+	for _, device := range devices {
+		found := false
+		for _, s := range a.slots {
+			if !a.same(s.device, device) {
+				continue
+			}
+			if owner := a.owner[s.id]; owner != "" {
+				return nil, fmt.Sprintf("needs gpu %s, which is of %s", device, owner)
+			}
+			ids, found = append(ids, s.id), true
+		}
+		if !found {
+			return nil, fmt.Sprintf("needs gpu %s, which this node does not have", device)
+		}
+	}
+	return ids, ""
+}
+
+// same tells whether two names mean one GPU, as its index and its UUID do.
+func (a *allocator) same(one, other string) bool {
+	return one == other || slices.ContainsFunc(a.gpus, func(g GPU) bool { return g.is(one) && g.is(other) })
+}
+
+// whole picks GPUs that nobody shares.
+func (a *allocator) whole(w *spec.Worker) ([]string, string) {
+	free := a.preferred(w, func(s slot) bool { return s.shares == 1 })
+	if len(free) < w.GPUs.Count {
+		return nil, fmt.Sprintf("needs %s; %d of the %d of this node are left for it", plural(w.GPUs.Count, "GPU"), len(free), a.count(func(s slot) bool { return s.shares == 1 }))
+	}
+	return free[:w.GPUs.Count], ""
+}
+
+// share picks shares of one GPU, of as many as the request needs.
+func (a *allocator) share(w *spec.Worker) ([]string, string) {
+	byDevice, order := map[string][]string{}, []string{}
+	shares := map[string]int{}
+	for _, s := range a.slots {
+		shares[s.device] = s.shares
+	}
+	for _, id := range a.preferred(w, func(s slot) bool { return s.shares > 1 }) {
+		device, _, _ := strings.Cut(id, "/")
+		if byDevice[device] == nil {
+			order = append(order, device)
+		}
+		byDevice[device] = append(byDevice[device], id)
+	}
+	for _, device := range order {
+		// A little less, so that 0.1 of ten shares is one share and not two.
+		need := max(int(math.Ceil(w.GPUs.Share*float64(shares[device])-1e-9)), 1)
+		if free := byDevice[device]; len(free) >= need {
+			return free[:need], ""
+		}
+	}
+	return nil, fmt.Sprintf("needs %s of a GPU; no shared GPU of this node has that left", w.GPUs)
+}
+
+// preferred are the slots that w may have: first those that it has, then those that
+// no task of another holds.
+func (a *allocator) preferred(w *spec.Worker, fits func(slot) bool) []string {
+	have := a.observed[w.Name]
+	var classes [3][]string
+	for _, s := range a.slots {
+		holder := a.task[s.id]
+		switch {
+		case !fits(s) || a.owner[s.id] != "":
+		case slices.Contains(have.Slots, s.id):
+			classes[0] = append(classes[0], s.id)
+		case holder == "" || holder == w.Name:
+			classes[1] = append(classes[1], s.id)
+		default:
+			classes[2] = append(classes[2], s.id)
+		}
+	}
+	return slices.Concat(classes[:]...)
+}
+
+func (a *allocator) count(fits func(slot) bool) int {
+	n := 0
+	for _, s := range a.slots {
+		if fits(s) {
+			n++
+		}
+	}
+	return n
+}
+
+// heldBy finds the worker whose task has one of the slots that w is to have.
+func (a *allocator) heldBy(w string, ids []string) (id, holder string) {
+	for _, id := range ids {
+		if holder := a.task[id]; holder != "" && holder != w {
+			return id, holder
+		}
+	}
+	return "", ""
+}
+
+// moves are the slots that change hands, in the order of the inventory.
+func (a *allocator) moves() []SlotMove {
+	has := map[string]string{}
+	for _, name := range byIndex(a.observed) {
+		for _, id := range a.observed[name].Slots {
+			has[id] = name
+		}
+	}
+	for id, name := range a.task {
+		has[id] = name
+	}
+	var out []SlotMove
+	for _, s := range a.slots {
+		m := SlotMove{Slot: s.id, From: has[s.id], To: a.owner[s.id]}
+		if m.From == m.To {
+			continue
+		}
+		if holder := a.task[s.id]; holder != "" {
+			m.Task = a.observed[holder].Task.ID
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
