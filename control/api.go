@@ -13,7 +13,7 @@ const (
 	pathWatch        = "/v1/watch"
 	pathPlan         = "/v1/plan"
 	pathApply        = "/v1/apply"
-	pathCordon       = "/v1/cordon"
+	pathOrder        = "/v1/order"
 	pathStop         = "/v1/stop"
 	pathLogs         = "/v1/logs"
 	pathEnvironments = "/v1/environments"
@@ -66,16 +66,25 @@ type ApplyRequest struct {
 	TakeOver bool `json:"takeOver,omitempty"`
 }
 
-// CordonRequest names workers: one (train/0), a group of them (train), or, when
-// empty, the whole node.
-type CordonRequest struct {
+// OrderRequest is an operator's order to workers: one (train/0), a group of them
+// (train), or, when Worker is empty, the whole node.
+type OrderRequest struct {
 	Worker string `json:"worker,omitempty"`
-	// On lets them take no further task; else they take tasks again.
-	On bool `json:"on"`
+	// Off takes an earlier order back: they take tasks again.
+	Off bool `json:"off,omitempty"`
+	// Policy is what becomes of running tasks: finish, requeue, stop,
+	// reconcile.DrainOwn, or "" to leave them alone.
+	Policy string `json:"policy,omitempty"`
+	// Deadline is how long a task is waited for before it is put back into its queue, in
+	// nanoseconds; 0 is without end.
+	Deadline time.Duration `json:"deadline,omitempty"`
+	// Force ends tasks without a checkpoint and without a grace.
+	Force  bool   `json:"force,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
-// CordonReply names the workers that were meant.
-type CordonReply struct {
+// OrderReply names the workers that were meant.
+type OrderReply struct {
 	Workers []string `json:"workers"`
 }
 

@@ -67,11 +67,11 @@ func (c *Client) Reload(ctx context.Context) (res reconcile.Result, err error) {
 	return res, err
 }
 
-// Cordon lets workers take no further task, or take them again; it returns their
+// Order takes workers out of service, or lets them take tasks again; it returns their
 // names.
-func (c *Client) Cordon(ctx context.Context, r CordonRequest) ([]string, error) {
-	var reply CordonReply
-	err := c.call(ctx, http.MethodPost, pathCordon, r, &reply)
+func (c *Client) Order(ctx context.Context, r OrderRequest) ([]string, error) {
+	var reply OrderReply
+	err := c.call(ctx, http.MethodPost, pathOrder, r, &reply)
 	return reply.Workers, err
 }
 

@@ -26,7 +26,7 @@ type node struct {
 	mu       sync.Mutex
 	snap     *reconcile.Snapshot
 	watchers map[chan *reconcile.Snapshot]bool
-	cordoned map[string]bool
+	ordered  map[string]*reconcile.Order
 	stopped  []string
 	applied  []ApplyRequest
 	failWith error
@@ -36,7 +36,7 @@ type node struct {
 
 func newNode(workers ...reconcile.WorkerStatus) *node {
 	return &node{
-		snap: snapshot(workers...), watchers: map[chan *reconcile.Snapshot]bool{}, cordoned: map[string]bool{},
+		snap: snapshot(workers...), watchers: map[chan *reconcile.Snapshot]bool{}, ordered: map[string]*reconcile.Order{},
 		consoles: map[string]*script{}, down: make(chan struct{}),
 	}
 }
@@ -110,10 +110,10 @@ func (n *node) Reload(context.Context) (reconcile.Result, error) {
 	return reconcile.Result{Generation: 1, Unchanged: true}, nil
 }
 
-func (n *node) Cordon(name string, on bool) error {
+func (n *node) Order(name string, order *reconcile.Order) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cordoned[name] = on
+	n.ordered[name] = order
 	return n.failWith
 }
 

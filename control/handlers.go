@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"agentctl/reconcile"
+	"agentctl/spec"
 )
 
 func (s *Server) environments(*http.Request) (any, error) {
@@ -36,21 +38,46 @@ func (s *Server) shutdown(context.Context, struct{}) (any, error) {
 	return struct{}{}, nil
 }
 
-func (s *Server) cordon(_ context.Context, r CordonRequest) (any, error) {
+func (s *Server) order(_ context.Context, r OrderRequest) (any, error) {
 	names, err := s.workers(r.Worker)
 	if err != nil {
 		return nil, err
 	}
-	s.cfg.Log.Info("cordon", "worker", r.Worker, "on", r.On)
+	order, err := r.order(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Log.Info("order", "worker", r.Worker, "off", r.Off, "policy", r.Policy, "deadline", r.Deadline, "force", r.Force, "reason", r.Reason)
 	if r.Worker == "" {
-		return CordonReply{names}, s.cfg.Operator.Cordon("", r.On)
+		return OrderReply{names}, s.cfg.Operator.Order("", order)
 	}
 	for _, name := range names {
-		if err := s.cfg.Operator.Cordon(name, r.On); err != nil {
+		if err := s.cfg.Operator.Order(name, order); err != nil {
 			return nil, err
 		}
 	}
-	return CordonReply{names}, nil
+	return OrderReply{names}, nil
+}
+
+// maxReason bounds what an operator writes.
+const maxReason = 1000
+
+// order is what r says, nil if it takes an order back.
+func (r OrderRequest) order(now time.Time) (*reconcile.Order, error) {
+	if r.Off {
+		return nil, nil
+	}
+	switch {
+	case !slices.Contains([]string{"", spec.DrainFinish, spec.DrainRequeue, spec.DrainStop, reconcile.DrainOwn}, r.Policy):
+		return nil, &Error{Code: CodeBadRequest, Message: fmt.Sprintf("%.40q is no policy; write finish, requeue or stop", r.Policy)}
+	case r.Deadline < 0, len(r.Reason) > maxReason:
+		return nil, &Error{Code: CodeBadRequest, Message: fmt.Sprintf("the deadline must not be negative, and the reason not longer than %d bytes", maxReason)}
+	}
+	o := &reconcile.Order{Policy: r.Policy, Force: r.Force, Reason: r.Reason, Since: now}
+	if r.Deadline > 0 {
+		o.Deadline = now.Add(r.Deadline)
+	}
+	return o, nil
 }
 
 // workers finds what a name means: one worker, a group, or for "" all.

@@ -32,8 +32,9 @@ type Specs interface {
 
 // Operator takes orders about workers and tasks, which exist when it is asked.
 type Operator interface {
-	// Cordon is for one worker, or for the whole node when the name is empty.
-	Cordon(worker string, on bool) error
+	// Order is for one worker, or for the whole node when the name is empty; nil takes
+	// back what was ordered.
+	Order(worker string, order *reconcile.Order) error
 	StopTask(id string) error
 }
 
@@ -87,7 +88,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET "+pathLogs, s.logs)
 	s.mux.HandleFunc("POST "+pathPlan, post(s, s.plan))
 	s.mux.HandleFunc("POST "+pathApply, post(s, s.apply))
-	s.mux.HandleFunc("POST "+pathCordon, post(s, s.cordon))
+	s.mux.HandleFunc("POST "+pathOrder, post(s, s.order))
 	s.mux.HandleFunc("POST "+pathStop, post(s, s.stop))
 	s.mux.HandleFunc("POST "+pathReload, post(s, s.reload))
 	s.mux.HandleFunc("POST "+pathShutdown, post(s, s.shutdown))

@@ -113,7 +113,7 @@ func TestTooLargeASpecIsRefused(t *testing.T) {
 	wantCode(t, err, CodeTooLarge)
 }
 
-func TestCordon(t *testing.T) {
+func TestOrder(t *testing.T) {
 	n := newNode(worker("a/0", "a", ""), worker("a/1", "a", ""), worker("b/0", "b", ""))
 	c, _ := serve(t, n)
 	for _, row := range []struct {
@@ -125,24 +125,28 @@ func TestCordon(t *testing.T) {
 		{"a", []string{"a/0", "a/1"}, []string{"a/0", "a/1"}},
 		{"", []string{"a/0", "a/1", "b/0"}, []string{""}},
 	} {
-		n.cordoned = map[string]bool{}
-		names, err := c.Cordon(t.Context(), CordonRequest{Worker: row.name, On: true})
+		n.ordered = map[string]*reconcile.Order{}
+		names, err := c.Order(t.Context(), OrderRequest{Worker: row.name, Policy: "requeue", Reason: "kernel"})
 		if err != nil || !slices.Equal(names, row.names) {
 			t.Errorf("%q: %v, %v", row.name, names, err)
 		}
-		if len(n.cordoned) != len(row.calls) {
-			t.Errorf("%q: told %v, want %v", row.name, n.cordoned, row.calls)
+		if len(n.ordered) != len(row.calls) {
+			t.Errorf("%q: told %v, want %v", row.name, n.ordered, row.calls)
 		}
 		for _, call := range row.calls {
-			if !n.cordoned[call] {
+			if o := n.ordered[call]; o == nil || o.Policy != "requeue" || o.Reason != "kernel" {
 				t.Errorf("%q: %q was not told", row.name, call)
 			}
 		}
 	}
-	_, err := c.Cordon(t.Context(), CordonRequest{Worker: "c"})
+	_, err := c.Order(t.Context(), OrderRequest{Worker: "c"})
 	wantCode(t, err, CodeNotFound)
+	for _, bad := range []OrderRequest{{Policy: "kill"}, {Policy: "stop", Deadline: -1}, {Reason: strings.Repeat("x", 2000)}} {
+		_, err = c.Order(t.Context(), bad)
+		wantCode(t, err, CodeBadRequest)
+	}
 	n.failWith = errors.New("disk full")
-	_, err = c.Cordon(t.Context(), CordonRequest{})
+	_, err = c.Order(t.Context(), OrderRequest{})
 	wantCode(t, err, CodeInternal)
 }
 

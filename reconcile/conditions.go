@@ -124,6 +124,8 @@ func (l *Loop) ofWorker(w WorkerStatus, a Action, server ServerStatus, now time.
 	stalled := Condition{Type: Stalled, Status: True}
 	r := l.retries[w.Name]
 	switch {
+	case a.Stalled:
+		stalled.Reason, stalled.Message = "NoGPU", a.Reason
 	case a.Verb == Wait && !a.Until.IsZero() && now.After(a.Until.Add(overdue)):
 		stalled.Reason, stalled.Message = "Overdue", "task "+a.Task+" should have ended by "+a.Until.UTC().Format(time.RFC3339)
 	case r != nil && r.backoff.tries >= manyTries:
@@ -139,6 +141,7 @@ func (l *Loop) ofWorker(w WorkerStatus, a Action, server ServerStatus, now time.
 // gerunds are the reasons of Reconciling.
 var gerunds = map[Verb]string{
 	Start: "Starting", Update: "Updating", Drain: "Draining", Stop: "Stopping", Forget: "Forgetting", Wait: "WaitingForTask",
+	Requeue: "EndingTask", End: "EndingTask",
 }
 
 // workerReady says whether the worker takes tasks: one that runs a task is ready
@@ -152,6 +155,12 @@ func workerReady(w WorkerStatus, server ServerStatus) Condition {
 		c.Reason, c.Message = "Draining", "goes when its task has ended"
 	case w.Cordoned():
 		c.Reason, c.Message = "Cordoned", "takes no task until agentctl uncordon "+w.Name
+		if w.Order.Policy != "" {
+			c.Reason = "Drained"
+		}
+		if w.Order.Reason != "" {
+			c.Message += ": " + w.Order.Reason
+		}
 	case w.busy():
 		c.Status, c.Reason = True, "Busy"
 	case server.lost():
@@ -164,9 +173,13 @@ func workerReady(w WorkerStatus, server ServerStatus) Condition {
 	return c
 }
 
-// unstarted lists workers that were told to start many times and are not there.
+// unstarted lists workers that are not there and can't be, or were told to start many
+// times.
 func (l *Loop) unstarted(p Plan) []string {
 	return lo.FilterMap(p.Actions, func(a Action, _ int) (string, bool) {
+		if a.Stalled {
+			return a.Worker + ": " + a.Reason, true
+		}
 		r := l.retries[a.Worker]
 		return fmt.Sprintf("%s: %s had no effect", a.Worker, a.Verb), a.Verb == Start && r != nil && r.backoff.tries >= manyTries
 	})

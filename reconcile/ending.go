@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -21,16 +22,17 @@ type ending struct {
 // of the settings that the worker has. The deadline of a drain that has not begun
 // counts from now.
 func (p *planner) ending(have WorkerStatus) ending {
+	d, since := have.Spec.Drain, have.DrainingSince
+	e := ending{policy: cmp.Or(d.Policy, spec.DrainFinish)}
 	if o := have.Order; o != nil && o.Policy != "" {
-		return ending{policy: o.Policy, deadline: o.Deadline, force: o.Force, reason: o.Reason}
+		e.force, e.reason, e.deadline = o.Force, o.Reason, o.Deadline
+		if o.Policy != DrainOwn {
+			e.policy = o.Policy
+			return e
+		}
+		since = o.Since
 	}
-	d := have.Spec.Drain
-	e := ending{policy: spec.DrainFinish}
-	if d.Policy != "" {
-		e.policy = d.Policy
-	}
-	if d.Deadline > 0 && e.policy == spec.DrainFinish {
-		since := have.DrainingSince
+	if d.Deadline > 0 && e.policy == spec.DrainFinish && e.deadline.IsZero() {
 		if since.IsZero() {
 			since = p.now
 		}
@@ -48,7 +50,7 @@ func (p *planner) endTask(have WorkerStatus, e ending) (Action, bool) {
 	a := about(Requeue, have.Name, have)
 	a.Force = e.force
 	switch {
-	case have.Task.Ending != "" && !(e.force && have.Task.Ending != endingForced):
+	case have.Task.Ending != "" && !(e.force && have.Task.Ending != EndingForced):
 		return Action{}, false
 	case e.policy == spec.DrainStop:
 		a.Verb, a.Reason = End, "policy "+spec.DrainStop
@@ -64,8 +66,8 @@ func (p *planner) endTask(have WorkerStatus, e ending) (Action, bool) {
 	return a, true
 }
 
-// endingForced is TaskStatus.Ending of a task that gets no grace any more.
-const endingForced = "force"
+// EndingForced is TaskStatus.Ending of a task that gets no grace any more.
+const EndingForced = "force"
 
 func gpusNamed(slots []string) string {
 	if len(slots) == 0 {

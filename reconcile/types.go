@@ -45,10 +45,14 @@ type WorkerStatus struct {
 	Conditions []Condition `json:"conditions,omitempty"`
 }
 
+// DrainOwn is the policy of an Order by which each worker drains as its own settings
+// say.
+const DrainOwn = "own"
+
 // Order is an operator's word on a worker: it takes no task until it is taken back.
 type Order struct {
-	// Policy is what becomes of its running task, as spec.DrainFinish; "" leaves the
-	// task alone.
+	// Policy is what becomes of its running task, as spec.DrainFinish, or DrainOwn; ""
+	// leaves the task alone.
 	Policy string `json:"policy,omitempty"`
 	// Deadline is when a task that is waited for is put back into its queue; zero: never.
 	Deadline time.Time `json:"deadline,omitzero"`

@@ -89,7 +89,7 @@ func (w *world) act(a Action) {
 		}
 		s.Task.Ending = string(a.Verb)
 		if a.Force {
-			s.Task.Ending = endingForced
+			s.Task.Ending = EndingForced
 		}
 	case Stop:
 		if s.busy() {

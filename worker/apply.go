@@ -29,20 +29,66 @@ func (p *Pool) act(a reconcile.Action) {
 			s = &slot{state: reconcile.StateIdle, since: time.Now()}
 			p.workers[a.Worker] = s
 		}
-		s.spec, s.draining, s.message = *a.Spec, false, ""
+		s.spec, s.gpus, s.message = *a.Spec, a.Slots, ""
+		s.drain(false)
 	case reconcile.Drain:
 		if s != nil {
-			s.draining = true
+			s.drain(true)
 		}
+	case reconcile.Requeue, reconcile.End:
+		p.endTask(s, a)
 	case reconcile.Stop:
 		// A plan made before a task was leased must not drop the task's worker.
 		if s != nil && s.run == nil {
 			delete(p.workers, a.Worker)
 		} else if s != nil {
-			s.draining = true
+			s.drain(true)
 		}
 	case reconcile.Wait:
 	}
+}
+
+// drain notes that s is to go when its task has ended, or that it may stay. The
+// task's record has it too: the deadline of a drain must not begin anew with each
+// agent.
+func (s *slot) drain(on bool) {
+	if s.draining == on {
+		return
+	}
+	s.draining, s.drained = on, time.Time{}
+	if on {
+		s.drained = time.Now()
+	}
+	if s.run != nil {
+		drained := s.drained
+		s.run.note(func(rec *Record) { rec.Draining = drained })
+		s.run.pool.runs.Go(func() { _ = s.run.save(false) })
+	}
+}
+
+// endTask begins to end the task that a plan has judged, if s has it still.
+func (p *Pool) endTask(s *slot, a reconcile.Action) {
+	if s == nil || s.run == nil || s.run.rec.Task != a.Task {
+		return
+	}
+	r, why := s.run, clip(a.Reason, 1000)
+	final := Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl", Message: why}
+	if a.Verb == reconcile.Requeue {
+		final = Final{Status: clearml.StatusQueued, Reason: "requeued by agentctl", Message: why}
+	}
+	ending := string(a.Verb)
+	if a.Force {
+		ending = reconcile.EndingForced
+	}
+	r.mu.Lock()
+	r.ending = ending // at once: the next plan must not ask again
+	r.mu.Unlock()
+	p.runs.Go(func() {
+		r.stop(final)
+		if a.Force {
+			r.kill()
+		}
+	})
 }
 
 // StopTask stops a task that runs here: SIGTERM, the worker's grace, then kill.

@@ -12,6 +12,7 @@ import (
 	"agentctl/spec"
 
 	"github.com/dustin/go-humanize"
+	"github.com/samber/lo"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,7 +95,7 @@ func (p *Pool) wanted() (spec.Server, []string) {
 // idle tells whether s may take a task now.
 func (p *Pool) idle(s *slot) bool {
 	return s.state == reconcile.StateIdle && s.run == nil && !s.draining &&
-		!p.cordons.hold(s.spec.Name) && !time.Now().Before(s.notUntil)
+		!p.orders.hold(s.spec.Name) && !time.Now().Before(s.notUntil)
 }
 
 // explain notes why the free worker s takes no task, or that nothing holds it.
@@ -121,7 +122,7 @@ func (p *Pool) hand(ctx context.Context, b *backlog) {
 		if !p.idle(s) {
 			continue
 		}
-		held := p.held()
+		held := cmp.Or(p.held(), p.slotsHeld(s))
 		p.explain(s, cmp.Or(held, b.lacks(s.spec.Queues)))
 		if held != "" {
 			continue
@@ -198,6 +199,22 @@ func (p *Pool) held() string {
 	if free := p.free(); floor > 0 && free < floor {
 		return fmt.Sprintf("%s free on the disk of %s, below cache.minFree %s",
 			humanize.IBytes(uint64(free)), p.cfg.State, humanize.IBytes(uint64(floor)))
+	}
+	return ""
+}
+
+// slotsHeld says whose task has a GPU that s is to have, or "".
+func (p *Pool) slotsHeld(s *slot) string {
+	if len(s.gpus) == 0 {
+		return ""
+	}
+	for name, other := range p.workers {
+		if other == s || other.run == nil {
+			continue
+		}
+		if held := lo.Intersect(s.gpus, other.run.rec.Slots); len(held) > 0 {
+			return "gpu " + held[0] + " is held by " + name + ", task " + other.run.rec.Task
+		}
 	}
 	return ""
 }

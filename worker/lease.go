@@ -30,7 +30,7 @@ func (p *Pool) begin(ctx context.Context, s *slot, queueName, queue, task string
 	}
 	r := newRun(p, s.spec.Name, &Record{
 		Task: task, Queue: queue, QueueName: queueName, Server: p.node.Spec.Server, Git: p.node.Spec.Git, ResolveAge: p.node.Spec.Cache.ResolveAge,
-		Worker: s.spec, Phase: PhaseIntent, Leased: time.Now(),
+		Worker: s.spec, Slots: s.gpus, Phase: PhaseIntent, Leased: time.Now(),
 	})
 	s.run, s.message = r, ""
 	p.setState(s, reconcile.StateLeasing)

@@ -55,7 +55,7 @@ type Pool struct {
 	node    *spec.Node
 	workers map[string]*slot
 	ended   []reconcile.TaskStatus // newest first, bounded
-	cordons cordons
+	orders  orders
 	ahead   ahead
 	nets    networks
 	conn    *connection
@@ -80,6 +80,9 @@ type slot struct {
 	spec     spec.Worker
 	state    reconcile.WorkerState
 	draining bool
+	drained  time.Time // when draining began
+	gpus     []string  // slots of the next task
+	served   int       // tasks that have ended
 	since    time.Time
 	message  string
 	run      *run
@@ -143,7 +146,7 @@ func (p *Pool) Observe() reconcile.Observed {
 	o := reconcile.Observed{Workers: make(map[string]reconcile.WorkerStatus, len(p.workers)), Server: p.server}
 	for name, s := range p.workers {
 		w := s.status()
-		w.Cordoned = p.cordons.hold(name)
+		w.Order = p.orders.of(name)
 		if u := p.ahead.now; u != nil && u.worker == name {
 			w.Ahead = u.task
 		}
@@ -156,7 +159,7 @@ func (p *Pool) Observe() reconcile.Observed {
 func (s *slot) status() reconcile.WorkerStatus {
 	w := reconcile.WorkerStatus{
 		Name: s.spec.Name, Spec: s.spec, State: s.state, Since: s.since,
-		Draining: s.draining, Message: s.message, Last: s.last,
+		Draining: s.draining, DrainingSince: s.drained, Slots: s.gpus, Served: s.served, Message: s.message, Last: s.last,
 	}
 	if s.run != nil {
 		t := s.run.status()

@@ -85,6 +85,9 @@ type Record struct {
 	MountNS     string        `json:"mountNS,omitempty"`
 	Exit        *runtime.Exit `json:"exit,omitempty"`
 	Final       *Final        `json:"final,omitempty"`
+	// Slots are the GPUs that the task has, Draining when its worker began to drain.
+	Slots    []string  `json:"slots,omitempty"`
+	Draining time.Time `json:"draining,omitzero"`
 	// Stop is set when an agent has begun to stop the task: the status to report.
 	Stop *Final `json:"stop,omitempty"`
 }

@@ -31,7 +31,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 	if err := os.MkdirAll(p.tasks, 0o711); err != nil {
 		return fmt.Errorf("cannot create the tasks folder: %w", err)
 	}
-	if err := p.loadCordons(); err != nil {
+	if err := p.loadOrders(); err != nil {
 		return err
 	}
 	recs, errs := readRecords(p.tasks)
@@ -68,7 +68,10 @@ func (p *Pool) resume(ctx context.Context, rec *Record) error {
 	if r.journal, err = openJournal(r.dirs.root); err != nil {
 		return err
 	}
-	p.workers[name] = &slot{spec: w, state: reconcile.StateLeasing, since: time.Now(), run: r}
+	p.workers[name] = &slot{
+		spec: w, state: reconcile.StateLeasing, since: time.Now(), run: r,
+		gpus: rec.Slots, draining: !rec.Draining.IsZero(), drained: rec.Draining,
+	}
 	r.log.Info("taking up a task of an earlier agent", "phase", rec.Phase)
 	p.runs.Go(func() { r.takeUp(ctx) })
 	return nil

@@ -36,6 +36,7 @@ type run struct {
 	loaded int64   // bytes of a download, of size
 	size   int64
 	final  *Final // set once when somebody stops the task
+	ending string // how, for the status
 }
 
 func newRun(p *Pool, worker string, rec *Record) *run {
@@ -183,5 +184,18 @@ func (r *run) stop(final Final) {
 		if err := proc.Stop(grace, final.Reason); err != nil {
 			r.log.Error("cannot stop task", "error", err)
 		}
+	}
+}
+
+// kill ends a task that is being stopped without waiting any longer.
+func (r *run) kill() {
+	r.mu.Lock()
+	proc := r.proc
+	r.mu.Unlock()
+	if proc == nil {
+		return
+	}
+	if err := proc.Kill(); err != nil {
+		r.log.Error("cannot kill task", "error", err)
 	}
 }

@@ -30,6 +30,7 @@ func (p *Pool) freed(r *run, wait time.Duration) {
 		s.run, s.notUntil = nil, time.Now().Add(wait)
 		if r.rec.Phase == PhaseReported {
 			s.last = &status
+			s.served++
 		}
 		p.setState(s, reconcile.StateIdle)
 	}
@@ -76,6 +77,7 @@ func (r *run) status() reconcile.TaskStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.rec.status()
+	t.Ending = r.ending
 	if !r.rec.Phase.over() {
 		t.Phase, t.Done, t.Total = r.phase, r.loaded, r.size
 	}
@@ -87,7 +89,7 @@ func (rec *Record) status() reconcile.TaskStatus {
 		ID: rec.Task, Name: rec.Name, Worker: rec.Worker.Name, Queue: rec.QueueName, Phase: string(rec.Phase),
 		Leased: rec.Leased, Started: rec.Started, Ended: rec.Ended,
 		Environment: rec.Environment, EnvKey: rec.EnvKey, LockKey: rec.LockKey, Manager: rec.Manager, Why: rec.Why, Commit: rec.Commit,
-		Containment: rec.Containment, MountNS: rec.MountNS,
+		Containment: rec.Containment, MountNS: rec.MountNS, Slots: rec.Slots,
 		Status: clearml.StatusInProgress,
 	}
 	for _, s := range rec.Times {

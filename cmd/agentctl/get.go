@@ -157,11 +157,16 @@ func (a *app) getWorkers() *cobra.Command {
 
 func workerState(w reconcile.WorkerStatus) string {
 	s := string(w.State)
-	if w.Draining {
+	switch {
+	case w.Draining:
 		s += ",draining"
-	}
-	if w.Cordoned() {
+	case !w.Cordoned():
+	case w.Order.Policy == "":
 		s += ",cordoned"
+	case w.Task != nil:
+		s += ",draining"
+	default:
+		s += ",drained"
 	}
 	return s
 }

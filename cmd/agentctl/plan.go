@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ type sign struct{ text, colour string }
 
 var signs = map[reconcile.Verb]sign{
 	reconcile.Start: {"+", "32"}, reconcile.Update: {"~", "33"}, reconcile.Wait: {"!", "36"},
-	reconcile.Drain: {"-", "31"}, reconcile.Stop: {"-", "31"}, reconcile.Forget: {"-", "31"},
+	reconcile.Requeue: {"-", "31"}, reconcile.End: {"-", "31"}, reconcile.Drain: {"-", "31"}, reconcile.Stop: {"-", "31"}, reconcile.Forget: {"-", "31"},
 }
 
 // warnings prints those of a spec.
@@ -134,6 +135,12 @@ func (a *app) writePlan(w io.Writer, p reconcile.Preview) {
 		for _, c := range act.Changes {
 			fmt.Fprintln(w, printable("    "+changeLine(c)))
 		}
+		if act.Task != "" {
+			fmt.Fprintln(w, printable("    "+touched(act, time.Now())))
+		}
+	}
+	for _, m := range p.Plan.Slots {
+		fmt.Fprintln(w, printable("  "+moveLine(m)))
 	}
 	if !different(p) {
 		fmt.Fprintln(w, "nothing to do")
@@ -150,4 +157,25 @@ func changeLine(c spec.Change) string {
 		line += "  (workers that go finish their tasks)"
 	}
 	return strings.TrimSpace(line)
+}
+
+// touched says how long the task of an action has run, and when it ends at the latest.
+func touched(a reconcile.Action, now time.Time) string {
+	line := "task " + a.Task
+	if !a.Since.IsZero() {
+		line += ", since " + age(a.Since, now)
+	}
+	if a.Until.IsZero() {
+		return line + ", without a time limit"
+	}
+	return line + ", until " + a.Until.Local().Format(time.DateTime) + " at the latest"
+}
+
+// moveLine says how a GPU changes hands.
+func moveLine(m reconcile.SlotMove) string {
+	line := fmt.Sprintf("gpu %s: %s -> %s", m.Slot, cmp.Or(m.From, "free"), cmp.Or(m.To, "free"))
+	if m.Task != "" {
+		line += "  (when task " + m.Task + " has ended)"
+	}
+	return line
 }
