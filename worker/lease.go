@@ -49,8 +49,7 @@ func (r *run) lease(ctx context.Context) error {
 	if err := r.dirs.create(); err != nil {
 		return err
 	}
-	var err error
-	if r.journal, err = openJournal(r.dirs.root); err != nil {
+	if err := r.open(); err != nil {
 		return err
 	}
 	var both errgroup.Group

@@ -64,8 +64,7 @@ func (p *Pool) resume(ctx context.Context, rec *Record) error {
 	w.Name = name
 	r := newRun(p, name, rec)
 	r.final = rec.Stop
-	var err error
-	if r.journal, err = openJournal(r.dirs.root); err != nil {
+	if err := r.open(); err != nil {
 		return err
 	}
 	p.workers[name] = &slot{

@@ -58,6 +58,14 @@ func (r *run) enter(phase Phase, durable bool) error {
 	return err
 }
 
+// open opens the task's journal.
+func (r *run) open() (err error) {
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	r.journal, err = openJournal(r.dirs.root)
+	return err
+}
+
 // save appends the record as it is to the journal. Two savers can't pass each
 // other, so the last line is always the newest.
 func (r *run) save(durable bool) error {
@@ -66,6 +74,9 @@ func (r *run) save(durable bool) error {
 	r.mu.Lock()
 	copied := *r.rec
 	r.mu.Unlock()
+	if r.journal == nil { // the first step is still to be written, with all this in it
+		return nil
+	}
 	return r.journal.append(&copied, durable)
 }
 
