@@ -48,18 +48,19 @@ func Compute(desired Desired, observed Observed, now time.Time) Plan {
 	p := planner{now: now, counts: lo.CountValuesBy(desired.Workers, func(w spec.Worker) string { return w.Group })}
 	p.slots = newAllocator(desired, observed)
 	p.grants = p.slots.allocate(desired.Workers)
-	wanted := make(map[string]bool, len(desired.Workers))
+	p.wanted = lo.SliceToMap(desired.Workers, func(w spec.Worker) (string, bool) { return w.Name, true })
+	seen := make(map[string]bool, len(desired.Workers))
 	for i := range desired.Workers {
 		w := &desired.Workers[i]
-		if wanted[w.Name] { // a name is one worker
+		if seen[w.Name] { // a name is one worker
 			continue
 		}
-		wanted[w.Name] = true
+		seen[w.Name] = true
 		have, there := observed.Workers[w.Name]
 		p.keep(w, have, there)
 	}
 	for _, name := range byIndex(observed.Workers) {
-		if !wanted[name] {
+		if !p.wanted[name] {
 			have := observed.Workers[name]
 			p.remove(name, have, p.unwanted(have))
 		}
@@ -83,6 +84,7 @@ func byIndex(workers map[string]WorkerStatus) []string {
 type planner struct {
 	now     time.Time
 	counts  map[string]int // desired workers, by group
+	wanted  map[string]bool
 	slots   *allocator
 	grants  map[string]grant // nil: the node has no slots to hand out
 	actions []Action
@@ -148,7 +150,11 @@ func (p *planner) hold(a *Action, g grant) {
 	}
 	have := p.slots.observed[holder]
 	held := about(Wait, a.Worker, have)
-	held.Reason = "gpu " + id + " is held by " + p.waitFor(holder, have, p.ending(have))
+	held.Reason = "gpu " + id + " is held by " + holder + ", which " + p.does(have)
+	if !p.wanted[holder] || have.Order != nil && have.Order.Policy != "" {
+		e := p.ending(have)
+		held.Reason, held.Until = held.Reason+p.rule(have, e), e.latest(held.Until)
+	}
 	*a = held
 	p.wakeAt(a.Until)
 }
@@ -167,9 +173,7 @@ func (p *planner) ordered(have WorkerStatus) {
 func (p *planner) remove(name string, have WorkerStatus, why string) {
 	a := about(Wait, name, have)
 	e := p.ending(have)
-	if !e.deadline.IsZero() && (a.Until.IsZero() || e.deadline.Before(a.Until)) {
-		a.Until = e.deadline
-	}
+	a.Until = e.latest(a.Until)
 	switch {
 	case have.busy() && have.Draining:
 		if end, due := p.endTask(have, e); due {
@@ -202,7 +206,12 @@ func (p *planner) unwanted(have WorkerStatus) string {
 
 // waitFor says what keeps a worker, and by which rule it is waited for.
 func (p *planner) waitFor(name string, have WorkerStatus, e ending) string {
-	s := name + " " + p.does(have) + "; policy " + e.policy
+	return name + " " + p.does(have) + p.rule(have, e)
+}
+
+// rule says how the task of a worker that goes is waited for.
+func (p *planner) rule(have WorkerStatus, e ending) string {
+	s := "; policy " + e.policy
 	if !e.deadline.IsZero() {
 		s += ", requeued at " + e.deadline.UTC().Format(time.RFC3339)
 	}

@@ -18,6 +18,15 @@ type ending struct {
 	reason   string
 }
 
+// latest is the earlier of the end of a task by itself and that by the drain; either
+// may be none.
+func (e ending) latest(own time.Time) time.Time {
+	if own.IsZero() {
+		return e.deadline
+	}
+	return sooner(own, e.deadline)
+}
+
 // ending is by the operator's order, if that speaks of the task, else by the drain
 // of the settings that the worker has. The deadline of a drain that has not begun
 // counts from now.

@@ -37,7 +37,7 @@ func TestGoldenPlans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) < 25 {
+	if len(files) < 90 {
 		t.Fatalf("only %d golden plans", len(files))
 	}
 	for _, file := range files {
