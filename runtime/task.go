@@ -84,22 +84,33 @@ func (t *Task) Wait(ctx context.Context) (Exit, error) {
 // SIGKILL to all that is left. It does not wait. The Exit has the reason
 // Stopped. Asked again, the shim takes the grace that ends first.
 func (t *Task) Stop(grace time.Duration, reason string) error {
-	if err := t.stop(grace, reason); err != nil {
-		return fmt.Errorf("cannot stop task %s: %w", t.handle.ID, err)
-	}
-	return nil
+	return t.stop(record.Stop{Grace: grace, Reason: reason})
+}
+
+// Checkpoint is Stop after a signal by which the task saves its state: those of its
+// processes that handle it get it, and SIGTERM follows when save is over, unless the
+// task has ended by then. Asked again the shim begins nothing anew; Stop cuts it short.
+func (t *Task) Checkpoint(sig string, save, grace time.Duration, reason string) error {
+	return t.stop(record.Stop{Grace: grace, Reason: reason, Checkpoint: sig, Save: save})
 }
 
 // Kill is Stop without any grace.
 func (t *Task) Kill() error { return t.Stop(0, "killed") }
 
-func (t *Task) stop(grace time.Duration, reason string) error {
+func (t *Task) stop(wish record.Stop) error {
+	if err := t.ask(wish); err != nil {
+		return fmt.Errorf("cannot stop task %s: %w", t.handle.ID, err)
+	}
+	return nil
+}
+
+func (t *Task) ask(wish record.Stop) error {
 	select {
 	case <-t.done:
 		return nil
 	default:
 	}
-	wish := record.Stop{Version: record.Version, Grace: max(grace, 0), Reason: reason}
+	wish.Version, wish.Grace, wish.Save = record.Version, max(wish.Grace, 0), max(wish.Save, 0)
 	if err := fsx.ReplaceJSON(filepath.Join(t.dir, record.StopFile), wish, 0o600); err != nil {
 		return err
 	}

@@ -170,7 +170,7 @@ var nodeRules = map[string]rule{
 	"Drain.policy":      {enum: []string{DrainFinish, DrainRequeue, DrainStop}, example: DrainFinish},
 	"Drain.deadline":    {example: "1h"},
 	"Drain.checkpoint":  {example: "{grace: 2m}"},
-	"Checkpoint.signal": {enum: []string{"SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP"}, example: "SIGUSR1"},
+	"Checkpoint.signal": {enum: CheckpointSignals, example: "SIGUSR1"},
 	"Checkpoint.grace":  {check: atLeast(time.Second, 24*time.Hour), fix: "write 1s to 24h", example: "2m"},
 
 	"PackageManager.type": {enum: []string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto}, example: ManagerPip},

@@ -180,9 +180,12 @@ type Drain struct {
 	Checkpoint Checkpoint `yaml:"checkpoint,omitempty" json:"checkpoint,omitzero"`
 }
 
+// CheckpointSignals are those by which a task can be told to save its state.
+var CheckpointSignals = []string{"SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP"}
+
 // Checkpoint tells a task to save its state.
 type Checkpoint struct {
-	// Signal that its first process gets.
+	// Signal that those of its processes get that handle it.
 	Signal string `yaml:"signal,omitempty" json:"signal,omitempty"`
 	// Longest wait for its end after that; then it is stopped as any other.
 	Grace Duration `yaml:"grace,omitempty" json:"grace,omitempty"`

@@ -82,6 +82,7 @@ func (p *Pool) endTask(s *slot, a reconcile.Action) {
 	}
 	r.mu.Lock()
 	r.ending = ending // at once: the next plan must not ask again
+	r.rec.Saves = !a.Force
 	r.mu.Unlock()
 	p.runs.Go(func() {
 		r.stop(final)
@@ -98,6 +99,7 @@ func (p *Pool) StopTask(id string) error {
 	if r == nil {
 		return fmt.Errorf("cannot stop the task %s: it does not run on this node", id)
 	}
+	r.note(func(rec *Record) { rec.Saves = true })
 	r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl", Message: "stopped by the operator of " + r.rec.WorkerID()})
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"agentctl/clearml"
@@ -28,6 +29,9 @@ const (
 	// ChoiceReplay holds the id of the task whose environment is to be had again, or
 	// none: a lock that can't be used fails the task.
 	ChoiceReplay = "replay"
+	// ChoiceCheckpoint says that the task saves its state on a signal before it is
+	// requeued or stopped: true for the signal that the worker's drain names, or one.
+	ChoiceCheckpoint = "checkpoint"
 )
 
 // choice is what a task says of its own environment; what is empty is left to the
@@ -36,6 +40,7 @@ type choice struct {
 	manager, python string
 	groups, extras  spec.List
 	replay          string
+	checkpoint      string // a signal, or "true"
 }
 
 var (
@@ -71,8 +76,10 @@ func choiceOf(t *clearml.Task) (choice, error) {
 			if c.replay = value; !validID.MatchString(value) {
 				err = fmt.Errorf("write the id of a task")
 			}
+		case ChoiceCheckpoint:
+			c.checkpoint, err = checkpointOf(value)
 		default:
-			err = oneOf(name, []string{ChoiceManager, ChoicePython, ChoiceGroups, ChoiceExtras})
+			err = oneOf(name, []string{ChoiceManager, ChoicePython, ChoiceGroups, ChoiceExtras, ChoiceCheckpoint})
 			return c, fmt.Errorf("cannot use the task's hyperparameter %.80q: there is none of that name: %w", ChoiceSection+"/"+name, err)
 		}
 		if err != nil {
@@ -86,6 +93,14 @@ func choiceOf(t *clearml.Task) (choice, error) {
 func CheckChoice(params map[string]map[string]clearml.Param) error {
 	_, err := choiceOf(&clearml.Task{Hyperparams: params})
 	return err
+}
+
+// checkpointOf reads true, false or a signal.
+func checkpointOf(value string) (string, error) {
+	if on, err := strconv.ParseBool(strings.ToLower(value)); err == nil {
+		return lo.Ternary(on, "true", ""), nil
+	}
+	return value, oneOf(value, append([]string{"true", "false"}, spec.CheckpointSignals...))
 }
 
 func oneOf(value string, allowed []string) error {

@@ -88,6 +88,10 @@ type Record struct {
 	// Slots are the GPUs that the task has, Draining when its worker began to drain.
 	Slots    []string  `json:"slots,omitempty"`
 	Draining time.Time `json:"draining,omitzero"`
+	// Checkpoint is the signal on which the task saves its state, and Saves that it is to
+	// do so before it is stopped.
+	Checkpoint string `json:"checkpoint,omitempty"`
+	Saves      bool   `json:"saves,omitempty"`
 	// Stop is set when an agent has begun to stop the task: the status to report.
 	Stop *Final `json:"stop,omitempty"`
 }

@@ -177,7 +177,7 @@ func (r *run) stop(final Final) {
 	if first {
 		r.final, r.rec.Stop = &final, &final
 	}
-	proc, cancel, grace := r.proc, r.cancel, time.Duration(r.rec.Worker.StopGrace)
+	proc, cancel := r.proc, r.cancel
 	r.mu.Unlock()
 	if !first {
 		return
@@ -192,9 +192,7 @@ func (r *run) stop(final Final) {
 		cancel(errors.New(final.Reason))
 	}
 	if proc != nil {
-		if err := proc.Stop(grace, final.Reason); err != nil {
-			r.log.Error("cannot stop task", "error", err)
-		}
+		r.stopProcess(proc, final.Reason)
 	}
 }
 

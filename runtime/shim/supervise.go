@@ -3,8 +3,11 @@ package shim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/record"
@@ -79,6 +82,9 @@ type keeper struct {
 	limit   <-chan time.Time
 	reason  string
 	message string
+	saved   <-chan time.Time // when the task has had its time to save its state
+	grace   time.Duration    // then
+	asked   bool             // to end, by the stop signal
 	kill    <-chan time.Time
 	at      time.Time // of the kill
 	pause   time.Duration
@@ -90,7 +96,9 @@ func (k *keeper) wait(main <-chan syscall.WaitStatus) syscall.WaitStatus {
 		case ws := <-main:
 			return ws
 		case <-k.terms:
-			k.asked()
+			k.wish()
+		case <-k.saved:
+			k.end(k.reason, k.message, k.grace)
 		case <-k.limit:
 			k.end(record.TimedOut, fmt.Sprintf("ran longer than %s", k.run.MaxRuntime), k.run.Grace)
 		case <-k.kill:
@@ -99,17 +107,39 @@ func (k *keeper) wait(main <-chan syscall.WaitStatus) syscall.WaitStatus {
 	}
 }
 
-// asked reads what the agent wants. A SIGTERM without a wish, by whomever, stops
+// wish reads what the agent wants. A SIGTERM without a wish, by whomever, stops
 // the task as its configuration says.
-func (k *keeper) asked() {
+func (k *keeper) wish() {
 	wish, err := record.ReadStop(k.dir)
 	switch {
 	case err != nil:
 		k.end(record.Stopped, fmt.Sprintf("stopped; %v", err), k.run.Grace)
 	case wish == nil:
 		k.end(record.Stopped, "stopped by a SIGTERM to the shim", k.run.Grace)
+	case wish.Checkpoint != "" && k.reason == "":
+		k.reason, k.message, k.grace = record.Stopped, wish.Reason, wish.Grace
+		k.saved = time.After(wish.Save)
+		k.checkpoint(wish.Checkpoint)
+	case wish.Checkpoint != "" && !k.asked: // is under way
 	default:
 		k.end(record.Stopped, wish.Reason, wish.Grace)
+	}
+}
+
+// checkpoint signals those processes that handle it: it would end the others.
+func (k *keeper) checkpoint(name string) {
+	sig := unix.SignalNum(name)
+	pids, err := k.box.pids()
+	if err == nil {
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return !contain.Handles(pid, sig) })
+		err = contain.Signal(pids, sig)
+	}
+	switch {
+	case err != nil:
+		k.console.say("cannot have the task save its state: %v", err)
+	case len(pids) == 0:
+		k.console.say("no process of the task handles %s: it can't save its state", name)
+		k.saved = time.After(0)
 	}
 }
 
@@ -117,6 +147,9 @@ func (k *keeper) end(reason, message string, grace time.Duration) {
 	at := time.Now().Add(grace)
 	if k.reason == "" {
 		k.reason, k.message = reason, message
+	}
+	if !k.asked {
+		k.asked, k.saved = true, nil
 		k.signal(stopSignal(k.run))
 	} else if !at.Before(k.at) {
 		return

@@ -135,3 +135,21 @@ func Signal(pids []int, sig syscall.Signal) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Handles tells whether a process has a handler for a signal.
+func Handles(pid int, sig syscall.Signal) bool {
+	if sig < 1 || sig > 64 {
+		return false
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			caught, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return err == nil && caught>>(sig-1)&1 == 1
+		}
+	}
+	return false
+}

@@ -105,6 +105,10 @@ type Stop struct {
 	// Grace is the time between SIGTERM and the kill.
 	Grace  time.Duration `json:"grace"`
 	Reason string        `json:"reason"`
+	// Checkpoint is a signal that goes before the SIGTERM, as SIGUSR1, to processes that
+	// handle it; Save is the time between the two. "" is none.
+	Checkpoint string        `json:"checkpoint,omitempty"`
+	Save       time.Duration `json:"save,omitempty"`
 }
 
 // ReadHandle returns the handle in dir, or nil when there is none.
