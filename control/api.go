@@ -79,8 +79,10 @@ type OrderRequest struct {
 	// nanoseconds; 0 is without end.
 	Deadline time.Duration `json:"deadline,omitempty"`
 	// Force ends tasks without a checkpoint and without a grace.
-	Force  bool   `json:"force,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	Force bool `json:"force,omitempty"`
+	// UntilReboot lets the next start of the machine end an order to the whole node.
+	UntilReboot bool   `json:"untilReboot,omitempty"`
+	Reason      string `json:"reason,omitempty"`
 }
 
 // OrderReply names the workers that were meant.

@@ -70,10 +70,12 @@ func (r OrderRequest) order(now time.Time) (*reconcile.Order, error) {
 	switch {
 	case !slices.Contains([]string{"", spec.DrainFinish, spec.DrainRequeue, spec.DrainStop, reconcile.DrainOwn}, r.Policy):
 		return nil, &Error{Code: CodeBadRequest, Message: fmt.Sprintf("%.40q is no policy; write finish, requeue or stop", r.Policy)}
+	case r.UntilReboot && r.Worker != "":
+		return nil, &Error{Code: CodeBadRequest, Message: "a reboot is of the whole node: leave the worker out"}
 	case r.Deadline < 0, len(r.Reason) > maxReason:
 		return nil, &Error{Code: CodeBadRequest, Message: fmt.Sprintf("the deadline must not be negative, and the reason not longer than %d bytes", maxReason)}
 	}
-	o := &reconcile.Order{Policy: r.Policy, Force: r.Force, Reason: r.Reason, Since: now}
+	o := &reconcile.Order{Policy: r.Policy, Force: r.Force, UntilReboot: r.UntilReboot, Reason: r.Reason, Since: now}
 	if r.Deadline > 0 {
 		o.Deadline = now.Add(r.Deadline)
 	}

@@ -57,9 +57,11 @@ type Order struct {
 	// Deadline is when a task that is waited for is put back into its queue; zero: never.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Force ends the task without a checkpoint and without a grace.
-	Force  bool      `json:"force,omitempty"`
-	Reason string    `json:"reason,omitempty"`
-	Since  time.Time `json:"since"`
+	Force bool `json:"force,omitempty"`
+	// UntilReboot says of a node's order that the next start of the machine ends it.
+	UntilReboot bool      `json:"untilReboot,omitempty"`
+	Reason      string    `json:"reason,omitempty"`
+	Since       time.Time `json:"since"`
 }
 
 // Cordoned tells that an operator lets the worker take no task.

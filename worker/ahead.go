@@ -106,7 +106,7 @@ func (p *Pool) nextAhead() (now, next *upcoming) {
 func (p *Pool) upcoming() []upcoming {
 	var lanes []lane
 	for name, s := range p.workers {
-		free := s.run == nil && s.state == reconcile.StateIdle && !s.draining && !p.orders.hold(name)
+		free := s.run == nil && s.state == reconcile.StateIdle && !s.draining && p.ordered(name) == nil
 		lanes = append(lanes, lane{worker: name, queues: s.order(), free: free, busy: p.looksAhead(s) && s.state == reconcile.StateRunning})
 	}
 	slices.SortFunc(lanes, func(a, b lane) int { return strings.Compare(a.worker, b.worker) })
@@ -133,7 +133,7 @@ func (p *Pool) upcoming() []upcoming {
 // pool's mutex is held.
 func (p *Pool) looksAhead(s *slot) bool {
 	prebuild := p.node != nil && p.node.Spec.Cache.Prebuild != nil && *p.node.Spec.Cache.Prebuild
-	return prebuild && s.run != nil && !s.draining && !p.orders.hold(s.spec.Name)
+	return prebuild && s.run != nil && !s.draining && p.ordered(s.spec.Name) == nil
 }
 
 // queued notes what waits in the queues.

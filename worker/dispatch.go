@@ -95,7 +95,7 @@ func (p *Pool) wanted() (spec.Server, []string) {
 // idle tells whether s may take a task now.
 func (p *Pool) idle(s *slot) bool {
 	return s.state == reconcile.StateIdle && s.run == nil && !s.draining &&
-		!p.orders.hold(s.spec.Name) && !time.Now().Before(s.notUntil)
+		p.ordered(s.spec.Name) == nil && !(p.cfg.Once && s.served > 0) && !time.Now().Before(s.notUntil)
 }
 
 // explain notes why the free worker s takes no task, or that nothing holds it.

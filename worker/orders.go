@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"strings"
 
 	"agentctl/internal/fsx"
 	"agentctl/reconcile"
@@ -16,6 +17,8 @@ import (
 // work, nor forget when a task is to be put back.
 type orders struct {
 	Version int `json:"version"`
+	// Boot is the one in which the newest order was given.
+	Boot string `json:"boot,omitempty"`
 	// Node holds for the whole node, workers of the future too.
 	Node *reconcile.Order `json:"node,omitempty"`
 	// Workers by name; they go before that of the node.
@@ -30,7 +33,22 @@ func (o orders) of(worker string) *reconcile.Order {
 	return o.Node
 }
 
-func (o orders) hold(worker string) bool { return o.of(worker) != nil }
+// ordered is the order that holds for a worker now, nil if none does. The mutex is held.
+func (p *Pool) ordered(worker string) *reconcile.Order {
+	if p.leaving != nil {
+		return p.leaving
+	}
+	return p.orders.of(worker)
+}
+
+// Leave gives all workers an order that ends with this process; nil takes it back.
+func (p *Pool) Leave(order *reconcile.Order) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving = order
+	p.stir()
+	hint(p.changed)
+}
 
 func (p *Pool) ordersFile() string { return filepath.Join(p.cfg.State, "orders.json") }
 
@@ -44,8 +62,15 @@ func (p *Pool) loadOrders() error {
 	if err == nil && p.orders.Version > 1 {
 		err = fmt.Errorf("cannot read %s: it is of version %d, written by a newer agentctl", p.ordersFile(), p.orders.Version)
 	}
+	if o := p.orders.Node; err == nil && o != nil && o.UntilReboot && p.orders.Boot != boot() {
+		p.cfg.Log.Info("the machine was started again: its workers take tasks", "reason", o.Reason)
+		p.orders.Node = nil // the file is as good: it is of an earlier boot
+	}
 	return err
 }
+
+// boot names this start of the machine; "" if that can't be told.
+func boot() string { return strings.TrimSpace(readText("/proc/sys/kernel/random/boot_id")) }
 
 // Order gives a worker an operator's order, or takes it back with nil; with an empty
 // name the whole node, which includes workers that come later. It is on disk when
@@ -77,7 +102,7 @@ func (p *Pool) Order(name string, order *reconcile.Order) error {
 
 // with returns the orders after one more.
 func (o orders) with(name string, order *reconcile.Order) orders {
-	next := orders{Version: 1, Node: o.Node, Workers: map[string]*reconcile.Order{}}
+	next := orders{Version: 1, Boot: boot(), Node: o.Node, Workers: map[string]*reconcile.Order{}}
 	if name == "" {
 		next.Node = order
 		return next // the node's order replaces those of its workers

@@ -40,6 +40,8 @@ type Config struct {
 	// Hide are folders besides State that no task is to see, where a mount
 	// namespace can be had; they exist.
 	Hide []string
+	// Once lets each worker take no second task.
+	Once bool
 	// Environ looks up the agent's own variables, as os.LookupEnv.
 	Environ func(string) (string, bool)
 }
@@ -56,6 +58,7 @@ type Pool struct {
 	workers map[string]*slot
 	ended   []reconcile.TaskStatus // newest first, bounded
 	orders  orders
+	leaving *reconcile.Order // of an agent that ends
 	ahead   ahead
 	nets    networks
 	conn    *connection
@@ -146,7 +149,7 @@ func (p *Pool) Observe() reconcile.Observed {
 	o := reconcile.Observed{Workers: make(map[string]reconcile.WorkerStatus, len(p.workers)), Server: p.server}
 	for name, s := range p.workers {
 		w := s.status()
-		w.Order = p.orders.of(name)
+		w.Order = p.ordered(name)
 		if u := p.ahead.now; u != nil && u.worker == name {
 			w.Ahead = u.task
 		}

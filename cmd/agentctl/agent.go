@@ -32,6 +32,9 @@ type agentFlags struct {
 	name         string
 	containment  string
 	mountNS      string
+	drain        bool
+	once         bool
+	idle         time.Duration
 }
 
 func (a *app) agentCmd() *cobra.Command {
@@ -42,13 +45,18 @@ func (a *app) agentCmd() *cobra.Command {
 
 It follows the source that was recorded by the last "agentctl apply"; --watch
 names one only when none is recorded. SIGTERM ends the agent and leaves running
-tasks to their shims: the next agent takes them up again.`,
-		Example: "  agentctl agent\n  agentctl agent --watch /etc/agentctl/node.yaml",
+tasks to their shims: the next agent takes them up again. With --drain-on-stop it
+takes no further task and waits for the end of those that run, by the "drain:" of
+their workers. A second signal ends it at once; tasks go on under their shims.`,
+		Example: "  agentctl agent\n  agentctl agent --watch /etc/agentctl/node.yaml\n  agentctl agent --once    # one task for each worker, then exit",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runAgent(cmd.Context(), f) },
 	}
 	a.agentOnlyFlags(cmd, &f)
 	cmd.Flags().StringVar(&f.watch, "watch", "", "spec file to follow if no source is recorded")
+	cmd.Flags().BoolVar(&f.drain, "drain-on-stop", false, "at SIGTERM drain the workers before the end")
+	cmd.Flags().BoolVar(&f.once, "once", false, "end when each worker has run one task")
+	cmd.Flags().DurationVar(&f.idle, "idle-timeout", 0, "end when no worker has had a task for so long; 0 is never")
 	cmd.Flags().StringVar(&f.containment, "containment", "", "hold tasks by this means alone: cgroup2, cgroup1, pidns or subreaper (default the best that works)")
 	cmd.Flags().StringVar(&f.mountNS, "mount-ns", "", "give tasks their view of the file system by this means alone: root, userns or none (default the best that works)")
 	return cmd
@@ -86,15 +94,19 @@ type agent struct {
 // the tasks of an earlier agent, then the last good spec, then a fresh one. What
 // is not in a spec may be stopped only after all that.
 func (a *app) runAgent(ctx context.Context, f agentFlags) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	if f.idle < 0 {
+		return usagef("--idle-timeout must not be negative")
+	}
 	ag := &agent{app: a, flags: f, log: a.logger(), started: time.Now()}
 	if err := ag.open(ctx); err != nil {
 		return err
 	}
 	defer ag.close()
+	signalled := ctx.Done()
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	// What Recover starts must end with the group, or the group would wait for it.
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(life)
 	if err := ag.pool.Recover(ctx); err != nil {
 		return err
 	}
@@ -107,6 +119,11 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	group.Go(func() error { return ag.metrics.Run(ctx, ag.loop) })
 	group.Go(func() error { return ag.controlServer(stop).Serve(ctx, ag.socket) })
 	group.Go(func() error { return notifySystemd(ctx, ag.loop) })
+	group.Go(func() error {
+		defer stop()
+		leaving{workers: ag.pool, news: ag.loop.Watch, drain: f.drain, once: f.once, idle: f.idle}.wait(ctx, signalled)
+		return nil
+	})
 	ag.log.Info("agent started", "version", version, "node", ag.name, "state", a.state, "socket", a.socket, "source", ag.sources.Current().String())
 	err := group.Wait()
 	ag.log.Info("agent ended; running tasks go on under their shims")
@@ -159,7 +176,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
-		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.socketFolder(),
+		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.socketFolder(), Once: ag.flags.once,
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources), Log: log})
 	ag.metrics = control.NewMetrics(version, ag.loop)

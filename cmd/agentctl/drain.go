@@ -20,6 +20,7 @@ type drainFlags struct {
 	deadline time.Duration
 	force    bool
 	detach   bool
+	reboot   bool
 	reason   string
 	timeout  time.Duration
 }
@@ -38,13 +39,14 @@ back into its queue. One that asked for it is told to save its state before.
 
 To end the wait is not to end the drain: "agentctl uncordon" does that. Exit code
 3 if a task still runs after --timeout.`,
-		Example: "  agentctl drain\n  agentctl drain train/0 --deadline 1h -m 'new driver'\n  agentctl drain train --policy requeue --detach\n  agentctl drain --policy stop --force",
+		Example: "  agentctl drain\n  agentctl drain train/0 --deadline 1h -m 'new driver'\n  agentctl drain --for-reboot --deadline 10m && systemctl reboot\n  agentctl drain train --policy requeue --detach\n  agentctl drain --policy stop --force",
 		Args:    cobra.MaximumNArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.drain(cmd.Context(), one(args), f) },
 	}
 	cmd.Flags().StringVar(&f.policy, "policy", "", "what becomes of running tasks: finish, requeue or stop (default that of each worker)")
 	cmd.Flags().DurationVar(&f.deadline, "deadline", 0, "longest wait for a task before it is put back into its queue (default that of each worker)")
 	cmd.Flags().BoolVar(&f.force, "force", false, "end tasks at once, without a checkpoint and without their grace; needs --policy requeue or stop")
+	cmd.Flags().BoolVar(&f.reboot, "for-reboot", false, "let the next start of the machine end the drain of the node")
 	cmd.Flags().BoolVar(&f.detach, "detach", false, "don't wait")
 	cmd.Flags().StringVarP(&f.reason, "reason", "m", "", "why, for whoever looks at the node or at a task that was put back")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 24*time.Hour, "longest wait; 0 does not wait")
@@ -64,7 +66,7 @@ func (a *app) drain(ctx context.Context, worker string, f drainFlags) error {
 	c := a.client()
 	defer c.Close()
 	names, err := c.Order(ctx, control.OrderRequest{
-		Worker: worker, Policy: cmp.Or(f.policy, reconcile.DrainOwn), Deadline: f.deadline, Force: f.force, Reason: f.reason,
+		Worker: worker, Policy: cmp.Or(f.policy, reconcile.DrainOwn), Deadline: f.deadline, Force: f.force, UntilReboot: f.reboot, Reason: f.reason,
 	})
 	if err != nil {
 		return err
