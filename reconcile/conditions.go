@@ -1,7 +1,9 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,12 +132,18 @@ func (l *Loop) ofWorker(w WorkerStatus, a Action, server ServerStatus, now time.
 		stalled.Reason, stalled.Message = "Overdue", "task "+a.Task+" should have ended by "+a.Until.UTC().Format(time.RFC3339)
 	case r != nil && r.backoff.tries >= manyTries:
 		stalled.Reason, stalled.Message = "NoEffect", fmt.Sprintf("%s had no effect %d times", a.Verb, r.backoff.tries)
-	case w.Message != "" && !w.busy():
-		stalled.Reason, stalled.Message = "Held", w.Message
+	case w.Message != "" && !w.busy() && !expected(w.Code):
+		stalled.Reason, stalled.Message = cmp.Or(w.Code, "Held"), w.Message
 	default:
 		return out
 	}
 	return append(out, stalled)
+}
+
+// expected tells that a worker which is held is as its spec wants it, and that the hold
+// ends by itself.
+func expected(code string) bool {
+	return slices.Contains([]string{HeldByWindow, HeldByLimit, HeldByGPU, HeldByOnce}, code)
 }
 
 // gerunds are the reasons of Reconciling.
@@ -166,7 +174,7 @@ func workerReady(w WorkerStatus, server ServerStatus) Condition {
 	case server.lost():
 		c.Reason, c.Message = "ServerUnreachable", server.Error
 	case w.Message != "":
-		c.Reason, c.Message = "Held", w.Message
+		c.Reason, c.Message = cmp.Or(w.Code, "Held"), w.Message
 	default:
 		c.Status, c.Reason = True, "Idle"
 	}

@@ -18,6 +18,17 @@ const (
 	StateStopped   WorkerState = "stopped"   // takes no task any more and can be forgotten
 )
 
+// Why a free worker takes no task, as WorkerStatus.Code.
+const (
+	HeldByDisk   = "DiskFull"     // less is free than cache.minFree
+	HeldByGPU    = "GPUHeld"      // a task of another worker has its GPU
+	HeldByWindow = "WindowClosed" // it is outside of its windows
+	HeldByLimit  = "QueueLimit"   // as many tasks of its queues run as may
+	HeldByQueue  = "NoSuchQueue"  // the server does not have its queue
+	HeldByError  = "BackOff"      // the last task could not be taken
+	HeldByOnce   = "Once"         // the agent was told to run one task for each worker
+)
+
 // WorkerStatus is one worker as it is now.
 type WorkerStatus struct {
 	Name  string      `json:"name"`
@@ -35,8 +46,11 @@ type WorkerStatus struct {
 	Slots []string `json:"slots,omitempty"`
 	// Served counts the tasks that ended since the worker was started.
 	Served int `json:"served,omitempty"`
-	// Message says why the worker takes no task though it is free.
+	// Message says why the worker takes no task though it is free, Code the same in one
+	// word, and Until when that is over by itself; zero: nobody knows.
 	Message string      `json:"message,omitempty"`
+	Code    string      `json:"code,omitempty"`
+	Until   time.Time   `json:"until,omitzero"`
 	Task    *TaskStatus `json:"task,omitempty"`
 	// Ahead is the task whose environment is being made while the worker is busy.
 	Ahead string      `json:"ahead,omitempty"`

@@ -129,6 +129,7 @@ func (n *Node) clone() *Node {
 	out.Metadata.Labels = maps.Clone(n.Metadata.Labels)
 	s := &out.Spec
 	s.GPUs.Slots.List = slices.Clone(s.GPUs.Slots.List)
+	s.QueueLimits = slices.Clone(s.QueueLimits)
 	s.Workers = slices.Clone(s.Workers)
 	for i := range s.Workers {
 		s.Workers[i] = s.Workers[i].clone()
@@ -166,6 +167,7 @@ func (w WorkerSpec) clone() WorkerSpec {
 	w.Queues = slices.Clone(w.Queues)
 	w.Count = clonePointer(w.Count)
 	w.GPUs.Devices = slices.Clone(w.GPUs.Devices)
+	w.Windows = slices.Clone(w.Windows)
 	w.PackageManager = w.PackageManager.clone()
 	return w
 }

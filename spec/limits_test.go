@@ -39,7 +39,7 @@ func TestHostileDocuments(t *testing.T) {
 		"utf-16":       {"\xff\xfea\x00", "node.yaml:1:1: is text in UTF-16; save it in UTF-8"},
 		"latin-1":      {head + "metadata: {name: m\xfcller}\n", "node.yaml:3:19: has the byte 0xfc, which is no text; save it as text in UTF-8"},
 		"zero byte":    {head + "metadata:\x00\n", "node.yaml:3:10: has the byte 0x00, which is no text; save it as text in UTF-8"},
-		"windows":      {strings.ReplaceAll(head+"spec:\n  workers: []\n  x: 1\n", "\n", "\r\n"), `node.yaml:5:3: spec.x: unknown key "x"; allowed here: server, gpus, workers, packageManager, git, cache, sandbox`},
+		"windows":      {strings.ReplaceAll(head+"spec:\n  workers: []\n  x: 1\n", "\n", "\r\n"), `node.yaml:5:3: spec.x: unknown key "x"; allowed here: server, gpus, workers, queueLimits, packageManager, git, cache, sandbox`},
 		"byte order":   {"\ufeff" + head + "spec:\n  workers: []\n  x: 1\n", `node.yaml:5:3: spec.x: unknown key "x"`},
 		"many faults":  {head + "spec:\n  workers: [" + strings.Repeat("1, ", 1000) + "]\n", "more than 200 faults; the rest is not shown; mend these first"},
 		"wrong at end": {head + "spec:\n  workers: []\n" + strings.Repeat("# a comment\n", 20000) + " x: [\n", "node.yaml:20005:2: cannot be read as YAML"},

@@ -125,6 +125,7 @@ func typeText(t reflect.Type, r rule) string {
 	text := map[reflect.Type]string{
 		reflect.TypeFor[Duration](): "duration", reflect.TypeFor[Size](): "size", reflect.TypeFor[Slots](): "`auto`, `none` or a list",
 		reflect.TypeFor[GPURequest](): "count, share, list, `all` or `none`", reflect.TypeFor[[]WorkerSpec](): "list of groups",
+		reflect.TypeFor[[]Window](): "list of windows", reflect.TypeFor[[]QueueLimit](): "list of limits",
 		reflect.TypeFor[[]Registry](): "list of registries", reflect.TypeFor[[]HostMount](): "list of mounts",
 	}[t]
 	switch {

@@ -127,6 +127,7 @@ var nodeRules = map[string]rule{
 	"NodeSpec.server":         {example: "{url: https://api.example.com}"},
 	"NodeSpec.gpus":           {example: "{slots: auto}"},
 	"NodeSpec.workers":        {required: "write `workers: []` to run none", example: "[{name: train, queues: [default]}]", each: &rule{example: "{name: train, queues: [default]}"}},
+	"NodeSpec.queueLimits":    {example: "[{name: default, maxRunning: 2}]", most: maxNames, each: &rule{example: "{name: default, maxRunning: 2}"}},
 	"NodeSpec.packageManager": {example: "{type: pip}"},
 	"NodeSpec.git":            {example: "{credentialsFile: /etc/agentctl/git.netrc}"},
 	"NodeSpec.cache":          {example: "{maxEntries: 20}"},
@@ -158,9 +159,17 @@ var nodeRules = map[string]rule{
 	"WorkerSpec.resources":      {example: "{cpus: 4, memory: 32Gi}"},
 	"WorkerSpec.maxRuntime":     {example: "24h"},
 	"WorkerSpec.stopGrace":      {check: atLeast(100*time.Millisecond, 24*time.Hour), fix: "write 100ms to 24h", example: "30s"},
+	"WorkerSpec.windows":        {example: `[{cron: "0 20 * * *", for: 10h}]`, most: 50, each: &rule{example: `{cron: "0 20 * * *", for: 10h}`}},
 	"WorkerSpec.maxTasks":       {min: 1, max: 1000000, example: "100"},
 	"WorkerSpec.drain":          {example: "{policy: finish}"},
 	"WorkerSpec.runAs":          {form: userForm, fix: "write the name or the number of a user, as agentctl or \"1000\"", example: "agentctl"},
+
+	"QueueLimit.name":       {required: "name the queue, as `name: default`", check: queueName, fix: "write the name or the id of a queue", example: "default"},
+	"QueueLimit.maxRunning": {required: "write a number, as `maxRunning: 2`", min: 1, max: maxWorkers, example: "2"},
+
+	"Window.cron":     {required: "write when it opens, as `cron: \"0 20 * * *\"`", check: cronLine, fix: "write minute, hour, day of the month, month and day of the week, as \"0 20 * * 1-5\"", example: `"0 20 * * *"`},
+	"Window.for":      {required: "write how long it is open, as `for: 10h`", check: atLeast(time.Minute, 31*day), fix: "write 1m to 31d", example: "10h"},
+	"Window.timeZone": {check: timeZone, fix: "write a name as Europe/Berlin or UTC", example: "Europe/Berlin"},
 
 	"Resources.cpus":     {min: 0.01, max: 10000, example: "4"},
 	"Resources.memory":   {check: aboveZero, fix: "write a size above 0", example: "32Gi"},

@@ -35,6 +35,8 @@ type NodeSpec struct {
 	GPUs GPUs `yaml:"gpus,omitempty" json:"gpus,omitzero"`
 	// The workers. To run none, write `workers: []`; a missing list is an error.
 	Workers []WorkerSpec `yaml:"workers" json:"workers"`
+	// Limits of queues, over all workers of this node.
+	QueueLimits []QueueLimit `yaml:"queueLimits,omitempty" json:"queueLimits,omitempty"`
 	// Settings of the package manager for all workers.
 	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
 	// Credentials of the git repositories of tasks.
@@ -43,6 +45,14 @@ type NodeSpec struct {
 	Cache Cache `yaml:"cache,omitempty" json:"cache,omitzero"`
 	// Settings of the sandbox for all workers with `mode: sandbox`.
 	Sandbox Sandbox `yaml:"sandbox,omitempty" json:"sandbox,omitzero"`
+}
+
+// QueueLimit limits what this node takes of a queue.
+type QueueLimit struct {
+	// Name or id of the queue, as the workers have it.
+	Name string `yaml:"name" json:"name"`
+	// Tasks of the queue at once, over all workers of this node.
+	MaxRunning int `yaml:"maxRunning" json:"maxRunning"`
 }
 
 // Server is the ClearML server that tasks come from.
@@ -142,11 +152,23 @@ type WorkerSpec struct {
 	StopGrace Duration `yaml:"stopGrace,omitempty" json:"stopGrace,omitempty"`
 	// What happens to running tasks when a worker goes.
 	Drain Drain `yaml:"drain,omitempty" json:"drain,omitzero"`
+	// When the workers take tasks; a task that runs when a window closes goes on. Left out: always.
+	Windows []Window `yaml:"windows,omitempty" json:"windows,omitempty"`
 	// Tasks after which a worker starts anew, with nothing left of what it kept ready. Left out: never.
 	MaxTasks int `yaml:"maxTasks,omitempty" json:"maxTasks,omitempty"`
 	// User, by name or number, that runs the tasks of a worker with `mode: venv` under an agent that is root.
 	// Left out: the user agentctl if there is one, else nobody. Root only when written.
 	RunAs string `yaml:"runAs,omitempty" json:"runAs,omitempty"`
+}
+
+// Window is a time in which workers take tasks, by the clock on the wall.
+type Window struct {
+	// When it opens: minute, hour, day of the month, month and day of the week, as in a crontab.
+	Cron string `yaml:"cron" json:"cron"`
+	// How long it is open.
+	For Duration `yaml:"for" json:"for"`
+	// Name of the time zone, as Europe/Berlin; left out: that of the machine.
+	TimeZone string `yaml:"timeZone,omitempty" json:"timeZone,omitempty"`
 }
 
 // Resources are the limits of one task; zero means none.

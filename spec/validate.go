@@ -23,6 +23,7 @@ func Validate(n *Node) Problems {
 func (d *decoder) validate(n *Node) {
 	d.fields(reflect.ValueOf(n).Elem(), "")
 	d.workers(n.Spec.Workers)
+	d.queues(n)
 	d.sandbox(&n.Spec.Sandbox)
 	if n.Spec.Server.CredentialsFile != "" && n.Spec.Server.URL == "" && !d.failed["spec.server.url"] {
 		d.semantic("spec.server.credentialsFile", SeverityWarning,

@@ -88,3 +88,24 @@ func count(g WorkerSpec) int {
 	}
 	return *g.Count
 }
+
+// queues finds limits of queues that stand twice, or that limit nothing.
+func (d *decoder) queues(n *Node) {
+	served, seen := map[string]bool{}, map[string]int{}
+	for _, w := range n.Spec.Workers {
+		for _, q := range w.Queues {
+			served[q] = true
+		}
+	}
+	for i, q := range n.Spec.QueueLimits {
+		at := fmt.Sprintf("spec.queueLimits[%d].name", i)
+		if first, twice := seen[q.Name]; twice {
+			d.semantic(at, SeverityError, fmt.Sprintf("is the same as that of spec.queueLimits[%d]", first), "delete one of them")
+			continue
+		}
+		seen[q.Name] = i
+		if !served[q.Name] && q.Name != "" {
+			d.semantic(at, SeverityWarning, "no worker serves the queue "+quote(q.Name), "write its name as the workers do, or delete the limit")
+		}
+	}
+}

@@ -29,6 +29,7 @@ type Worker struct {
 	Resources      Resources      `json:"resources,omitzero"`
 	MaxRuntime     Duration       `json:"maxRuntime,omitempty"`
 	StopGrace      Duration       `json:"stopGrace,omitempty"`
+	Windows        []Window       `json:"windows,omitempty"`
 	MaxTasks       int            `json:"maxTasks,omitempty"`
 	Drain          Drain          `json:"drain"`
 	RunAs          string         `json:"runAs,omitempty"`
@@ -54,7 +55,7 @@ func expand(n *Node, g WorkerSpec, index int) Worker {
 		Queues: g.Queues, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
 		PackageManager: n.Spec.PackageManager.clone().override(g.PackageManager),
 		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace,
-		MaxTasks: g.MaxTasks, Drain: g.Drain, RunAs: g.RunAs,
+		Windows: g.Windows, MaxTasks: g.MaxTasks, Drain: g.Drain, RunAs: g.RunAs,
 	}
 	if w.Mode == ModeSandbox {
 		w.Sandbox = n.Spec.Sandbox.clone()

@@ -29,7 +29,7 @@ func (p *Pool) act(a reconcile.Action) {
 			s = &slot{state: reconcile.StateIdle, since: time.Now()}
 			p.workers[a.Worker] = s
 		}
-		s.spec, s.gpus, s.message = *a.Spec, a.Slots, ""
+		s.spec, s.gpus, s.hold = *a.Spec, a.Slots, hold{}
 		s.drain(false)
 	case reconcile.Drain:
 		if s != nil {

@@ -3,17 +3,12 @@ package worker
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"time"
 
 	"agentctl/reconcile"
 	"agentctl/spec"
-
-	"github.com/dustin/go-humanize"
-	"github.com/samber/lo"
-	"golang.org/x/sys/unix"
 )
 
 // dispatch looks at the queues of all workers with one request at a time, while
@@ -92,18 +87,14 @@ func (p *Pool) wanted() (spec.Server, []string) {
 	return p.node.Spec.Server, slices.Compact(names)
 }
 
-// idle tells whether s may take a task now.
+// idle tells whether s may take a task now, as far as that is known without a look at
+// the queues.
 func (p *Pool) idle(s *slot) bool {
-	return s.state == reconcile.StateIdle && s.run == nil && !s.draining &&
-		p.ordered(s.spec.Name) == nil && !(p.cfg.Once && s.served > 0) && !time.Now().Before(s.notUntil)
-}
-
-// explain notes why the free worker s takes no task, or that nothing holds it.
-func (p *Pool) explain(s *slot, why string) {
-	if s.message != why {
-		s.message = why
-		hint(p.changed)
+	if s.state != reconcile.StateIdle || s.run != nil || s.draining || p.ordered(s.spec.Name) != nil {
+		return false
 	}
+	h := p.ownHold(s, time.Now())
+	return h.code == ""
 }
 
 // hand gives the heads of the queues to free workers, in the order of the
@@ -112,32 +103,41 @@ func (p *Pool) explain(s *slot, why string) {
 func (p *Pool) hand(ctx context.Context, b *backlog) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	names := make([]string, 0, len(p.workers))
-	for name := range p.workers {
-		names = append(names, name)
+	if p.node == nil { // no spec is valid; what runs is an earlier agent's
+		return
 	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(p.workers)) {
 		s := p.workers[name]
-		if !p.idle(s) {
+		if s.state != reconcile.StateIdle || s.run != nil || s.draining || p.ordered(name) != nil {
 			continue
 		}
-		held := cmp.Or(p.held(), p.slotsHeld(s))
-		p.explain(s, cmp.Or(held, b.lacks(s.spec.Queues)))
-		if held != "" {
-			continue
+		h, queue, id := p.judge(b, s)
+		if h != s.hold {
+			s.hold = h
+			hint(p.changed)
 		}
-		if queue, id, ok := p.choose(b, s); ok {
+		if id != "" {
 			p.begin(ctx, s, queue, b.ids[queue], id)
 		}
 	}
+}
+
+// judge finds the next task for the free worker s, or says what holds it.
+func (p *Pool) judge(b *backlog, s *slot) (h hold, queue, task string) {
+	if h = p.holds(s); h.code != "" {
+		return h, "", ""
+	}
+	if queue, task, ok := p.choose(b, s); ok {
+		return hold{}, queue, task
+	}
+	return cmp.Or(b.lacks(s.spec.Queues), p.limited(s)), "", ""
 }
 
 // choose picks the next task for s and takes it out of the backlog.
 func (p *Pool) choose(b *backlog, s *slot) (queue, task string, ok bool) {
 	for i, queue := range s.order() {
 		entries := b.entries[b.ids[queue]]
-		if len(entries) == 0 || p.leasing(b.ids[queue]) || p.active(entries[0]) {
+		if len(entries) == 0 || p.leasing(b.ids[queue]) || p.active(entries[0]) || p.full(queue) {
 			continue
 		}
 		b.entries[b.ids[queue]] = entries[1:]
@@ -180,51 +180,15 @@ func (p *Pool) active(task string) bool {
 	return false
 }
 
-// nextFree is how long until a back-off of a worker ends.
+// nextFree is how long until a back-off of a worker ends, or a window opens.
 func (p *Pool) nextFree() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	wait := time.Hour
+	wait, now := time.Hour, time.Now()
 	for _, s := range p.workers {
-		if d := time.Until(s.notUntil); d > 0 {
+		if d := p.ownHold(s, now).until.Sub(now); d > 0 {
 			wait = min(wait, d)
 		}
 	}
 	return wait
-}
-
-// held says why no worker of the node may take a task now, or "".
-func (p *Pool) held() string {
-	floor := int64(p.node.Spec.Cache.MinFree)
-	if free := p.free(); floor > 0 && free < floor {
-		return fmt.Sprintf("%s free on the disk of %s, below cache.minFree %s",
-			humanize.IBytes(uint64(free)), p.cfg.State, humanize.IBytes(uint64(floor)))
-	}
-	return ""
-}
-
-// slotsHeld says whose task has a GPU that s is to have, or "".
-func (p *Pool) slotsHeld(s *slot) string {
-	if len(s.gpus) == 0 {
-		return ""
-	}
-	for name, other := range p.workers {
-		if other == s || other.run == nil {
-			continue
-		}
-		if held := lo.Intersect(s.gpus, other.run.rec.Slots); len(held) > 0 {
-			return "gpu " + held[0] + " is held by " + name + ", task " + other.run.rec.Task
-		}
-	}
-	return ""
-}
-
-// freeBytes is what the disk of the state folder has left; very much if it can't be
-// told.
-func (p *Pool) freeBytes() int64 {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(p.cfg.State, &fs); err != nil {
-		return math.MaxInt64
-	}
-	return int64(fs.Bavail) * fs.Bsize //nolint:gosec // block counts fit
 }

@@ -25,14 +25,15 @@ const pulledBy = "pulled by "
 func (p *Pool) begin(ctx context.Context, s *slot, queueName, queue, task string) {
 	if !validID.MatchString(task) {
 		p.cfg.Log.Error("a queue holds an entry that is no task id", "queue", queueName, "task", fmt.Sprintf("%.80q", task))
-		s.message, s.notUntil = "the queue "+queueName+" holds an entry that is no task id", time.Now().Add(time.Minute)
+		s.notUntil = time.Now().Add(time.Minute)
+		s.hold = hold{reconcile.HeldByError, "the queue " + queueName + " holds an entry that is no task id", s.notUntil}
 		return
 	}
 	r := newRun(p, s.spec.Name, &Record{
 		Task: task, Queue: queue, QueueName: queueName, Server: p.node.Spec.Server, Git: p.node.Spec.Git, ResolveAge: p.node.Spec.Cache.ResolveAge,
 		Worker: s.spec, Slots: s.gpus, Phase: PhaseIntent, Leased: time.Now(),
 	})
-	s.run, s.message = r, ""
+	s.run, s.hold = r, hold{}
 	p.setState(s, reconcile.StateLeasing)
 	p.runs.Go(func() { r.fresh(ctx) })
 }

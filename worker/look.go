@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentctl/clearml"
+	"agentctl/reconcile"
 	"agentctl/spec"
 )
 
@@ -131,12 +132,12 @@ func (p *Pool) resolve(ctx context.Context, b *backlog, conn Conn, names []strin
 	return ids, nil
 }
 
-// lacks names a queue that the server does not have, or "".
-func (b *backlog) lacks(queues []string) string {
+// lacks says that the server does not have a queue.
+func (b *backlog) lacks(queues []string) hold {
 	for _, name := range queues {
 		if b.missing[name] {
-			return fmt.Sprintf("the server has no queue %q; create it there or take it out of the worker's queues", name)
+			return hold{code: reconcile.HeldByQueue, message: fmt.Sprintf("the server has no queue %q; create it there or take it out of the worker's queues", name)}
 		}
 	}
-	return ""
+	return hold{}
 }

@@ -87,7 +87,7 @@ type slot struct {
 	gpus     []string  // slots of the next task
 	served   int       // tasks that have ended
 	since    time.Time
-	message  string
+	hold     hold
 	run      *run
 	last     *reconcile.TaskStatus
 	turn     int       // round robin: index of the next queue
@@ -162,7 +162,8 @@ func (p *Pool) Observe() reconcile.Observed {
 func (s *slot) status() reconcile.WorkerStatus {
 	w := reconcile.WorkerStatus{
 		Name: s.spec.Name, Spec: s.spec, State: s.state, Since: s.since,
-		Draining: s.draining, DrainingSince: s.drained, Slots: s.gpus, Served: s.served, Message: s.message, Last: s.last,
+		Draining: s.draining, DrainingSince: s.drained, Slots: s.gpus, Served: s.served, Last: s.last,
+		Message: s.hold.message, Code: s.hold.code, Until: s.hold.until,
 	}
 	if s.run != nil {
 		t := s.run.status()

@@ -51,6 +51,7 @@ var libraries = []library{
 	{"github.com/fsnotify/fsnotify", []string{"source"}, "one place knows the traps of watching files"},
 	{"modernc.org/sqlite", []string{"server"}, "the database is the server's"},
 	{"database/sql", []string{"server"}, "the database is the server's"},
+	{"github.com/robfig/cron/v3", []string{"spec"}, "a window is a plain value: who asks it gets open or closed"},
 	{"github.com/spf13/cobra", []string{"cmd/agentctl"}, "flags and verbs are the command's; libraries take values"},
 	{"gopkg.in/yaml.v3", []string{"spec", "envcache"}, "decoding with positions and limits is spec's; others use spec.Encode. envcache, which must not know spec, reads conda's own files"},
 	{"github.com/google/go-containerregistry/pkg/v1", []string{"runtime/image"}, "one package speaks to registries, and trusts nothing of what they say"},
