@@ -19,7 +19,9 @@ import (
 
 // build leases the environment key, building it if no other process does.
 func (a *acquisition) build(ctx context.Context, key, base string, parts []Part, stay bool) (*shelf.Lease[record], error) {
-	waiting := func() { a.tell("waiting for another task's build of the same environment") }
+	waiting := func() {
+		a.say(Progress{Time: a.cache.now(), Step: "environment", Text: "waiting for another task's build of the same environment", Waiting: true})
+	}
 	settling := &settling{cache: a.cache, parts: a.parts, plan: a.plan, stay: stay}
 	defer settling.close() // after the environment is published
 	held, err := a.cache.shelf.Get(ctx, key, waiting, func(ctx context.Context, m shelf.Making) (record, int64, error) {

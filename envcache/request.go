@@ -91,6 +91,8 @@ type Progress struct {
 	// Done and Total are bytes, while something is downloaded. Total grows as more
 	// becomes known, and is 0 as long as nothing is.
 	Done, Total int64
+	// Waiting says that another process does the step, which is waited for.
+	Waiting bool
 }
 
 // String is the line for a console.

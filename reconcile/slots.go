@@ -19,8 +19,8 @@ type GPU struct {
 	Stranger string `json:"stranger,omitempty"`
 }
 
-// is tells whether a device of a spec means g.
-func (g GPU) is(device string) bool { return device == fmt.Sprint(g.Index) || device == g.UUID }
+// Is tells whether a device of a spec means g.
+func (g GPU) Is(device string) bool { return device == fmt.Sprint(g.Index) || device == g.UUID }
 
 // slot is a GPU, or a share of one.
 type slot struct {
@@ -54,7 +54,7 @@ func inventory(s spec.Slots, gpus []GPU) []slot {
 	switch s.Mode {
 	case spec.SlotsList:
 		for _, l := range s.List {
-			if !slices.ContainsFunc(gpus, func(g GPU) bool { return g.is(l.Device) && g.Problem != "" }) {
+			if !slices.ContainsFunc(gpus, func(g GPU) bool { return g.Is(l.Device) && g.Problem != "" }) {
 				add(l.Device, l.Shares)
 			}
 		}
@@ -197,7 +197,7 @@ func (a *allocator) listed(devices []string) ([]string, string) {
 
 // same tells whether two names mean one GPU, as its index and its UUID do.
 func (a *allocator) same(one, other string) bool {
-	return one == other || slices.ContainsFunc(a.gpus, func(g GPU) bool { return g.is(one) && g.is(other) })
+	return one == other || slices.ContainsFunc(a.gpus, func(g GPU) bool { return g.Is(one) && g.Is(other) })
 }
 
 // whole picks GPUs that nobody shares.

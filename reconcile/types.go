@@ -22,6 +22,7 @@ const (
 const (
 	HeldByDisk   = "DiskFull"     // less is free than cache.minFree
 	HeldByGPU    = "GPUHeld"      // a task of another worker has its GPU
+	HeldByOther  = "GPUStranger"  // a process of no task uses its GPU
 	HeldByWindow = "WindowClosed" // it is outside of its windows
 	HeldByLimit  = "QueueLimit"   // as many tasks of its queues run as may
 	HeldByQueue  = "NoSuchQueue"  // the server does not have its queue
@@ -103,6 +104,9 @@ type TaskStatus struct {
 	// is not known.
 	Done  int64 `json:"done,omitempty"`
 	Total int64 `json:"total,omitempty"`
+	// Doing is what the step said last, and Waiting that it waits for another process.
+	Doing   string `json:"doing,omitempty"`
+	Waiting bool   `json:"waiting,omitempty"`
 	// Status, Reason and Message are what the server was told, or will be.
 	Status  string    `json:"status"`
 	Reason  string    `json:"reason,omitempty"`

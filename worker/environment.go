@@ -82,6 +82,9 @@ func (r *run) progress(p envcache.Progress) {
 	}
 	r.mu.Lock()
 	r.phase, r.loaded, r.size = p.Step, p.Done, p.Total
+	if p.Text != "" {
+		r.doing, r.waiting = clip(p.Text, 300), p.Waiting
+	}
 	r.mu.Unlock()
 	hint(r.pool.changed)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"agentctl/reconcile"
@@ -65,7 +66,30 @@ func (p *Pool) slotsHold(s *slot) hold {
 			return hold{code: reconcile.HeldByGPU, message: "gpu " + held[0] + " is held by " + name + ", task " + other.run.rec.Task}
 		}
 	}
+	return p.strangersHold(s)
+}
+
+// strangersHold says which process of no task uses a GPU that s is to have.
+func (p *Pool) strangersHold(s *slot) hold {
+	for _, gpu := range p.gpus() {
+		if gpu.Stranger == "" {
+			continue
+		}
+		for _, id := range s.gpus {
+			if device, _, _ := strings.Cut(id, "/"); gpu.Is(device) {
+				return hold{code: reconcile.HeldByOther, message: fmt.Sprintf("gpu %s is used by %s, which is of no task", id, gpu.Stranger)}
+			}
+		}
+	}
 	return hold{}
+}
+
+// gpus are those that were found; nil if nobody looks.
+func (p *Pool) gpus() []reconcile.GPU {
+	if p.cfg.GPUs == nil {
+		return nil
+	}
+	return p.cfg.GPUs()
 }
 
 // full tells whether as many tasks of a queue run here as may.

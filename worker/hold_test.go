@@ -28,6 +28,10 @@ func TestHolds(t *testing.T) {
 			s.gpus = []string{"0", "1"}
 			p.workers["b/0"].run.rec.Slots = []string{"1"}
 		}, reconcile.HeldByGPU, "gpu 1 is held by b/0, task bb"},
+		{"a GPU that a stranger uses", func(p *Pool, s *slot) {
+			s.gpus = []string{"1/0"}
+			p.cfg.GPUs = func() []reconcile.GPU { return []reconcile.GPU{{Index: 1, Stranger: "python3 (4711)"}} }
+		}, reconcile.HeldByOther, "gpu 1/0 is used by python3 (4711)"},
 		{"a GPU that is free", func(_ *Pool, s *slot) { s.gpus = []string{"0"} }, "", ""},
 		{"a back-off", func(_ *Pool, s *slot) { s.notUntil = time.Now().Add(time.Minute) }, reconcile.HeldByError, "could not be taken"},
 		{"its one task", func(p *Pool, s *slot) { p.cfg.Once, s.served = true, 1 }, reconcile.HeldByOnce, "one task"},

@@ -40,6 +40,9 @@ type Config struct {
 	// Hide are folders besides State that no task is to see, where a mount
 	// namespace can be had; they exist.
 	Hide []string
+	// GPUs tells those of the machine as they were seen last; it may be nil, and never
+	// blocks.
+	GPUs func() []reconcile.GPU
 	// Once lets each worker take no second task.
 	Once bool
 	// Environ looks up the agent's own variables, as os.LookupEnv.
@@ -146,7 +149,7 @@ func hint(c chan struct{}) {
 func (p *Pool) Observe() reconcile.Observed {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := reconcile.Observed{Workers: make(map[string]reconcile.WorkerStatus, len(p.workers)), Server: p.server}
+	o := reconcile.Observed{Workers: make(map[string]reconcile.WorkerStatus, len(p.workers)), Server: p.server, GPUs: p.gpus()}
 	for name, s := range p.workers {
 		w := s.status()
 		w.Order = p.ordered(name)

@@ -37,6 +37,9 @@ type run struct {
 	size   int64
 	final  *Final // set once when somebody stops the task
 	ending string // how, for the status
+	// doing is what the step said last, waiting that another process does it.
+	doing   string
+	waiting bool
 }
 
 func newRun(p *Pool, worker string, rec *Record) *run {
@@ -51,7 +54,7 @@ func newRun(p *Pool, worker string, rec *Record) *run {
 func (r *run) enter(phase Phase, durable bool) error {
 	r.note(func(rec *Record) {
 		rec.Phase, rec.Since = phase, time.Now()
-		r.phase, r.loaded, r.size = string(phase), 0, 0
+		r.phase, r.loaded, r.size, r.doing, r.waiting = string(phase), 0, 0, "", false
 	})
 	err := r.save(durable)
 	crash.Point("task." + string(phase))

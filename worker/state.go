@@ -79,7 +79,7 @@ func (r *run) status() reconcile.TaskStatus {
 	t := r.rec.status()
 	t.Ending = r.ending
 	if !r.rec.Phase.over() {
-		t.Phase, t.Done, t.Total = r.phase, r.loaded, r.size
+		t.Phase, t.Done, t.Total, t.Doing, t.Waiting = r.phase, r.loaded, r.size, r.doing, r.waiting
 	}
 	return t
 }
