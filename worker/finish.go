@@ -13,14 +13,20 @@ import (
 // failure is the end of a task whose preparation failed or was stopped.
 func (r *run) failure(err error) Final {
 	r.mu.Lock()
-	final := r.final
+	stopped := r.final
 	r.mu.Unlock()
-	if final != nil {
-		return *final
+	if stopped != nil {
+		return *stopped
 	}
 	r.say("ERROR: %v", err)
 	r.log.Warn("task could not be started", "error", err)
-	return Final{Status: clearml.StatusFailed, Reason: "cannot start the task", Message: clip(err.Error(), 1000)}
+	final := Final{Status: clearml.StatusFailed, Reason: "cannot start the task", Message: clip(err.Error(), 1000)}
+	if ofTheNode(err) {
+		if final = r.nodeFailed(final); final.Status == clearml.StatusQueued {
+			r.say("%s", final.Reason)
+		}
+	}
+	return final
 }
 
 // finish reports the task's end until the server has accepted or refused it, and
@@ -72,6 +78,8 @@ func (r *run) sendFinal(ctx context.Context, f Final) error {
 		return c.Failed(ctx, id, f.Reason, f.Message)
 	case clearml.StatusStopped:
 		return c.Stopped(ctx, id, f.Reason, f.Message)
+	case clearml.StatusQueued:
+		return r.requeue(ctx, f)
 	}
 	return nil
 }
@@ -87,7 +95,7 @@ func (r *run) done() {
 		r.log.Warn("task's folders not removed", "error", err)
 	}
 	r.journal.close()
-	r.pool.freed(r, 0)
+	r.pool.freed(r, r.pauseAfter())
 	r.pool.forgetOld()
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"agentctl/clearml"
@@ -158,8 +157,7 @@ func (r *run) stillOurs(ctx context.Context) (ours, started bool, err error) {
 		return false, false, nil
 	}
 	if r.task.Status == clearml.StatusInProgress {
-		other := strings.HasPrefix(r.task.StatusMessage, pulledBy) && !strings.HasPrefix(r.task.StatusMessage, pulledBy+r.rec.WorkerID()+" ")
-		return !other, true, nil
+		return ranBy(r.task, r.rec.WorkerID()), true, nil
 	}
 	if r.rec.Phase != PhaseLeased {
 		return false, false, nil
