@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"agentctl/clearml"
+	"agentctl/internal/crash"
 	"agentctl/runtime"
 	"agentctl/spec"
 )
@@ -123,6 +124,13 @@ func (r *run) giveUp(ctx context.Context, err error) {
 		r.leave()
 		return
 	}
+	if serr := r.stopWaiting(ctx); serr != nil {
+		if ctx.Err() != nil {
+			r.leave()
+			return
+		}
+		r.log.Error("cannot stop task", "error", serr)
+	}
 	r.pool.stale.Store(true)
 	wait := time.Duration(0)
 	if !errors.Is(err, errNotOurs) {
@@ -130,6 +138,34 @@ func (r *run) giveUp(ctx context.Context, err error) {
 		wait = 5 * time.Second
 	}
 	r.drop(wait)
+}
+
+// stopWaiting carries out a stop that came before it was certain whose the task is: it
+// waits on the server, where it would be taken and run.
+func (r *run) stopWaiting(ctx context.Context) error {
+	r.mu.Lock()
+	wish := r.final
+	r.mu.Unlock()
+	if wish == nil || wish.Status != clearml.StatusStopped {
+		return nil
+	}
+	if r.conn.Client == nil {
+		if err := r.reconnect(ctx); err != nil {
+			return err
+		}
+	}
+	err := r.insist(ctx, func() error {
+		task, err := r.conn.Client.Task(ctx, r.rec.Task)
+		if err != nil || task.Status != clearml.StatusQueued { // others run it, and are told by its status alone
+			return err
+		}
+		return r.conn.Client.StopTask(ctx, r.rec.Task, wish.Reason, wish.Message)
+	})
+	crash.Point("lease.stopped")
+	if errors.Is(err, clearml.ErrTaskGone) {
+		return nil
+	}
+	return err
 }
 
 // refused handles a task that was popped but that the server doesn't let start.

@@ -30,7 +30,7 @@ type run struct {
 	// cancel ends the preparation when the task is stopped before it runs.
 	cancel context.CancelCauseFunc
 
-	saving sync.Mutex // orders the lines of the journal; taken before mu
+	saving sync.Mutex // orders the lines of the journal and guards its opening; taken before mu
 	mu     sync.Mutex
 	rec    *Record // its fields change under mu only
 	phase  string  // what the status shows, finer than the record's phase
