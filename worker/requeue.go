@@ -76,13 +76,17 @@ const nodePause = 10 * time.Second
 
 // pauseAfter is how long the worker of an ended task takes no other.
 func (r *run) pauseAfter() time.Duration {
-	if f := r.rec.Final; f != nil && f.Status == clearml.StatusQueued && !r.wasLost() {
+	if r.neverBegan() {
 		return nodePause
 	}
 	return 0
 }
 
-func (r *run) wasLost() bool { return r.rec.Exit != nil && r.rec.Exit.Reason == runtime.Lost }
+// neverBegan tells whether the task goes back because its node could not start it.
+func (r *run) neverBegan() bool {
+	lost := r.rec.Exit != nil && r.rec.Exit.Reason == runtime.Lost
+	return r.rec.Final != nil && failuresOf(r.rec.Final.Reason) > 0 && !lost
+}
 
 // requeue puts the task back into its queue, straight from "in progress", so that nobody
 // sees it stopped or failed in between. It may be called again after an answer that was
@@ -108,7 +112,7 @@ func (r *run) requeue(ctx context.Context, f Final) error {
 		return nil
 	}
 	crash.Point("requeue.sent")
-	if !r.wasLost() {
+	if r.neverBegan() {
 		return nil
 	}
 	// It had its turn already. That it was taken by now, or moved, is as well.
