@@ -95,6 +95,7 @@ func (r *run) done() {
 	if err := r.dirs.removePrivate(keep...); err != nil {
 		r.log.Warn("task's folders not removed", "error", err)
 	}
+	r.pool.freeQuotas()
 	r.journal.close()
 	r.pool.freed(r, r.pauseAfter())
 	r.pool.forgetOld()

@@ -37,6 +37,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 	for _, err := range errs {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
 	}
+	defer p.freeQuotas()
 	slices.SortFunc(recs, func(a, b *Record) int { return b.Ended.Compare(a.Ended) })
 	for _, rec := range recs {
 		switch rec.Phase {

@@ -87,9 +87,6 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	}
 	r.span("image", began)
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
-	if scratch := r.rec.Worker.Sandbox.Scratch; len(b.image.Layers) > 0 && scratch.Medium != spec.MediumMemory && scratch.Size > 0 {
-		r.say("WARNING: what the task writes to the disk is not limited: spec.sandbox.scratch.size needs medium: memory")
-	}
 	u, err := b.image.userOf(b.Settings.User)
 	if err != nil {
 		return err
