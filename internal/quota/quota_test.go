@@ -27,7 +27,7 @@ func disk(t *testing.T) string {
 	file, dir := filepath.Join(t.TempDir(), "disk"), t.TempDir()
 	for _, args := range [][]string{
 		{"truncate", "-s", "24M", file},
-		{"mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", file},
+		{"env", "PATH=/usr/sbin:/sbin:/usr/bin:/bin", "mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", file},
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v: %s", args, err, out)
