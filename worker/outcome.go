@@ -48,7 +48,7 @@ func (r *run) closingLine(exit runtime.Exit) {
 		}
 		r.say("Process failed: %s (%s)", final.Reason, final.Message)
 	case clearml.StatusQueued:
-		r.say("Process lost: %s (%s)", final.Reason, final.Message)
+		r.say("Process ended, and the task goes back to its queue: %s (%s)", final.Reason, final.Message)
 	default:
 		r.say("Process terminated: %s", final.Reason)
 	}
