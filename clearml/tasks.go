@@ -149,10 +149,20 @@ func (c *Client) SetRequirements(ctx context.Context, task string, r Requirement
 // Enqueue puts a task at the end of a queue (id), moving it there from any
 // other; force also takes a running or ended one.
 func (c *Client) Enqueue(ctx context.Context, task, queue, reason string, force bool) error {
+	return c.enqueue(ctx, transition{task, reason, "", force}, queue)
+}
+
+func (c *Client) enqueue(ctx context.Context, t transition, queue string) error {
 	return c.Call(ctx, "tasks.enqueue", struct {
 		transition
 		Queue string `json:"queue"`
-	}{transition{task, reason, "", force}, queue}, nil)
+	}{t, queue}, nil)
+}
+
+// Requeue puts a task that ran at the end of a queue (id), straight from whatever status
+// it has. A wish to stop it is lost by that.
+func (c *Client) Requeue(ctx context.Context, task, queue, reason, message string) error {
+	return c.enqueue(ctx, transition{task, reason, message, true}, queue)
 }
 
 // Dequeue takes a task off its queue and gives it back the status it had before.

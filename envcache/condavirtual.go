@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"agentctl/envcache/internal/talk"
 	"agentctl/internal/fsx"
@@ -41,7 +42,7 @@ func (b *condaBuilder) virtual(ctx context.Context, p *condaPlan, say func(Progr
 	boot, driver := readProc("sys/kernel/random/boot_id"), readProc("driver/nvidia/version")
 	sum := sha256.Sum256([]byte(strings.Join(append([]string{p.identity, boot, driver}, b.overrides()...), "\n")))
 	from := hex.EncodeToString(sum[:])
-	file := filepath.Join(b.state, "tools", "conda-virtual.json")
+	file := b.virtualFile(from)
 	var last virtualFound
 	if fsx.ReadJSON(file, &last) == nil && last.From == from { // a damaged file only costs a new look
 		return last.Packages, nil
@@ -75,7 +76,27 @@ func (b *condaBuilder) virtual(ctx context.Context, p *condaPlan, say func(Progr
 		found.Packages = append(found.Packages, e.Virtual)
 	}
 	slices.Sort(found.Packages)
+	forgetVirtual(filepath.Dir(file))
 	return found.Packages, fsx.WriteJSON(file, found, 0o600)
+}
+
+// virtualFile has a name for what the packages were found from: workers whose settings
+// differ must not each take the other's answer away.
+func (b *condaBuilder) virtualFile(from string) string {
+	return filepath.Join(b.state, "tools", "conda-virtual-"+from[:16]+".json")
+}
+
+// virtualAge is how long an answer is kept: most are of boots that are over, and the
+// others cost a look.
+const virtualAge = 90 * 24 * time.Hour
+
+func forgetVirtual(dir string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "conda-virtual*.json"))
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil && time.Since(info.ModTime()) > virtualAge {
+			_ = os.Remove(f) // else the next one does
+		}
+	}
 }
 
 func readProc(name string) string {

@@ -70,7 +70,7 @@
 //	STATE/tools/pip-VERSION/   the private pip, in each version that was asked for
 //	STATE/tools/NAME-VERSION-…/  another private manager, in an environment of its own
 //	STATE/tools/interpreters.json
-//	STATE/tools/conda-client-….py, conda-virtual.json
+//	STATE/tools/conda-client-….py, conda-virtual-….json
 //	STATE/pythons/NAME/        an interpreter that uv installed; whole if .whole-NAME is there
 //	STATE/cache/pip-UID/       downloads and wheels of one user
 //	STATE/cache/wheels-UID/    the same by digest, for locks; the agent's

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,7 +19,8 @@ func (p planned) host(t *testing.T, req Request, virtual ...string) {
 	b := p.c.builders[ManagerConda].(*condaBuilder)
 	from := []string{b.tools.named(ManagerConda, req).identity, readProc("sys/kernel/random/boot_id"), readProc("driver/nvidia/version")}
 	sum := sha256.Sum256([]byte(strings.Join(append(from, b.overrides()...), "\n")))
-	err := fsx.WriteJSON(filepath.Join(p.state, "tools", "conda-virtual.json"), virtualFound{hex.EncodeToString(sum[:]), virtual}, 0o600)
+	hex := hex.EncodeToString(sum[:])
+	err := fsx.WriteJSON(b.virtualFile(hex), virtualFound{hex, virtual}, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ type (
 	// IDRange and what follows are the parts of a Sandbox.
 	IDRange = record.IDRange
 	Mount   = record.Mount
+	Device  = record.Device
 	Ulimit  = record.Ulimit
 	Network = record.Network
 	// Pool is what private networks are made from.

@@ -3,12 +3,14 @@ package runtime
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/internal/record"
 )
 
@@ -115,5 +117,27 @@ func TestExecEnds(t *testing.T) {
 	}
 	if _, err := Exec(context.Background(), newEnded(t), ExecConfig{Args: sh("true")}); !errors.Is(err, ErrNoExec) {
 		t.Errorf("Exec without a sandbox: %v", err)
+	}
+}
+
+// A caller who is gone before he could be told that his process runs leaves none.
+func TestExecOfACallerWhoLeft(t *testing.T) {
+	task := staying(t, nil)
+	null, err := os.Open(os.DevNull)
+	must(t, err)
+	defer null.Close()
+	for range 5 {
+		conn, err := packet.Dial(task.Dir(), record.ExecSocket)
+		must(t, err)
+		order, err := packet.File(record.Exec{Args: sh("sleep 1000; true"), Env: []string{"PATH=/bin"}, Cwd: "/"})
+		must(t, err)
+		r, w, err := os.Pipe()
+		must(t, err)
+		must(t, conn.Send(record.ExecOrder{Version: record.Version}, order, null, w, w))
+		must(t, errors.Join(conn.Close(), order.Close(), w.Close(), r.SetReadDeadline(time.Now().Add(patience))))
+		if _, err := io.ReadAll(r); err != nil {
+			t.Errorf("somebody holds its output still: %v", err)
+		}
+		must(t, r.Close())
 	}
 }

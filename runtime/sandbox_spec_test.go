@@ -1,13 +1,16 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/runc/libcontainer/specconv"
+	"golang.org/x/sys/unix"
 )
 
 // What `runc spec` of this very release masks, makes read-only and mounts, the
@@ -127,15 +130,44 @@ func TestSandboxDevices(t *testing.T) {
 	root := busyboxLayer(t)
 	must(t, os.Chmod(device, 0o666))
 	defer os.Chmod(device, 0o660)
-	for _, given := range []bool{false, true} {
-		cfg := boxConfig(t, `ls `+device+` 2>/dev/null; (: < `+device+`) 2>/dev/null && echo opened; for d in null zero full random urandom tty ptmx pts shm mqueue fd stdin stdout stderr; do ls -d /dev/$d >/dev/null || echo no $d; done; echo x > /dev/null; head -c 3 /dev/zero | wc -c`, root)
-		want := "3\n"
-		if given {
-			cfg.Sandbox.Devices = []string{device}
-			want = device + "\nopened\n3\n"
+	for name, tt := range map[string]struct {
+		given []Device
+		want  string
+	}{
+		"not given":          {nil, ""},
+		"given":              {[]Device{{Path: device, Access: "rw"}}, device + "\nread\nwritten\n"},
+		"to be read":         {[]Device{{Path: device, Access: "r"}}, device + "\nread\n"},
+		"to be written":      {[]Device{{Path: device, Access: "w"}}, device + "\nwritten\n"},
+		"under another name": {[]Device{{Path: device, Target: "/dev/box/loop", Access: "r"}}, "/dev/box/loop\nread there\n"},
+	} {
+		cfg := boxConfig(t, `d=`+device+`; ls $d /dev/box/loop 2>/dev/null; (: < $d) 2>/dev/null && echo read; [ -e $d ] && (: >> $d) 2>/dev/null && echo written; (: < /dev/box/loop) 2>/dev/null && echo read there; for d in null zero full random urandom tty ptmx pts shm mqueue fd stdin stdout stderr; do ls -d /dev/$d >/dev/null || echo no $d; done; echo x > /dev/null; head -c 3 /dev/zero | wc -c`, root)
+		cfg.Sandbox.Devices = tt.given
+		if exit, out := runToEnd(t, cfg); out[StreamStdout] != tt.want+"3\n" {
+			t.Errorf("%s: %+v, %q", name, exit, out)
 		}
-		if exit, out := runToEnd(t, cfg); out[StreamStdout] != want {
-			t.Errorf("given %v: %+v, %q", given, exit, out)
+	}
+}
+
+// The host's shared memory, message queues and System V objects, where they are asked
+// for: by the rights of the sandbox's users, and with no other namespace of the host.
+func TestSandboxSharesIPC(t *testing.T) {
+	const key = 0x616764
+	id, err := unix.SysvShmGet(key, 4096, unix.IPC_CREAT|0o666)
+	must(t, err)
+	defer func() { _, _ = unix.SysvShmCtl(id, unix.IPC_RMID, nil) }()
+	f, err := os.CreateTemp("/dev/shm", "agentctl-ipc-")
+	must(t, err)
+	defer os.Remove(f.Name())
+	must(t, errors.Join(f.Chmod(0o666), f.Close()))
+	own, err := os.Readlink("/proc/self/ns/ipc")
+	must(t, err)
+	script := fmt.Sprintf(`grep -q ' *%d ' /proc/sysvipc/shm && echo segment; [ -e %[2]s ] && (echo x > %[2]s) && cat %[2]s; [ "$(readlink /proc/self/ns/ipc)" = %[3]s ] && echo same; touch /dev/shm/mine-$1 && rm /dev/shm/mine-$1 && echo writable`, key, f.Name(), own)
+	for shared, want := range map[bool]string{false: "writable\n", true: "segment\nx\nsame\nwritable\n"} {
+		cfg := boxConfig(t, script, busyboxLayer(t))
+		cfg.Args = append(cfg.Args, "sh", filepath.Base(cfg.Dir))
+		cfg.Sandbox.HostIPC = shared
+		if exit, out := runToEnd(t, cfg); exit.Code != 0 || out[StreamStdout] != want {
+			t.Errorf("shared %v: %+v, wrote %q, want %q", shared, exit, out, want)
 		}
 	}
 }

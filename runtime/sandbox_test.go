@@ -117,7 +117,7 @@ func TestSandboxStartFailures(t *testing.T) {
 		{"no program", "cannot start: /x/python: no such file", func(c *Config) { c.Args = []string{"/x/python"} }},
 		{"not in PATH", "in none of the folders of PATH (/bin)", func(c *Config) { c.Args = []string{"python"} }},
 		{"no layer", "/nowhere", func(c *Config) { c.Sandbox.Layers = []string{"/nowhere"} }},
-		{"no device", "it is no device", func(c *Config) { c.Sandbox.Devices = []string{"/dev/shm"} }},
+		{"no device", "it is no device", func(c *Config) { c.Sandbox.Devices = []Device{{Path: "/dev/shm", Target: "/dev/x", Access: "rw"}} }},
 		{"no such sysctl", "not in a separate kernel namespace", func(c *Config) { c.Sandbox.Sysctls = map[string]string{"kernel.core_pattern": "x"} }},
 		{"no source", "cannot mount to /data", func(c *Config) { c.Sandbox.Mounts = []Mount{{Source: "/no/where", Target: "/data"}} }},
 		{"target is a file", "etc", func(c *Config) { c.Keep = []string{"/etc/passwd/x"} }},

@@ -17,6 +17,7 @@ const (
 	DefaultCheckpointSignal = "SIGUSR1"
 	DefaultCheckpointGrace  = Duration(2 * time.Minute)
 	DefaultMaxEntries       = 20
+	DefaultAttempts         = 3
 	DefaultMinFree          = Size(1 << 30)
 	DefaultResolveAge       = Duration(7 * day)
 	DefaultShmSize          = Size(1 << 30)
@@ -83,6 +84,8 @@ func (w *WorkerSpec) setDefaults() {
 	set(&w.Drain.Policy, DrainFinish)
 	set(&w.Drain.Checkpoint.Signal, DefaultCheckpointSignal)
 	set(&w.Drain.Checkpoint.Grace, DefaultCheckpointGrace)
+	set(&w.OnInfrastructureFailure.Policy, InfrastructureReport)
+	set(&w.OnInfrastructureFailure.Attempts, DefaultAttempts)
 }
 
 func set[T comparable](to *T, value T) {

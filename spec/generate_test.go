@@ -54,8 +54,11 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 		},
 		MaxRuntime: optional(t, "maxRuntime", durations(0, 1000*day)),
 		StopGrace:  optional(t, "stopGrace", durations(100*time.Millisecond, day)),
-		Drain:      Drain{Policy: optional(t, "policy", rapid.SampledFrom([]string{DrainFinish, DrainStop})), Deadline: optional(t, "deadline", durations(0, day))},
-		RunAs:      optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
+		OnInfrastructureFailure: OnInfrastructureFailure{
+			Policy: optional(t, "infrastructure", rapid.Just(InfrastructureRequeue)), Attempts: optional(t, "attempts", rapid.IntRange(1, 1000)),
+		},
+		Drain: Drain{Policy: optional(t, "policy", rapid.SampledFrom([]string{DrainFinish, DrainStop})), Deadline: optional(t, "deadline", durations(0, day))},
+		RunAs: optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
 	}
 })
 

@@ -156,6 +156,9 @@ type WorkerSpec struct {
 	Windows []Window `yaml:"windows,omitempty" json:"windows,omitempty"`
 	// Tasks after which a worker starts anew, with nothing left of what it kept ready. Left out: never.
 	MaxTasks int `yaml:"maxTasks,omitempty" json:"maxTasks,omitempty"`
+	// What becomes of a task that the node failed: the process that held it was killed, the machine was restarted, or its image could not be fetched
+	// for the network.
+	OnInfrastructureFailure OnInfrastructureFailure `yaml:"onInfrastructureFailure,omitempty" json:"onInfrastructureFailure,omitzero"`
 	// User, by name or number, that runs the tasks of a worker with `mode: venv` under an agent that is root.
 	// Left out: the user agentctl if there is one, else nobody. Root only when written.
 	RunAs string `yaml:"runAs,omitempty" json:"runAs,omitempty"`
@@ -181,6 +184,20 @@ type Resources struct {
 	PIDs int `yaml:"pids,omitempty" json:"pids,omitempty"`
 	// Share of the disk beside other tasks; 500 is usual.
 	IOWeight int `yaml:"ioWeight,omitempty" json:"ioWeight,omitempty"`
+}
+
+// Policies for tasks that the node failed.
+const (
+	InfrastructureReport  = "report"
+	InfrastructureRequeue = "requeue"
+)
+
+// OnInfrastructureFailure says what becomes of a task that the node failed.
+type OnInfrastructureFailure struct {
+	// report (it ends as stopped, or as failed if it never began, and its reason says so) or requeue (back into its queue, straight from in_progress).
+	Policy string `yaml:"policy,omitempty" json:"policy,omitempty"`
+	// With requeue: how often a task is started in all, by whatever node, before its end is reported. Who enqueues it anew begins the count anew.
+	Attempts int `yaml:"attempts,omitempty" json:"attempts,omitempty"`
 }
 
 // Drain policies.

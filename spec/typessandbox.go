@@ -114,7 +114,8 @@ type IDRange struct {
 type Scratch struct {
 	// disk or memory; what is in memory counts as memory of the task.
 	Medium string `yaml:"medium,omitempty" json:"medium,omitempty"`
-	// Bytes at most; on a disk only where its file system has project quotas. Left out: no limit.
+	// Bytes at most, on the disk and in memory each; on a disk only where the file system of the state folder has project quotas
+	// (XFS, or ext4 made for them, mounted with prjquota). Left out: no limit.
 	Size Size `yaml:"size,omitempty" json:"size,omitempty"`
 }
 

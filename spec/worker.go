@@ -32,7 +32,9 @@ type Worker struct {
 	Windows        []Window       `json:"windows,omitempty"`
 	MaxTasks       int            `json:"maxTasks,omitempty"`
 	Drain          Drain          `json:"drain"`
-	RunAs          string         `json:"runAs,omitempty"`
+	// OnInfrastructureFailure is empty in workers of earlier releases, which is to report.
+	OnInfrastructureFailure OnInfrastructureFailure `json:"onInfrastructureFailure,omitzero"`
+	RunAs                   string                  `json:"runAs,omitempty"`
 }
 
 // Expand makes the workers of a node, which must have its defaults: by the order of
@@ -55,7 +57,7 @@ func expand(n *Node, g WorkerSpec, index int) Worker {
 		Queues: g.Queues, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
 		PackageManager: n.Spec.PackageManager.clone().override(g.PackageManager),
 		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace,
-		Windows: g.Windows, MaxTasks: g.MaxTasks, Drain: g.Drain, RunAs: g.RunAs,
+		Windows: g.Windows, MaxTasks: g.MaxTasks, Drain: g.Drain, OnInfrastructureFailure: g.OnInfrastructureFailure, RunAs: g.RunAs,
 	}
 	if w.Mode == ModeSandbox {
 		w.Sandbox = n.Spec.Sandbox.clone()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"agentctl/clearml"
+	"agentctl/internal/crash"
 	"agentctl/runtime"
 	"agentctl/spec"
 )
@@ -13,14 +14,20 @@ import (
 // failure is the end of a task whose preparation failed or was stopped.
 func (r *run) failure(err error) Final {
 	r.mu.Lock()
-	final := r.final
+	stopped := r.final
 	r.mu.Unlock()
-	if final != nil {
-		return *final
+	if stopped != nil {
+		return *stopped
 	}
 	r.say("ERROR: %v", err)
 	r.log.Warn("task could not be started", "error", err)
-	return Final{Status: clearml.StatusFailed, Reason: "cannot start the task", Message: clip(err.Error(), 1000)}
+	final := Final{Status: clearml.StatusFailed, Reason: "cannot start the task", Message: clip(err.Error(), 1000)}
+	if ofTheNode(err) {
+		if final = r.nodeFailed(final); final.Status == clearml.StatusQueued {
+			r.say("%s", final.Reason)
+		}
+	}
+	return final
 }
 
 // finish reports the task's end until the server has accepted or refused it, and
@@ -72,6 +79,8 @@ func (r *run) sendFinal(ctx context.Context, f Final) error {
 		return c.Failed(ctx, id, f.Reason, f.Message)
 	case clearml.StatusStopped:
 		return c.Stopped(ctx, id, f.Reason, f.Message)
+	case clearml.StatusQueued:
+		return r.requeue(ctx, f)
 	}
 	return nil
 }
@@ -86,8 +95,9 @@ func (r *run) done() {
 	if err := r.dirs.removePrivate(keep...); err != nil {
 		r.log.Warn("task's folders not removed", "error", err)
 	}
+	r.pool.freeQuotas()
 	r.journal.close()
-	r.pool.freed(r, 0)
+	r.pool.freed(r, r.pauseAfter())
 	r.pool.forgetOld()
 }
 
@@ -115,6 +125,13 @@ func (r *run) giveUp(ctx context.Context, err error) {
 		r.leave()
 		return
 	}
+	if serr := r.stopWaiting(ctx); serr != nil {
+		if ctx.Err() != nil {
+			r.leave()
+			return
+		}
+		r.log.Error("cannot stop task", "error", serr)
+	}
 	r.pool.stale.Store(true)
 	wait := time.Duration(0)
 	if !errors.Is(err, errNotOurs) {
@@ -122,6 +139,34 @@ func (r *run) giveUp(ctx context.Context, err error) {
 		wait = 5 * time.Second
 	}
 	r.drop(wait)
+}
+
+// stopWaiting carries out a stop that came before it was certain whose the task is: it
+// waits on the server, where it would be taken and run.
+func (r *run) stopWaiting(ctx context.Context) error {
+	r.mu.Lock()
+	wish := r.final
+	r.mu.Unlock()
+	if wish == nil || wish.Status != clearml.StatusStopped {
+		return nil
+	}
+	if r.conn.Client == nil {
+		if err := r.reconnect(ctx); err != nil {
+			return err
+		}
+	}
+	err := r.insist(ctx, func() error {
+		task, err := r.conn.Client.Task(ctx, r.rec.Task)
+		if err != nil || task.Status != clearml.StatusQueued { // others run it, and are told by its status alone
+			return err
+		}
+		return r.conn.Client.StopTask(ctx, r.rec.Task, wish.Reason, wish.Message)
+	})
+	crash.Point("lease.stopped")
+	if errors.Is(err, clearml.ErrTaskGone) {
+		return nil
+	}
+	return err
 }
 
 // refused handles a task that was popped but that the server doesn't let start.

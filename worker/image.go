@@ -58,6 +58,20 @@ func (i *Image) userOf(want string) (*user.ExecUser, error) {
 	return u, nil
 }
 
+// groupsOf finds groups by the image's names for them, or by number.
+func (i *Image) groupsOf(names []string) ([]int, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	group := i.open("etc/group")
+	defer func() { _ = group.Close() }()
+	ids, err := user.GetAdditionalGroups(names, io.LimitReader(group, mostUsers))
+	if err != nil {
+		return nil, fmt.Errorf("cannot add groups in the image %.200q: %w; write groups that it has, or numbers", i.Ref, err)
+	}
+	return ids, nil
+}
+
 // open opens a file of the image; an empty one if there is none. No link is
 // followed out of its layer.
 func (i *Image) open(name string) io.ReadCloser {

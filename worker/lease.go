@@ -60,7 +60,7 @@ func (r *run) lease(ctx context.Context) error {
 		return err
 	}
 	if r.task != nil {
-		r.note(func(rec *Record) { rec.Name = clip(r.task.Name, 200) })
+		r.note(func(rec *Record) { rec.Name, rec.Failures = clip(r.task.Name, 200), failuresOf(r.task.StatusReason) })
 	}
 	crash.Point("lease.intent")
 	popped, err := r.conn.Client.NextTask(ctx, r.rec.Queue, r.rec.Task)

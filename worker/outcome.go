@@ -24,7 +24,7 @@ func (r *run) outcome(exit runtime.Exit) Final {
 	case exit.Reason == runtime.StartFailed:
 		return Final{clearml.StatusFailed, "cannot start the task", exit.Message}
 	case exit.Reason == runtime.Lost:
-		return Final{clearml.StatusStopped, "agent lost", "the process that held the task is gone without a word (host restarted, or it was killed); " + exit.Message}
+		return r.nodeFailed(Final{clearml.StatusStopped, "agent lost", "the process that held the task is gone without a word (host restarted, or it was killed); " + exit.Message})
 	case exit.Reason == runtime.OutOfMemory:
 		return Final{clearml.StatusFailed, "out of memory", "a process of the task was killed for want of memory"}
 	case exit.Signal != "":
@@ -47,6 +47,8 @@ func (r *run) closingLine(exit runtime.Exit) {
 			return
 		}
 		r.say("Process failed: %s (%s)", final.Reason, final.Message)
+	case clearml.StatusQueued:
+		r.say("Process ended, and the task goes back to its queue: %s (%s)", final.Reason, final.Message)
 	default:
 		r.say("Process terminated: %s", final.Reason)
 	}

@@ -11,6 +11,7 @@ import (
 	"agentctl/clearml"
 	"agentctl/envcache"
 	"agentctl/envcache/repo"
+	"agentctl/internal/quota"
 	"agentctl/reconcile"
 	"agentctl/runtime"
 	"agentctl/spec"
@@ -77,6 +78,7 @@ type Pool struct {
 	// has left.
 	makeAhead func(context.Context, upcoming) error
 	free      func() int64
+	quotas    *quota.Ledger
 	runs      sync.WaitGroup
 }
 
@@ -112,6 +114,7 @@ func NewPool(cfg Config) *Pool {
 		grown:   make(chan struct{}, 1),
 		glance:  make(chan struct{}, 1),
 	}
+	p.quotas = quota.New(cfg.State)
 	p.makeAhead, p.free = p.prepareAhead, p.freeBytes
 	p.conn = newConnection(cfg.Connect, p.noteServer)
 	return p

@@ -43,6 +43,11 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	if err := r.dirs.createPrivate(p.owner); err != nil {
 		return nil, err
 	}
+	if p.box != nil {
+		if err := r.limitDisk(); err != nil {
+			return nil, err
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	checkedOut := make(chan struct{})
 	group.Go(func() error { return r.login(ctx, &p) })

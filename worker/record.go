@@ -79,8 +79,9 @@ type Record struct {
 	Commit      string        `json:"commit,omitempty"`
 	Image       string        `json:"image,omitempty"` // of the sandbox, and the digest of its manifest
 	ImageDigest string        `json:"imageDigest,omitempty"`
-	Frozen      []string      `json:"frozen,omitempty"` // packages as installed, of earlier agents
-	Thin        bool          `json:"thin,omitempty"`   // a child environment, not an overlay
+	Frozen      []string      `json:"frozen,omitempty"`   // packages as installed, of earlier agents
+	Thin        bool          `json:"thin,omitempty"`     // a child environment, not an overlay
+	Failures    int           `json:"failures,omitempty"` // of nodes, before this run
 	Containment string        `json:"containment,omitempty"`
 	MountNS     string        `json:"mountNS,omitempty"`
 	Exit        *runtime.Exit `json:"exit,omitempty"`

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"agentctl/clearml"
@@ -38,6 +37,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 	for _, err := range errs {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
 	}
+	defer p.freeQuotas()
 	slices.SortFunc(recs, func(a, b *Record) int { return b.Ended.Compare(a.Ended) })
 	for _, rec := range recs {
 		switch rec.Phase {
@@ -158,8 +158,7 @@ func (r *run) stillOurs(ctx context.Context) (ours, started bool, err error) {
 		return false, false, nil
 	}
 	if r.task.Status == clearml.StatusInProgress {
-		other := strings.HasPrefix(r.task.StatusMessage, pulledBy) && !strings.HasPrefix(r.task.StatusMessage, pulledBy+r.rec.WorkerID()+" ")
-		return !other, true, nil
+		return ranBy(r.task, r.rec.WorkerID()), true, nil
 	}
 	if r.rec.Phase != PhaseLeased {
 		return false, false, nil

@@ -25,11 +25,12 @@ type run struct {
 	task    *clearml.Task
 	proc    *runtime.Task
 	release []func() // leases of environment and checkout, dropped at the end
+	unsure  bool     // whether all of the task is dead
 
 	// cancel ends the preparation when the task is stopped before it runs.
 	cancel context.CancelCauseFunc
 
-	saving sync.Mutex // orders the lines of the journal; taken before mu
+	saving sync.Mutex // orders the lines of the journal and guards its opening; taken before mu
 	mu     sync.Mutex
 	rec    *Record // its fields change under mu only
 	phase  string  // what the status shows, finer than the record's phase
@@ -159,6 +160,7 @@ func (r *run) supervise(ctx context.Context) {
 	}
 	if err != nil {
 		r.log.Error("task's end can't be told", "error", err)
+		r.unsure = true
 		exit = runtime.Exit{Reason: runtime.Lost, Message: err.Error(), Code: -1, Ended: time.Now()}
 		stopFollowing()
 	}
@@ -176,7 +178,9 @@ func (r *run) supervise(ctx context.Context) {
 // its processes get SIGTERM and, after the worker's grace, are killed.
 func (r *run) stop(final Final) {
 	r.mu.Lock()
-	first := r.final == nil
+	// One that ends by itself, and whose end is being reported, is what the server is
+	// about to say.
+	first := r.final == nil && r.rec.Phase != PhaseEnded && !r.rec.Phase.over()
 	if first {
 		r.final, r.rec.Stop = &final, &final
 	}

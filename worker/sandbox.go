@@ -48,9 +48,6 @@ func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
 	if err != nil {
 		return err
 	}
-	if err := unavailable(c.Settings); err != nil {
-		return err
-	}
 	n.box = &sandboxed{container: c, ids: ids}
 	// Until the image tells who it is.
 	n.owner = identity{Name: "root", UID: ids.Base, GID: ids.Base}
@@ -72,22 +69,6 @@ func (p *Pool) secretFiles(git spec.Git, w spec.Worker) []string {
 	return lo.Compact(files)
 }
 
-// unavailable refuses what the shim can't give: a task must not find out by itself.
-func unavailable(s dockerargs.Settings) error {
-	switch {
-	case s.HostIPC:
-		return errors.New("cannot give a sandbox the host's shared memory (--ipc=host): leave it out, and raise --shm-size or spec.sandbox.shmSize")
-	case len(s.Groups) > 0:
-		return errors.New("cannot add groups to the user of a sandbox (--group-add): name them in the image")
-	}
-	for _, d := range s.Devices {
-		if d.InContainer != "" && d.InContainer != d.Path {
-			return fmt.Errorf("cannot show the device %s as %s in a sandbox: devices keep their paths", d.Path, d.InContainer)
-		}
-	}
-	return nil
-}
-
 // fetchImage has the image of the task's sandbox, and learns from it as whom the task
 // runs. All else that is made for the task belongs to that user.
 func (r *run) fetchImage(ctx context.Context, p *prepared) error {
@@ -106,21 +87,23 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	}
 	r.span("image", began)
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
-	if scratch := r.rec.Worker.Sandbox.Scratch; len(b.image.Layers) > 0 && scratch.Medium != spec.MediumMemory && scratch.Size > 0 {
-		r.say("WARNING: what the task writes to the disk is not limited: spec.sandbox.scratch.size needs medium: memory")
-	}
 	u, err := b.image.userOf(b.Settings.User)
 	if err != nil {
 		return err
 	}
-	for _, id := range append([]int{u.Uid, u.Gid}, u.Sgids...) {
+	groups, err := b.image.groupsOf(b.Settings.Groups)
+	if err != nil {
+		return err
+	}
+	groups = lo.Uniq(append(u.Sgids, groups...))
+	for _, id := range append([]int{u.Uid, u.Gid}, groups...) {
 		if id >= b.ids.Size {
 			return fmt.Errorf("cannot run as user or group %d in a sandbox: the range of this node has %d ids (spec.sandbox.ids)", id, b.ids.Size)
 		}
 	}
 	p.owner = identity{
 		Name: cmp.Or(b.Settings.User, b.image.User, "root"), UID: b.ids.Base + u.Uid, GID: b.ids.Base + u.Gid,
-		Groups: lo.Map(u.Sgids, func(id, _ int) int { return b.ids.Base + id }),
+		Groups: lo.Map(groups, func(id, _ int) int { return b.ids.Base + id }),
 	}
 	return nil
 }
@@ -148,7 +131,10 @@ func (r *run) sandbox(ctx context.Context, cfg *runtime.Config, env *taskEnv, p 
 		return "", "", err
 	}
 	cfg.Sandbox.Mounts = lo.Map(s.Mounts, mountOf)
-	cfg.Sandbox.Devices = lo.Map(s.Devices, func(d dockerargs.Device, _ int) string { return d.Path })
+	cfg.Sandbox.HostIPC = s.HostIPC
+	if cfg.Sandbox.Devices, err = devicesOf(s.Devices); err != nil {
+		return "", "", err
+	}
 	// What the environment and the agent say counts over what the operator and the task
 	// say, and that over what the image says.
 	env.variables = append(append(env.variables, variables(s, r.pool.cfg.Environ)...), b.image.Env...)

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
 	"agentctl/spec"
 )
@@ -71,6 +73,12 @@ func TestUserOfAnImage(t *testing.T) {
 			t.Errorf("%q is %s, not %s", want, got, ids)
 		}
 	}
+	if ids, err := i.groupsOf([]string{"data", "77"}); err != nil || !slices.Contains(ids, 50) || !slices.Contains(ids, 77) {
+		t.Errorf("groups %v, %v", ids, err)
+	}
+	if ids, err := i.groupsOf([]string{"video"}); err == nil || !strings.Contains(err.Error(), "write groups that it has") {
+		t.Errorf("groups %v, %v", ids, err)
+	}
 	if u, err := i.userOf("nobody-here"); err == nil || !strings.Contains(err.Error(), "write a user that it has") {
 		t.Errorf("%+v, %v", u, err)
 	}
@@ -80,20 +88,25 @@ func TestUserOfAnImage(t *testing.T) {
 	}
 }
 
-// What a sandbox can't have is refused before anything is made for the task.
-func TestUnavailableSettings(t *testing.T) {
+// Of a folder of devices a task gets all, and nothing else that is there.
+func TestDevicesOfAFolder(t *testing.T) {
 	t.Parallel()
-	for name, s := range map[string]dockerargs.Settings{
-		"--ipc=host":  {HostIPC: true},
-		"--group-add": {Groups: []string{"video"}},
-		"/dev/b":      {Devices: []dockerargs.Device{{Path: "/dev/a", InContainer: "/dev/b"}}},
-	} {
-		if err := unavailable(s); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
-		}
+	got, err := devicesOf([]dockerargs.Device{{Path: "/dev/null", InContainer: "/dev/x/null", Permissions: "r"}, {Path: "/dev/pts", InContainer: "/dev/p", Permissions: "rw"}})
+	if err != nil || len(got) < 2 || got[0] != (runtime.Device{Path: "/dev/null", Target: "/dev/x/null", Access: "r"}) {
+		t.Fatalf("%+v, %v", got, err)
 	}
-	if err := unavailable(dockerargs.Settings{Network: spec.NetworkNone, Devices: []dockerargs.Device{{Path: "/dev/a", InContainer: "/dev/a"}}}); err != nil {
-		t.Error(err)
+	if !slices.Contains(got, runtime.Device{Path: "/dev/pts/ptmx", Target: "/dev/p/ptmx", Access: "rw"}) {
+		t.Errorf("%+v", got)
+	}
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := devicesOf([]dockerargs.Device{{Path: folder, InContainer: "/dev/f", Permissions: "rw"}}); err != nil || len(got) != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := devicesOf([]dockerargs.Device{{Path: "/dev/nothing-here", InContainer: "/dev/f", Permissions: "rw"}}); err == nil {
+		t.Error("a device that is not there is none")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"agentctl/envcache/repo"
 	"agentctl/internal/fsx"
 
-	"github.com/google/shlex"
+	shellquote "github.com/kballard/go-shellquote"
 )
 
 // command is what a task's script section asks to be run, before it is known
@@ -57,7 +57,8 @@ func parseScript(s clearml.Script) (command, error) {
 }
 
 func (c *command) split(entry string) error {
-	words, err := shlex.Split(entry)
+	// A word that begins with # is one as well, as for clearml-agent: no comment.
+	words, err := shellquote.Split(entry)
 	if err != nil {
 		return fmt.Errorf("cannot read the entry point %q of the task: %w", entry, err)
 	}

@@ -22,6 +22,7 @@ func TestParseScript(t *testing.T) {
 	}{
 		"file":            {script: clearml.Script{EntryPoint: "train.py"}, want: command{File: "train.py", Dir: "."}, argv: "py -u train.py"},
 		"arguments":       {script: clearml.Script{EntryPoint: "train.py --lr '0 1'", WorkingDir: "src"}, want: command{File: "train.py", Args: []string{"--lr", "0 1"}, Dir: "src"}, argv: "py -u train.py --lr 0 1"},
+		"no comment":      {script: clearml.Script{EntryPoint: `train.py --tag #1 --to a\ b "#x y" #`}, want: command{File: "train.py", Args: []string{"--tag", "#1", "--to", "a b", "#x y", "#"}, Dir: "."}, argv: "py -u train.py --tag #1 --to a b #x y #"},
 		"module":          {script: clearml.Script{EntryPoint: "-m pkg.train --x 1"}, want: command{Module: "pkg.train", Args: []string{"--x", "1"}, Dir: "."}, argv: "py -u -m pkg.train --x 1"},
 		"entry:dir":       {script: clearml.Script{EntryPoint: "train.py:sub/dir"}, want: command{File: "train.py", Dir: "sub/dir"}, argv: "py -u train.py"},
 		"literal":         {script: clearml.Script{Diff: "print(1)\n"}, want: command{File: "untitled.py", Dir: ".", Literal: "print(1)\n"}, argv: "py -u untitled.py"},

@@ -45,6 +45,9 @@ func (r *run) prepareAndStart(ctx context.Context) error {
 	}
 	began := time.Now()
 	proc, err := r.pool.cfg.Launcher.Start(ctx, cfg, p.leases()...)
+	if err != nil && cfg.Validate() == nil {
+		err = Infrastructure(err)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,18 @@
 package worker
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"agentctl/clearml"
 	"agentctl/runtime"
+	"agentctl/spec"
 )
 
 func TestVerdict(t *testing.T) {
@@ -115,5 +120,57 @@ func TestJudgeWaitsBeforeItCallsATaskReset(t *testing.T) {
 	judge(runs, state, created, now.Add(3*createdFor))
 	if r.final == nil {
 		t.Fatal("a reset task was not stopped")
+	}
+}
+
+// The count of failures is kept in the reason that the task has on the server.
+func TestNodeFailuresAreCounted(t *testing.T) {
+	w := spec.Worker{ID: "n:w:0", OnInfrastructureFailure: spec.OnInfrastructureFailure{Policy: spec.InfrastructureRequeue, Attempts: 3}}
+	r := &run{rec: &Record{Worker: w}}
+	lost := runtime.Exit{Reason: runtime.Lost}
+	for want := 1; want < 3; want++ {
+		f := r.outcome(lost)
+		if f.Status != clearml.StatusQueued || failuresOf(f.Reason) != want {
+			t.Fatalf("failure %d: %+v", want, f)
+		}
+		r.rec.Failures = failuresOf(f.Reason)
+	}
+	if f := r.outcome(lost); f.Status != clearml.StatusStopped || !strings.Contains(f.Message, "3 times") {
+		t.Errorf("the last failure: %+v", f)
+	}
+	r.rec.Failures, r.unsure = 0, true
+	if f := r.outcome(lost); f.Status != clearml.StatusStopped {
+		t.Errorf("a task that may still run is queued: %+v", f)
+	}
+	r.unsure, r.final = false, &Final{Status: clearml.StatusStopped, Reason: "asked"}
+	if f := r.outcome(lost); f.Reason != "asked" {
+		t.Errorf("a stopped task ended as %+v", f)
+	}
+	for _, text := range []string{"", "requeued after infrastructure failure x", "was " + requeuedAfter + "2", requeuedAfter + "99999"} {
+		if got := failuresOf(text); got != 0 {
+			t.Errorf("%q counts as %d", text, got)
+		}
+	}
+}
+
+// What the node lacks is no failure of a task, and what a task asks for in vain is.
+func TestFailuresOfTheNode(t *testing.T) {
+	t.Parallel()
+	r := newRun(&Pool{cfg: Config{Log: discard}, changed: make(chan struct{}, 1)}, "w/0", &Record{Task: "t"})
+	r.dirs.root = t.TempDir()
+	r.rec.Worker.OnInfrastructureFailure = spec.OnInfrastructureFailure{Policy: spec.InfrastructureRequeue, Attempts: 2}
+	for err, want := range map[error]string{
+		fmt.Errorf("cannot pull: %w", Infrastructure(errors.New("no route"))): clearml.StatusQueued,
+		&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}:            clearml.StatusQueued,
+		&deniedError{}:            clearml.StatusFailed,
+		errors.New("no such tag"): clearml.StatusFailed,
+	} {
+		if f := r.failure(err); f.Status != want {
+			t.Errorf("%v: %+v", err, f)
+		}
+	}
+	r.rec.Failures = 1
+	if f := r.failure(Infrastructure(errors.New("no route"))); f.Status != clearml.StatusFailed || !strings.Contains(f.Message, "no route") {
+		t.Errorf("%+v", f)
 	}
 }

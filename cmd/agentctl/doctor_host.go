@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"agentctl/internal/quota"
 	"agentctl/runtime"
 	"agentctl/runtime/shimbin"
 
@@ -46,7 +47,7 @@ func (a *app) checkState() []check {
 	default:
 		list = append(list, ok(name, "%s will be made", a.state))
 	}
-	return append(list, checkDisk(at))
+	return append(list, checkDisk(at), checkQuota(at))
 }
 
 func checkDisk(at string) check {
@@ -65,6 +66,16 @@ func checkDisk(at string) check {
 		return warn(name, fix, "%s free at %s", bytesOf(free), at)
 	}
 	return ok(name, "%s free at %s", bytesOf(free), at)
+}
+
+// checkQuota tells whether what tasks write can be limited. Most hosts can't, and only
+// spec.sandbox.scratch.size asks for it.
+func checkQuota(at string) check {
+	const name = "disk limits"
+	if err := quota.New(at).Available(); err != nil {
+		return ok(name, "none for what tasks of sandboxes write (spec.sandbox.scratch.size): %v", err)
+	}
+	return ok(name, "by project quotas")
 }
 
 // checkUser looks at whom tasks run as that name no user, and whether that user

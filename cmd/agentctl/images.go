@@ -43,6 +43,9 @@ func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say fu
 	l, err := store.Acquire(ctx, image.Request{Ref: ref, Policy: policies[s.Pull], Local: ref == s.DefaultImage || ref == spec.ImageHost}, func(p image.Progress) {
 		say(p.Text, p.Done, p.Total)
 	})
+	if image.Transient(err) {
+		err = worker.Infrastructure(err)
+	}
 	if err != nil {
 		return nil, err
 	}

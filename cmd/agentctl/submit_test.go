@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/shlex"
+	shellquote "github.com/kballard/go-shellquote"
 	"pgregory.net/rapid"
 
 	"agentctl/clearml"
@@ -21,13 +21,13 @@ func TestQuotedWordsComeBack(t *testing.T) {
 				t.Skip()
 			}
 		}
-		got, err := shlex.Split(strings.Join(quoted(words), " "))
+		got, err := shellquote.Split(strings.Join(quoted(words), " "))
 		if err != nil || !slices.Equal(got, toValid(words)) {
 			t.Errorf("%q came back as %q (%v)", words, got, err)
 		}
 	})
 	for _, word := range []string{"", "a b", "it's", `"`, "#x", "$HOME", "a\nb", `\`, "-m", "ü"} {
-		got, err := shlex.Split("x " + quote(word))
+		got, err := shellquote.Split("x " + quote(word))
 		if err != nil || len(got) != 2 || got[1] != word {
 			t.Errorf("%q came back as %q (%v)", word, got, err)
 		}

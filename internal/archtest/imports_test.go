@@ -60,7 +60,7 @@ var libraries = []library{
 	{"github.com/vishvananda/netlink", []string{"runtime/internal/netns", "runtime/internal/nettest"}, "one place makes and removes links"},
 	{"github.com/google/nftables", []string{"runtime/internal/firewall"}, "one place knows our rules, and touches no others"},
 	{"github.com/docker/cli/opts", []string{"runtime/dockerargs"}, "what Docker's types read of the agent's own environment has to be kept from them"},
-	{"github.com/kballard/go-shellquote", []string{"runtime/dockerargs"}, "arguments of containers are parted there; a command line of a task is parted by shlex, as clearml does"},
+	{"github.com/kballard/go-shellquote", []string{"runtime/dockerargs", "worker"}, "what a task says in one line is parted into words by one library, as clearml-agent parts it: a # begins no comment"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
 }
 

@@ -100,7 +100,16 @@ func device(value string) (Request, error) {
 		if permissions == "" || strings.Trim(permissions, "rwm") != "" || len(permissions) > 3 {
 			return Request{}, fault{"has other permissions than r, w and m", "write PATH:PATH:rw"}
 		}
-		d.Permissions = strings.ReplaceAll(permissions, "m", "") // nobody makes device nodes in a sandbox
+		// Nobody makes device nodes in a sandbox.
+		d.Permissions = ""
+		for _, letter := range []string{"r", "w"} {
+			if strings.Contains(permissions, letter) {
+				d.Permissions += letter
+			}
+		}
+		if d.Permissions == "" {
+			return Request{}, fault{"gives neither reading nor writing, and nobody makes device nodes in a sandbox", "write PATH:PATH:rw"}
+		}
 	}
 	for _, path := range []string{d.Path, d.InContainer} {
 		if !deviceForm.MatchString(path) {

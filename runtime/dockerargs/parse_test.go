@@ -104,6 +104,16 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// A device that may neither be read nor written is no wish that can be granted.
+func TestDeviceOfNoUse(t *testing.T) {
+	if _, refused := Parse("--device /dev/kfd:m"); len(refused) != 1 || !strings.Contains(refused[0].String(), "neither reading nor writing") {
+		t.Errorf("%v", refused)
+	}
+	if d := granted(t, "--device /dev/kfd:wmr", wide()).Settings.Devices; len(d) != 1 || d[0].Permissions != "rw" {
+		t.Errorf("%+v", d)
+	}
+}
+
 // TestOptions: each option of docker run is read, in its long and its short form, and
 // an argument is named as it was written.
 func TestOptions(t *testing.T) {

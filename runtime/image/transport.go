@@ -62,6 +62,21 @@ func passes(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, net.ErrClosed) || cut(err)
 }
 
+// Transient tells whether an error is one of the way to a registry, or of a registry that
+// is not well, and says nothing of the image.
+func Transient(err error) bool {
+	var answer *transport.Error
+	var lookup *net.DNSError
+	var network net.Error
+	switch {
+	case errors.Is(err, errPlain), errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, &lookup) && lookup.IsNotFound:
+		return false
+	case errors.As(err, &answer):
+		return answer.StatusCode >= http.StatusInternalServerError || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusRequestTimeout
+	}
+	return errors.As(err, new(*net.OpError)) || errors.As(err, &network) && network.Timeout() || cut(err)
+}
+
 var errPlain = errors.New("it would be spoken to without TLS, which only registries named as insecure are")
 
 // guard refuses what go-containerregistry would do by itself: speak to registries with

@@ -105,9 +105,8 @@ func (e *execs) serve(c *packet.Conn) error {
 		defer func() { _ = p.Terminal.Close() }()
 		terminal = []*os.File{p.Terminal}
 	}
-	if err := c.Send(record.Execed{Running: true}, terminal...); err != nil {
-		return err
-	}
+	// A caller who has gone meanwhile takes the process along below, as one who goes later.
+	_ = c.Send(record.Execed{Running: true}, terminal...)
 	return e.finish(c, p)
 }
 

@@ -105,12 +105,12 @@ func TestSandboxOfAnImage(t *testing.T) {
 	t.Parallel()
 	r, settings := registry(t)
 	ref := r.Push(t, "kit/busybox:1", imagekit.Busybox(t))
-	n := boxed(t, "host", settings)
-	plain := n.Submit(shellTask("echo kit=$KIT uid=$(id -u) host=$(hostname); ls /usr/bin/python3 2>&1; echo x > /made && cat /made; exit 3\n", map[string]string{
+	n := boxed(t, "host", settings+"    arguments: {groups: [77], devices: [\"/dev/full:/dev/kit/full:r\"]}\n")
+	plain := n.Submit(shellTask("echo kit=$KIT uid=$(id -u) host=$(hostname) groups=$(id -G); echo device $(ls /dev/kit); ls /usr/bin/python3 2>&1; echo x > /made && cat /made; exit 3\n", map[string]string{
 		"image": ref, "arguments": "-e GREETING='good day' --hostname=inside -w /tmp", "setup_shell_script": "export SET=up\necho setting $GREETING\n",
 	}))
 	n.WaitStatus(plain, clearml.StatusFailed)
-	for _, want := range []string{"kit=busybox uid=0 host=inside", "setting good day", "x"} {
+	for _, want := range []string{"kit=busybox uid=0 host=inside groups=0 77", "device full", "setting good day", "x"} {
 		n.WantConsole(t, plain, want)
 	}
 	n.WantConsole(t, plain, "exit code 3")

@@ -51,10 +51,12 @@ check_seccomp() {
 	pkg-config --exists libseccomp 2>/dev/null || packages+=(libseccomp-dev pkg-config)
 }
 
-# Tests of sandboxes: a program that runs in an empty root, and subordinate ids.
+# Tests of sandboxes: a program that runs in an empty root, subordinate ids, and disks
+# with quotas.
 check_sandbox() {
 	if [ ! -x /bin/busybox ] || ldd /bin/busybox >/dev/null 2>&1; then packages+=(busybox-static); fi
 	command -v newuidmap >/dev/null || packages+=(uidmap)
+	[ -x /usr/sbin/mkfs.ext4 ] || [ -x /sbin/mkfs.ext4 ] || packages+=(e2fsprogs)
 }
 
 check_all() {

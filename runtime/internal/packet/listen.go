@@ -30,8 +30,14 @@ func Listen(dir, name string) (*Listener, error) {
 		return nil, fmt.Errorf("cannot make a socket: %w", err)
 	}
 	err = inDir(dir, name, func(path string) error {
-		// Its mode from its first moment on.
-		return errors.Join(unix.Fchmod(fd, 0o600), unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 16))
+		// There with its mode, and with somebody who listens: who finds it is not refused.
+		fresh := path + ".new"
+		_ = unix.Unlink(fresh)
+		err := errors.Join(unix.Fchmod(fd, 0o600), unix.Bind(fd, &unix.SockaddrUnix{Name: fresh}), unix.Listen(fd, 16))
+		if err != nil {
+			return err
+		}
+		return unix.Rename(fresh, path)
 	})
 	if err != nil {
 		_ = unix.Close(fd)

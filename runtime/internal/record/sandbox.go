@@ -1,6 +1,8 @@
 package record
 
 import (
+	"cmp"
+
 	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/relay"
 )
@@ -57,12 +59,13 @@ type Sandbox struct {
 	Hosts      string `json:"hosts,omitempty"`
 
 	Mounts []Mount `json:"mounts,omitempty"`
-	// Devices are device nodes of the host, shown at their own paths, that the
-	// task may read and write, beside the usual ones (null, zero, full, random,
-	// urandom, tty, ptmx).
-	Devices []string `json:"devices,omitempty"`
+	// Devices are device nodes of the host that the task may use, beside the usual
+	// ones (null, zero, full, random, urandom, tty, ptmx).
+	Devices []Device `json:"devices,omitempty"`
 	// ShmSize is the size of /dev/shm in bytes; 0 is 64 MiB.
-	ShmSize int64             `json:"shmSize,omitempty"`
+	ShmSize int64 `json:"shmSize,omitempty"`
+	// HostIPC shares the host's /dev/shm, message queues and System V objects.
+	HostIPC bool              `json:"hostIPC,omitempty"`
 	Ulimits []Ulimit          `json:"ulimits,omitempty"`
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// CapAdd are the capabilities of the task's root, as CAP_SYS_PTRACE; it has
@@ -99,6 +102,18 @@ type Mount struct {
 	Memory bool  `json:"memory,omitempty"`
 	Size   int64 `json:"size,omitempty"`
 }
+
+// Device is a device node of the host.
+type Device struct {
+	Path string `json:"path"`
+	// Target is where it is shown, below /dev; "" is Path.
+	Target string `json:"target,omitempty"`
+	// Access is r, w or rw.
+	Access string `json:"access"`
+}
+
+// At is where the device is shown.
+func (d Device) At() string { return cmp.Or(d.Target, d.Path) }
 
 // Ulimit is a limit of setrlimit(2) by its short name, as nofile; -1 is none.
 type Ulimit struct {

@@ -89,11 +89,35 @@ func (s *Sandbox) checkMounts() error {
 		}
 		seen[m.Target] = true
 	}
+	return errors.Join(append(errs, s.checkDevices())...)
+}
+
+// ownDevices are what each sandbox has in its /dev.
+var ownDevices = []string{
+	"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console", "/dev/ptmx", "/dev/pts", "/dev/shm",
+	"/dev/mqueue", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/core", "/dev/" + RunnerName,
+}
+
+func (s *Sandbox) checkDevices() error {
+	var errs []error
+	seen := map[string]bool{}
 	for _, d := range s.Devices {
-		errs = append(errs, checkPath("device", d))
-		if !within(d, "/dev") || d == "/dev" {
-			errs = append(errs, fmt.Errorf("device %.200q does not lie in /dev", d))
+		for _, path := range []string{d.Path, d.At()} {
+			errs = append(errs, checkPath("device", path))
+			if !within(path, "/dev") || path == "/dev" {
+				errs = append(errs, fmt.Errorf("device %.200q does not lie in /dev", path))
+			}
 		}
+		if slices.ContainsFunc(ownDevices, func(own string) bool { return within(d.At(), own) }) {
+			errs = append(errs, fmt.Errorf("device %.200q is the sandbox's own: choose another name", d.At()))
+		}
+		if d.Access != "r" && d.Access != "w" && d.Access != "rw" {
+			errs = append(errs, fmt.Errorf("device %.200q: the access %.20q is none of r, w, rw", d.Path, d.Access))
+		}
+		if seen[d.At()] {
+			errs = append(errs, fmt.Errorf("device %.200q is named twice", d.At()))
+		}
+		seen[d.At()] = true
 	}
 	return errors.Join(errs...)
 }

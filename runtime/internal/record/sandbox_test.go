@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func goodBox() Config {
 		Layers: []string{"/l/1", "/l/2"}, Upper: "/s/tasks/a/root", IDs: IDRange{100000, 65536}, Hostname: "node-1.x",
 		ResolvConf: "/etc/resolv.conf", Hosts: "/etc/hosts",
 		Mounts:  []Mount{{Source: "/data", Target: "/data", ReadOnly: true}, {Target: "/mem", Memory: true, Size: 1 << 20}},
-		Devices: []string{"/dev/nvidia0"}, ShmSize: 1 << 30, Ulimits: []Ulimit{{"nofile", 1024, 4096}, {"core", -1, -1}},
+		Devices: []Device{{Path: "/dev/nvidia0", Target: "/dev/gpu/0", Access: "rw"}}, ShmSize: 1 << 30, Ulimits: []Ulimit{{"nofile", 1024, 4096}, {"core", -1, -1}},
 		Sysctls: map[string]string{"net.core.somaxconn": "1024"}, CapAdd: []string{"CAP_SYS_PTRACE"},
 		Network:    Network{Mode: NetworkPrivate, Pool: &netns.Pool{Tag: "a"}, Servers: &relay.Plan{}},
 		Resources:  Resources{Memory: 1 << 30, Swap: -1, CPUs: 1.5, CPUSet: "0-3,6", PIDs: 100, IOWeight: 500, IO: []IOLimit{{Device: "/dev/sda", ReadBPS: 1}}},
@@ -56,8 +57,19 @@ func TestValidateSandbox(t *testing.T) {
 		{"mount twice", "named twice", func(_ *Config, s *Sandbox) { s.Mounts[1].Target = "/data" }},
 		{"memory with source", "memory has no source", func(_ *Config, s *Sandbox) { s.Mounts[1].Source = "/x" }},
 		{"size of a folder", "only memory", func(_ *Config, s *Sandbox) { s.Mounts[0].Size = 1 }},
-		{"device outside of dev", "not lie in /dev", func(_ *Config, s *Sandbox) { s.Devices = []string{"/etc/passwd"} }},
-		{"device that leads out", "clean", func(_ *Config, s *Sandbox) { s.Devices = []string{"/dev/../etc/passwd"} }},
+		{"device outside of dev", "not lie in /dev", func(_ *Config, s *Sandbox) { s.Devices = []Device{{Path: "/etc/passwd", Access: "r"}} }},
+		{"device shown outside of dev", "not lie in /dev", func(_ *Config, s *Sandbox) { s.Devices = []Device{{Path: "/dev/fuse", Target: "/etc/x", Access: "r"}} }},
+		{"device in the place of another", "sandbox's own", func(_ *Config, s *Sandbox) {
+			s.Devices = []Device{{Path: "/dev/fuse", Target: "/dev/null", Access: "r"}}
+		}},
+		{"device among terminals", "sandbox's own", func(_ *Config, s *Sandbox) {
+			s.Devices = []Device{{Path: "/dev/fuse", Target: "/dev/pts/0", Access: "r"}}
+		}},
+		{"device of no use", "none of r, w, rw", func(_ *Config, s *Sandbox) { s.Devices = []Device{{Path: "/dev/fuse"}} }},
+		{"two devices in one place", "named twice", func(_ *Config, s *Sandbox) {
+			s.Devices = []Device{{Path: "/dev/fuse", Access: "r"}, {Path: "/dev/kvm", Target: "/dev/fuse", Access: "r"}}
+		}},
+		{"device that leads out", "clean", func(_ *Config, s *Sandbox) { s.Devices = []Device{{Path: "/dev/../etc/passwd", Access: "r"}} }},
 		{"negative shm", "shm size", func(_ *Config, s *Sandbox) { s.ShmSize = -1 }},
 		{"unknown ulimit", "none of core", func(_ *Config, s *Sandbox) { s.Ulimits[0].Name = "files" }},
 		{"soft above hard", "soft is at most hard", func(_ *Config, s *Sandbox) { s.Ulimits[0].Soft = 5000 }},
@@ -129,7 +141,11 @@ func FuzzValidateSandbox(f *testing.F) {
 		if json.Unmarshal(data, &c) != nil || c.Sandbox == nil || c.Validate() != nil {
 			return
 		}
-		for _, path := range append(append([]string{}, c.Sandbox.Layers...), c.Sandbox.Devices...) {
+		paths := slices.Clone(c.Sandbox.Layers)
+		for _, d := range c.Sandbox.Devices {
+			paths = append(paths, d.Path, d.At())
+		}
+		for _, path := range paths {
 			if !strings.HasPrefix(path, "/") || strings.Contains(path, "/../") || strings.HasSuffix(path, "/..") {
 				t.Errorf("%q passed", path)
 			}

@@ -21,6 +21,8 @@ type parts struct {
 	binds  []bind
 	views  []view            // what is mounted late
 	texts  map[string][]byte // files in /etc, by their paths inside
+
+	devices []node
 }
 
 // bind is a piece to be shown inside.
@@ -28,13 +30,14 @@ type bind struct {
 	piece
 	target   string
 	readOnly bool
+	noExec   bool
 }
 
 // gather makes all parts of a run's sandbox. It must be called on a thread that
 // sees the host's mounts.
 func gather(run *record.Run) (*parts, error) {
 	p := &parts{}
-	for _, step := range []func(*record.Run) error{p.gatherProgram, p.gatherRoot, p.gatherBinds, p.gatherTexts} {
+	for _, step := range []func(*record.Run) error{p.gatherProgram, p.gatherRoot, p.gatherBinds, p.gatherIPC, p.gatherDevices, p.gatherTexts} {
 		if err := step(run); err != nil {
 			p.close()
 			return nil, err
@@ -50,6 +53,9 @@ func (p *parts) close() {
 	}
 	for _, b := range p.binds {
 		b.close()
+	}
+	for _, d := range p.devices {
+		d.close()
 	}
 	if p.upper != nil {
 		p.upper.close()
@@ -150,7 +156,7 @@ func (p *parts) gatherBinds(run *record.Run) error {
 		if err != nil {
 			return fmt.Errorf("cannot show /sys: %w", err)
 		}
-		p.binds = append(p.binds, bind{sys, "/sys", true})
+		p.binds = append(p.binds, bind{sys, "/sys", true, true})
 	}
 	for _, m := range sb.Mounts {
 		if m.Memory {
@@ -164,7 +170,30 @@ func (p *parts) gatherBinds(run *record.Run) error {
 		if err != nil {
 			return fmt.Errorf("cannot mount to %s: %w", m.Target, err)
 		}
-		p.binds = append(p.binds, bind{b, m.Target, m.ReadOnly})
+		p.binds = append(p.binds, bind{b, m.Target, m.ReadOnly, false})
 	}
 	return nil
 }
+
+// gatherIPC takes the host's shared memory and, where it has them mounted, its
+// message queues.
+func (p *parts) gatherIPC(run *record.Run) error {
+	if !run.Sandbox.HostIPC {
+		return nil
+	}
+	for _, path := range []string{"/dev/shm", "/dev/mqueue"} {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(path, &fs); path == "/dev/mqueue" && (err != nil || fs.Type != mqueueMagic) {
+			continue
+		}
+		b, err := clone(path, deep|follow, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+		if err != nil {
+			return fmt.Errorf("cannot share %s: %w", path, err)
+		}
+		p.binds = append(p.binds, bind{b, path, false, true})
+	}
+	return nil
+}
+
+// mqueueMagic is the kernel's mark of mqueue(7), which no header shows.
+const mqueueMagic = 0x19800202

@@ -75,43 +75,6 @@ func resources(r record.Resources) (*specs.LinuxResources, error) {
 	return out, nil
 }
 
-// devices shows device nodes of the host and allows their use.
-func devices(spec *specs.Spec, paths []string) error {
-	for _, path := range paths {
-		st, err := device(path, unix.S_IFCHR, unix.S_IFBLK)
-		if err != nil {
-			return fmt.Errorf("cannot give the task a device: %w", err)
-		}
-		kind, major, minor := "c", int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
-		if st.Mode&unix.S_IFMT == unix.S_IFBLK {
-			kind = "b"
-		}
-		spec.Linux.Devices = append(spec.Linux.Devices, specs.LinuxDevice{Path: path, Type: kind, Major: major, Minor: minor})
-		spec.Linux.Resources.Devices = append(spec.Linux.Resources.Devices, specs.LinuxDeviceCgroup{
-			Allow: true, Type: kind, Major: &major, Minor: &minor, Access: "rw",
-		})
-	}
-	return nil
-}
-
-// device looks at a device node, which must be of one of the kinds.
-func device(path string, kinds ...uint32) (unix.Stat_t, error) {
-	var st unix.Stat_t
-	err := unix.Lstat(path, &st)
-	if err == nil {
-		err = errors.New("it is no device")
-		for _, k := range kinds {
-			if st.Mode&unix.S_IFMT == k {
-				err = nil
-			}
-		}
-	}
-	if err != nil {
-		return st, &fs.PathError{Op: "use", Path: path, Err: err}
-	}
-	return st, nil
-}
-
 const maxSmall = 1 << 20
 
 // readSmall reads a file of the host that is to be copied.

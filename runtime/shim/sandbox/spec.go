@@ -38,7 +38,7 @@ func (s *stage) config(p *parts) (*configs.Config, error) {
 		return nil, err
 	}
 	l := spec.Linux
-	l.Namespaces = namespaces(sb.Network)
+	l.Namespaces = namespaces(sb)
 	l.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(sb.IDs.Base), Size: uint32(sb.IDs.Size)}}
 	l.GIDMappings = l.UIDMappings
 	// Power meters tell what other tasks compute; a task's image has no use for them.
@@ -49,7 +49,7 @@ func (s *stage) config(p *parts) (*configs.Config, error) {
 	if l.Resources, err = resources(sb.Resources); err != nil {
 		return nil, err
 	}
-	if err := devices(spec, sb.Devices); err != nil {
+	if err := s.devices(spec, p.devices); err != nil {
 		return nil, err
 	}
 	if err := filter(spec, sb.Unconfined); err != nil {
@@ -77,12 +77,15 @@ func (s *stage) process(spec *specs.Spec) {
 	p.Rlimits = nil
 }
 
-func namespaces(net record.Network) []specs.LinuxNamespace {
+func namespaces(sb *record.Sandbox) []specs.LinuxNamespace {
 	ns := []specs.LinuxNamespace{
 		{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
-		{Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace},
+		{Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace},
 	}
-	if net.Mode != record.NetworkHost {
+	if !sb.HostIPC {
+		ns = append(ns, specs.LinuxNamespace{Type: specs.IPCNamespace})
+	}
+	if sb.Network.Mode != record.NetworkHost {
 		ns = append(ns, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	}
 	return ns
@@ -92,6 +95,9 @@ func namespaces(net record.Network) []specs.LinuxNamespace {
 func (s *stage) mounts(spec *specs.Spec, p *parts) error {
 	sb := s.run.Sandbox
 	usualMounts(spec.Mounts, sb)
+	if sb.HostIPC { // which has queues of its own, shown below if the host has them
+		spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/dev/mqueue" })
+	}
 	if sb.Host {
 		spec.Mounts = append(spec.Mounts, covers(s.run.Hide)...)
 	}
@@ -104,9 +110,10 @@ func (s *stage) mounts(spec *specs.Spec, p *parts) error {
 		if b.readOnly {
 			m.Options = append(m.Options, "ro")
 		}
-		if b.target == "/sys" {
+		if b.noExec {
 			m.Options = append(m.Options, "noexec")
-			i := slices.IndexFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/sys" })
+		}
+		if i := slices.IndexFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == b.target }); i >= 0 {
 			spec.Mounts[i] = m
 			continue
 		}

@@ -1,0 +1,120 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"agentctl/clearml"
+	"agentctl/spec"
+)
+
+// taskServer answers for one task, which is in no queue, and notes what is asked of it.
+type taskServer struct {
+	mu     sync.Mutex
+	status string
+	asked  []string
+}
+
+func (s *taskServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	action := strings.TrimPrefix(req.URL.Path, "/")
+	_, _ = io.Copy(io.Discard, req.Body)
+	data := map[string]any{}
+	switch action {
+	case "auth.login":
+		data["token"] = "x.y.z"
+	case "tasks.get_by_id":
+		data["task"] = map[string]any{"id": "t", "status": s.status}
+	case "tasks.get_all", "tasks.get_all_ex":
+		data["tasks"] = []any{map[string]any{"id": "t", "status": s.status}}
+	case "queues.get_all", "queues.get_all_ex":
+		data["queues"] = []any{map[string]any{"id": "q", "entries": []any{}}}
+	case "tasks.stop":
+		s.status = clearml.StatusStopped
+		fallthrough
+	default:
+		s.asked = append(s.asked, action)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"meta": map[string]any{"result_code": 200}, "data": data})
+}
+
+// leasing is a run whose pop is not certain, of a server that says so of the task.
+func leasing(t *testing.T, status string) (*run, *taskServer) {
+	t.Helper()
+	s := &taskServer{status: status}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	client, err := clearml.New(clearml.Config{URL: server.URL, Credentials: func(context.Context) (clearml.Credentials, error) {
+		return clearml.Credentials{AccessKey: "a", SecretKey: "b"}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	p := NewPool(Config{State: t.TempDir(), Log: discard, Connect: func(context.Context, spec.Server) (Conn, error) { return Conn{Client: client}, nil }})
+	r := newRun(p, "w/0", &Record{Task: "t", Queue: "q", Phase: PhaseIntent, Since: time.Now().Add(-time.Hour)})
+	if err := r.dirs.create(); err != nil {
+		t.Fatal(err)
+	}
+	if r.journal, err = openJournal(r.dirs.root); err != nil {
+		t.Fatal(err)
+	}
+	r.conn = Conn{Client: client}
+	return r, s
+}
+
+// An operator's stop that comes while a new agent looks whether an old one had popped
+// the task holds on the server too: else the task would be put back, and run.
+func TestStoppedWhileReclaimed(t *testing.T) {
+	for status, want := range map[string]bool{clearml.StatusQueued: true, clearml.StatusInProgress: false, clearml.StatusCompleted: false} {
+		r, s := leasing(t, status)
+		r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl"})
+		if rec, err := readRecord(r.dirs.root); err != nil || rec.Stop == nil {
+			t.Errorf("the order is not on the disk: %+v, %v", rec, err)
+		}
+		r.giveUp(t.Context(), r.reclaim(t.Context()))
+		if got := slices.Contains(s.asked, "tasks.stop"); got != want {
+			t.Errorf("%s: the server was asked for %v", status, s.asked)
+		}
+		if _, err := os.Stat(r.dirs.root); !os.IsNotExist(err) {
+			t.Errorf("%s: its folder is left: %v", status, err)
+		}
+	}
+	r, s := leasing(t, clearml.StatusQueued)
+	r.giveUp(t.Context(), r.reclaim(t.Context()))
+	if slices.Contains(s.asked, "tasks.stop") || !slices.Contains(s.asked, "tasks.enqueue") {
+		t.Errorf("without an order the server was asked for %v", s.asked)
+	}
+}
+
+// A stop that comes before the first step of a task is part of that step's record.
+func TestStoppedBeforeTheFirstStep(t *testing.T) {
+	p := NewPool(Config{State: t.TempDir(), Log: discard})
+	r := newRun(p, "w/0", &Record{Task: "t", Phase: PhaseIntent})
+	r.stop(Final{Status: clearml.StatusStopped, Reason: "early"})
+	if err := os.MkdirAll(filepath.Join(p.tasks, "t"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if r.journal, err = openJournal(r.dirs.root); err != nil {
+		t.Fatal(err)
+	}
+	defer r.journal.close()
+	if err := r.enter(PhaseIntent, false); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := readRecord(r.dirs.root); err != nil || rec.Stop == nil || rec.Stop.Reason != "early" {
+		t.Errorf("%+v, %v", rec, err)
+	}
+}
