@@ -17,8 +17,8 @@ func (r *run) outcome(exit runtime.Exit) Final {
 	r.mu.Unlock()
 	by := "by worker " + r.rec.WorkerID()
 	switch {
-	case final != nil:
-		return *final
+	case final != nil && (final.Status != clearml.StatusQueued || exit.Reason == runtime.Stopped || exit.Reason == runtime.Lost):
+		return *final // but one that ended by itself in the moment it was to be put back has ended
 	case exit.Reason == runtime.TimedOut:
 		return Final{clearml.StatusFailed, "time limit reached", fmt.Sprintf("maxRuntime of %s reached, ended %s", time.Duration(r.rec.Worker.MaxRuntime), by)}
 	case exit.Reason == runtime.StartFailed:
