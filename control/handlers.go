@@ -20,6 +20,14 @@ func (s *Server) environments(*http.Request) (any, error) {
 	return list, err
 }
 
+func (s *Server) usages(*http.Request) (any, error) {
+	list := s.cfg.Usages.Usages()
+	if list == nil {
+		list = []Usage{}
+	}
+	return list, nil
+}
+
 func (s *Server) plan(_ context.Context, r PlanRequest) (any, error) {
 	return s.cfg.Specs.Preview(r.File, r.Text), nil
 }

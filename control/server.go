@@ -52,6 +52,11 @@ type Console interface {
 	Close() error
 }
 
+// Usages tells what running tasks use.
+type Usages interface {
+	Usages() []Usage
+}
+
 // Environments lists the environment cache.
 type Environments interface {
 	Environments() ([]Environment, error)
@@ -66,6 +71,7 @@ type Config struct {
 	Operator     Operator
 	Consoles     Consoles
 	Environments Environments
+	Usages       Usages
 	// Shutdown asks the program to end; it returns at once.
 	Shutdown func()
 	Metrics  *Metrics
@@ -84,6 +90,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET "+pathAgent, get(s, func(*http.Request) (any, error) { return cfg.Agent(), nil }))
 	s.mux.HandleFunc("GET "+pathStatus, get(s, func(*http.Request) (any, error) { return cfg.State.Snapshot(), nil }))
 	s.mux.HandleFunc("GET "+pathEnvironments, get(s, s.environments))
+	s.mux.HandleFunc("GET "+pathUsage, get(s, s.usages))
 	s.mux.HandleFunc("GET "+pathWatch, s.watch)
 	s.mux.HandleFunc("GET "+pathLogs, s.logs)
 	s.mux.HandleFunc("POST "+pathPlan, post(s, s.plan))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/firewall"
 	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/relay"
@@ -125,6 +126,16 @@ func (p NetworkPolicy) pool() Pool {
 		lock = networkLock
 	}
 	return Pool{Tag: netns.Tag(p.Owner), Lock: lock}
+}
+
+// SweepLostNetworks takes down the private networks of the agent's sandboxes of which no
+// process lives, and says how many: what is left where the record of a task was lost
+// with its shim.
+func SweepLostNetworks(ctx context.Context, p NetworkPolicy) (int, error) {
+	return SweepNetworks(ctx, p, func(nonce string) bool {
+		pids, err := contain.Marked(nonce, 0)
+		return err != nil || len(pids) > 0
+	})
 }
 
 // SweepNetworks takes down the private networks of the agent's sandboxes that don't

@@ -37,6 +37,8 @@ var sandboxRules = map[string]rule{
 	"Sandbox.ids":             {example: "{base: 231072, size: 65536}"},
 	"Sandbox.network":         {enum: networks, example: NetworkHost},
 	"Sandbox.buildNetwork":    {enum: networks, example: NetworkHost},
+	"Sandbox.metadata":        {example: "true"},
+	"Sandbox.hostPorts":       {each: &rule{min: 1, max: 65535}, unique: true, most: maxNames, example: "[5432]"},
 	"Sandbox.shmSize":         {check: aboveZero, fix: "write a size above 0", example: "1Gi"},
 	"Sandbox.ulimits": {
 		keys: &rule{enum: ulimitNames}, each: &rule{form: ulimitForm, check: ulimitOrder, fix: "write a number, two as 1024:4096, or unlimited", bare: true},

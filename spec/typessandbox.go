@@ -58,6 +58,10 @@ type Sandbox struct {
 	Network string `yaml:"network,omitempty" json:"network,omitempty"`
 	// Network while the environment of a task is built and its setup script runs.
 	BuildNetwork string `yaml:"buildNetwork,omitempty" json:"buildNetwork,omitempty"`
+	// Lets tasks reach link-local addresses and those at which clouds hand out the machine's own credentials.
+	Metadata bool `yaml:"metadata,omitempty" json:"metadata,omitempty"`
+	// TCP ports of services of this machine that tasks in private networks reach.
+	HostPorts []int `yaml:"hostPorts,omitempty" json:"hostPorts,omitempty"`
 	// Size of /dev/shm; what is in it counts as memory of the task.
 	ShmSize Size `yaml:"shmSize,omitempty" json:"shmSize,omitempty"`
 	// Resource limits by name, as `nofile: 65536`, `stack: 1024:4096` (soft and hard) or `memlock: unlimited`.

@@ -38,6 +38,9 @@ func (p *Pool) Recover(ctx context.Context) error {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
 	}
 	defer p.freeQuotas()
+	if n, err := runtime.SweepLostNetworks(ctx, runtime.NetworkPolicy{Owner: p.cfg.State}); n > 0 || err != nil {
+		p.cfg.Log.Info("networks of sandboxes that live no more", "removed", n, "error", err)
+	}
 	slices.SortFunc(recs, func(a, b *Record) int { return b.Ended.Compare(a.Ended) })
 	for _, rec := range recs {
 		switch rec.Phase {

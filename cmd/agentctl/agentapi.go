@@ -11,12 +11,15 @@ import (
 	"agentctl/runtime"
 	"agentctl/source"
 	"agentctl/spec"
+	"agentctl/worker"
+
+	"github.com/samber/lo"
 )
 
 // controlServer puts the agent behind the control socket; stop ends the agent.
 func (ag *agent) controlServer(stop func()) *control.Server {
 	return control.New(control.Config{
-		Agent: ag.describe, State: ag.loop, Specs: ag, Operator: ag.pool, Consoles: ag, Environments: ag,
+		Agent: ag.describe, State: ag.loop, Specs: ag, Operator: ag.pool, Consoles: ag, Environments: ag, Usages: ag,
 		Shutdown: stop, Metrics: ag.metrics, Log: ag.log,
 	})
 }
@@ -103,4 +106,14 @@ func (c console) Next(ctx context.Context) (control.Frame, error) {
 func (ag *agent) Environments() ([]control.Environment, error) {
 	entries, err := ag.envs.Entries()
 	return environmentRows(entries), err
+}
+
+// Usages tells what the running tasks use.
+func (ag *agent) Usages() []control.Usage {
+	return lo.Map(ag.pool.Usages(), func(u worker.TaskUsage, _ int) control.Usage {
+		return control.Usage{
+			Task: u.Task, Name: u.Name, Worker: u.Worker, Since: u.Since, Time: u.Time,
+			CPU: u.CPU, Memory: u.Memory, Peak: u.Peak, Limit: u.Limit, PIDs: u.PIDs, Exact: u.Exact,
+		}
+	})
 }
