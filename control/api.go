@@ -18,6 +18,7 @@ const (
 	pathLogs         = "/v1/logs"
 	pathEnvironments = "/v1/environments"
 	pathUsage        = "/v1/usage"
+	pathAudit        = "/v1/audit"
 	pathReload       = "/v1/reload"
 	pathShutdown     = "/v1/shutdown"
 )
@@ -99,6 +100,23 @@ type StopRequest struct {
 // StopReply names the task that was meant.
 type StopReply struct {
 	Task string `json:"task"`
+}
+
+// AuditRequest names workers, groups of them or running tasks; none are all workers.
+type AuditRequest struct {
+	Names []string `json:"names,omitempty"`
+}
+
+// Reach is one thing that tasks of a worker can reach, or can't.
+type Reach struct {
+	// Of is the group of workers, or the task.
+	Of   string `json:"of"`
+	What string `json:"what"`
+	Text string `json:"text"`
+	// Risk says that a task can do more by it than run in a box of its own, Key what
+	// changes it in node.yaml.
+	Risk bool   `json:"risk,omitempty"`
+	Key  string `json:"key,omitempty"`
 }
 
 // Usage is what a running task uses.

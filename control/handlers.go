@@ -21,11 +21,19 @@ func (s *Server) environments(*http.Request) (any, error) {
 }
 
 func (s *Server) usages(*http.Request) (any, error) {
-	list := s.cfg.Usages.Usages()
+	list := s.cfg.Tasks.Usages()
 	if list == nil {
 		list = []Usage{}
 	}
 	return list, nil
+}
+
+func (s *Server) audit(_ context.Context, r AuditRequest) (any, error) {
+	list, err := s.cfg.Tasks.Audit(r.Names)
+	if list == nil {
+		list = []Reach{}
+	}
+	return list, err
 }
 
 func (s *Server) plan(_ context.Context, r PlanRequest) (any, error) {

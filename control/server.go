@@ -52,9 +52,10 @@ type Console interface {
 	Close() error
 }
 
-// Usages tells what running tasks use.
-type Usages interface {
+// Tasks tells what running tasks use, and what tasks reach.
+type Tasks interface {
 	Usages() []Usage
+	Audit(names []string) ([]Reach, error)
 }
 
 // Environments lists the environment cache.
@@ -71,7 +72,7 @@ type Config struct {
 	Operator     Operator
 	Consoles     Consoles
 	Environments Environments
-	Usages       Usages
+	Tasks        Tasks
 	// Shutdown asks the program to end; it returns at once.
 	Shutdown func()
 	Metrics  *Metrics
@@ -93,6 +94,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET "+pathUsage, get(s, s.usages))
 	s.mux.HandleFunc("GET "+pathWatch, s.watch)
 	s.mux.HandleFunc("GET "+pathLogs, s.logs)
+	s.mux.HandleFunc("POST "+pathAudit, post(s, s.audit))
 	s.mux.HandleFunc("POST "+pathPlan, post(s, s.plan))
 	s.mux.HandleFunc("POST "+pathApply, post(s, s.apply))
 	s.mux.HandleFunc("POST "+pathOrder, post(s, s.order))
