@@ -135,6 +135,11 @@ func (a *auditor) network() {
 	switch mode {
 	case spec.NetworkHost:
 		a.say("network", "sandbox.network", true, "that of the host, with its services on the loopback; %s", blocked)
+		if err := runtime.AbstractSockets(); err != nil {
+			a.say("abstract sockets", "sandbox.network", true, "those of the host: %v", err)
+		} else {
+			a.say("abstract sockets", "", false, "its own alone, by Landlock")
+		}
 	case spec.NetworkPrivate:
 		a.say("network", "sandbox.network", open, "a network of its own with a way out; no other sandbox; %s", blocked)
 		a.say("host's services", "sandbox.hostPorts", len(a.w.Sandbox.HostPorts) > 0, "%s", lo.Ternary(len(a.w.Sandbox.HostPorts) == 0, "none but the task's server", "TCP "+joinedInts(a.w.Sandbox.HostPorts)))
