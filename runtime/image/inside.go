@@ -159,7 +159,7 @@ var kinds = map[string]error{
 
 func kindsOf(err error) (names []string) {
 	for name, kind := range kinds {
-		if errors.Is(err, kind) || kind == errTransient && Transient(err) {
+		if errors.Is(err, kind) || name == "transient" && Transient(err) {
 			names = append(names, name)
 		}
 	}
