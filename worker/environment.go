@@ -17,18 +17,11 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	if p.box != nil && len(p.box.image.Layers) > 0 {
-		boxes, err := r.buildBoxes(ctx, p)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			if err := boxes.close(); err != nil {
-				r.log.Error("sandbox of a build not ended", "error", err)
-			}
-		}()
-		p.root = &envcache.Root{ID: p.box.image.Digest, Exec: boxes}
+	end, err := r.buildInside(ctx, p)
+	if err != nil {
+		return err
 	}
+	defer end()
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
 		return err
@@ -55,6 +48,23 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	r.say("environment %s (%s) in %s by %s: python %s, %d packages; %s",
 		short(lease.Key), how, round(time.Since(began)), req.Manager, lease.Version, len(lease.Frozen), lease.Why)
 	return nil
+}
+
+// buildInside has the environment built in the task's image, if it has one, until end.
+func (r *run) buildInside(ctx context.Context, p *prepared) (end func(), err error) {
+	if p.box == nil || len(p.box.image.Layers) == 0 {
+		return func() {}, nil
+	}
+	boxes, err := r.buildBoxes(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	p.root = &envcache.Root{ID: p.box.image.Digest, Exec: boxes}
+	return func() {
+		if err := boxes.close(); err != nil {
+			r.log.Error("sandbox of a build not ended", "error", err)
+		}
+	}, nil
 }
 
 // buildBoxes are for the environment of a task that has an image.

@@ -79,7 +79,9 @@ type Pool struct {
 	makeAhead func(context.Context, upcoming) error
 	free      func() int64
 	quotas    *quota.Ledger
-	runs      sync.WaitGroup
+	// putBackTasks are by id; guarded by mu.
+	putBackTasks map[string]putBackTask
+	runs         sync.WaitGroup
 }
 
 // slot is one worker: what it is to be and what it does. It is guarded by the
@@ -114,7 +116,7 @@ func NewPool(cfg Config) *Pool {
 		grown:   make(chan struct{}, 1),
 		glance:  make(chan struct{}, 1),
 	}
-	p.quotas = quota.New(cfg.State)
+	p.quotas, p.putBackTasks = quota.New(cfg.State), map[string]putBackTask{}
 	p.makeAhead, p.free = p.prepareAhead, p.freeBytes
 	p.conn = newConnection(cfg.Connect, p.noteServer)
 	return p
@@ -124,7 +126,7 @@ func NewPool(cfg Config) *Pool {
 // shims; the next agent's Recover finds them.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){p.dispatch, p.lookAhead, p.watchTasks, p.heartbeat, p.collect, p.recheck} {
+	for _, loop := range []func(context.Context){p.dispatch, p.lookAhead, p.watchTasks, p.watchPutBack, p.heartbeat, p.collect, p.recheck} {
 		loops.Go(func() { loop(ctx) })
 	}
 	loops.Wait()

@@ -46,6 +46,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 		switch rec.Phase {
 		case PhaseReported:
 			p.ended = append(p.ended, rec.status())
+			p.rememberPutBack(rec)
 		case PhaseDropped:
 			_ = runtime.RemoveAll(p.taskDir(rec.Task).root)
 		default:
