@@ -43,10 +43,10 @@ func (l *Launcher) Prepare(ctx context.Context, cfg Config) (*Spare, error) {
 }
 
 func (l *Launcher) prepare(ctx context.Context, cfg Config) (*Spare, error) {
+	cfg.Args, cfg.Env, cfg.Cwd, cfg.Overlays, cfg.Keep = nil, nil, "/", nil, nil
 	if err := cfg.ValidateAhead(); err != nil {
 		return nil, err
 	}
-	cfg.Args, cfg.Env, cfg.Overlays, cfg.Keep = nil, nil, nil, nil
 	run, err := l.complete(cfg, 0)
 	if err != nil {
 		return nil, err
