@@ -108,9 +108,6 @@ func (s *spares) makeIdle(ctx context.Context, w wish) (*waiting, error) {
 	if n.box.image, err = s.pool.cfg.Images.Acquire(ctx, n.box.Image, here, func(string, int64, int64) {}); err != nil {
 		return nil, err
 	}
-	if scratch := here.Scratch; scratch.Size > 0 && scratch.Medium != spec.MediumMemory && s.pool.quotas.Available() == nil {
-		return nil, errors.Join(errors.New("what a task writes to the disk is limited in its own folder alone"), n.box.image.Close())
-	}
 	made, err := s.layOut(ctx, w, &prepared{needs: n})
 	if err != nil {
 		return nil, errors.Join(err, n.box.image.Close())
@@ -120,6 +117,10 @@ func (s *spares) makeIdle(ctx context.Context, w wish) (*waiting, error) {
 }
 
 func (s *spares) layOut(ctx context.Context, w wish, p *prepared) (*waiting, error) {
+	scratch := w.spec.Sandbox.Scratch
+	if len(p.box.image.Layers) > 0 && scratch.Size > 0 && scratch.Medium != spec.MediumMemory && s.pool.quotas.Available() == nil {
+		return nil, errors.New("what a task writes to the disk is limited in its own folder alone")
+	}
 	var err error
 	if p.owner, err = p.box.owner(); err != nil {
 		return nil, err

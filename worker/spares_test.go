@@ -129,11 +129,11 @@ func TestOneSandboxWaits(t *testing.T) {
 		k.want("-a2", "released")
 		k.apply(spec.ModeSandbox, true, 2, reconcile.Update)
 		k.want("+a2")
-		if err := k.Cordon("a", true); err != nil {
+		if err := k.Order("a", &reconcile.Order{}); err != nil {
 			t.Fatal(err)
 		}
 		k.want("-a2", "released")
-		if err := k.Cordon("a", false); err != nil {
+		if err := k.Order("a", nil); err != nil {
 			t.Fatal(err)
 		}
 		k.want("+a2")
