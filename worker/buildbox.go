@@ -23,6 +23,7 @@ type buildBoxes struct {
 	launcher *runtime.Launcher
 	base     runtime.Config // with a sandbox
 	root     string         // folder of the task
+	files    string         // folder below it with what all of them show
 	lease    *os.File       // of the image
 
 	mu    sync.Mutex
@@ -159,7 +160,10 @@ func (b *buildBoxes) close() error {
 	defer b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return b.end(ctx)
+	if err := b.end(ctx); err != nil {
+		return err
+	}
+	return runtime.RemoveAll(b.files)
 }
 
 func (b *buildBoxes) end(ctx context.Context) error {

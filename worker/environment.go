@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"time"
 
 	"agentctl/envcache"
@@ -69,8 +71,21 @@ func (r *run) buildInside(ctx context.Context, p *prepared) (end func(), err err
 
 // buildBoxes are for the environment of a task that has an image.
 func (r *run) buildBoxes(ctx context.Context, p *prepared) (*buildBoxes, error) {
-	b := &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task}}
-	return b, r.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+	b := &buildBoxes{
+		launcher: r.pool.cfg.Launcher, root: r.dirs.root, lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task},
+		// With another network they have other files than the task's sandbox.
+		files: filepath.Join(r.dirs.root, boxPrefix+"files"),
+	}
+	if err := os.MkdirAll(b.files, 0o711); err != nil {
+		return nil, err
+	}
+	at := r.site()
+	at.dirs = folders{b.files}
+	err := at.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

@@ -80,6 +80,7 @@ type Record struct {
 	Commit      string      `json:"commit,omitempty"`
 	Image       string      `json:"image,omitempty"` // of the sandbox, and the digest of its manifest
 	ImageDigest string      `json:"imageDigest,omitempty"`
+	Sandbox     string      `json:"sandbox,omitempty"`  // how it came to it: ahead, beside or cold
 	Frozen      []string    `json:"frozen,omitempty"`   // packages as installed, of earlier agents
 	Thin        bool        `json:"thin,omitempty"`     // a child environment, not an overlay
 	Failures    int         `json:"failures,omitempty"` // of nodes, before this run
