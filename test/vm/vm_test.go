@@ -12,7 +12,7 @@ import (
 
 // tests are those of package runtime that tell something of cgroup v2, within a
 // minute on a kernel that is five times as slow as its host.
-const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|TestSandboxUsage|TestSpareGetsTheLimitsOfItsRun|TestSandboxIsStopped|TestSandboxOutlivesTheAgentOnly|TestSandboxDevices|TestLeftoversAreKilled|TestDelegatedCgroup)$/^(the_task|a_child,_hidden_by_an_exit_code|cgroup2)$"
+const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|TestSandboxUsage|TestSpareGetsTheLimitsOfItsRun|TestSandboxIsStopped|TestSandboxOutlivesTheAgentOnly|TestSandboxDevices|TestSandboxLimitsInTheKernel|TestLeftoversAreKilled|TestDelegatedCgroup)$/^(the_task|a_child,_hidden_by_an_exit_code|cgroup2|kernel_.*)$"
 
 const (
 	guestPatience = "100s" // of the tests in it
@@ -40,16 +40,35 @@ func TestCgroup2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A disk of zeros, whose use is limited.
+	disk := filepath.Join(dir, "disk")
+	if err := os.WriteFile(disk, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(disk, 16<<20); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	// What the kernel does not know of its arguments is its init's environment.
 	guest := exec.CommandContext(ctx, linux, "mem=1G", "rootfstype=hostfs", "rootflags=/", "ro", "init="+init, "quiet", "con=null", "con0=fd:0,fd:1",
-		"umid="+filepath.Base(dir), "uml_dir="+dir, "folder="+dir, "overlay="+modules[0], "tests="+tests, "timeout="+guestPatience)
+		"ubd0="+disk, "umid="+filepath.Base(dir), "uml_dir="+dir, "folder="+dir, "overlay="+modules[0], "tests="+tests, "timeout="+guestPatience)
 	guest.WaitDelay = 5 * time.Second
 	out, err := guest.CombinedOutput()
 	text := string(out)
-	if !strings.Contains(text, "the tests ended with 0") || !strings.Contains(text, "--- PASS: TestSandboxMemory") {
+	if !strings.Contains(text, "the tests ended with 0") {
 		t.Fatalf("%v\n%s", err, text)
+	}
+	// What this is for: that each kind of limit was tried.
+	for _, proof := range []string{"TestSandboxMemory/the_task", "TestDelegatedCgroup", "TestSandboxDevices", "TestSandboxLimits",
+		"TestSandboxLimitsInTheKernel/kernel_memory", "TestSandboxLimitsInTheKernel/kernel_cpu", "TestSandboxLimitsInTheKernel/kernel_pids",
+		"TestSandboxLimitsInTheKernel/kernel_io", "TestSandboxLimitsInTheKernel/kernel_devices"} {
+		if !strings.Contains(text, "--- PASS: "+proof+" ") {
+			t.Errorf("%s did not pass", proof)
+		}
+	}
+	if t.Failed() || strings.Contains(text, "there is no disk to limit") {
+		t.Errorf("the guest said\n%s", text)
 	}
 	for line := range strings.Lines(text) {
 		if strings.Contains(line, "works=") || strings.Contains(line, "--- ") {
