@@ -264,11 +264,11 @@ func TestSandboxesAreApart(t *testing.T) {
 	must(t, err)
 	defer func() { _, _ = unix.SysvShmCtl(key, unix.IPC_RMID, nil) }()
 	mark := "token-of-a"
-	a := boxConfig(t, `for d in /tmp /dev/shm /dev/mqueue / /dev /root; do echo `+canary+` > $d/`+mark+`; done; hostname `+mark+`; echo staying; sleep 1000; echo `+mark, root)
+	a := boxConfig(t, `for d in /tmp /dev/shm /dev/mqueue / /dev /root; do echo `+canary+` > $d/`+mark+`; done; hostname `+mark+`; for n in ipc pid mnt uts user cgroup; do readlink /proc/self/ns/$n; done; echo staying; sleep 1000; echo `+mark, root)
 	a.ID += "a"
 	task := start(t, a)
 	untilHidden(t, a)
-	b := boxConfig(t, `find / -name '*`+mark+`*' -not -path '/proc/*' 2>/dev/null; cat /tmp/* /dev/shm/* 2>/dev/null; ps; cat /proc/[0-9]*/cmdline; hostname; tail -n +2 /proc/sysvipc/shm; kill -KILL -1; ls /proc | grep -c '^[0-9]'`, root)
+	b := boxConfig(t, `find / -name '*`+mark+`*' -not -path '/proc/*' 2>/dev/null; cat /tmp/* /dev/shm/* 2>/dev/null; ps; cat /proc/[0-9]*/cmdline; hostname; tail -n +2 /proc/sysvipc/shm; kill -KILL -1; ls /proc | grep -c '^[0-9]'; for n in ipc pid mnt uts user cgroup; do readlink /proc/self/ns/$n; done`, root)
 	b.ID += "b"
 	exit, out := runToEnd(t, b)
 	text := strings.ReplaceAll(out[StreamStdout], "*"+mark+"*", "")
@@ -279,5 +279,15 @@ func TestSandboxesAreApart(t *testing.T) {
 	case <-task.Done():
 		t.Error("b killed a")
 	default:
+	}
+	must(t, task.Kill())
+	wait(t, task)
+	for line := range strings.Lines(readAll(t, a.Dir)[StreamStdout]) {
+		if strings.Contains(line, ":[") && strings.Contains(text, line) {
+			t.Errorf("b is in a's %s", line)
+		}
+	}
+	if strings.Count(text, ":[") != 6 {
+		t.Errorf("b does not tell its namespaces: %s", text)
 	}
 }
