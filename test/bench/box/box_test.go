@@ -3,12 +3,14 @@
 package box
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // contestant runs commands in sandboxes.
@@ -23,7 +25,7 @@ type contestant struct {
 
 // running is a sandbox with its command.
 type running struct {
-	first func() error // waits for the first byte, or the end
+	first func() error // waits for the first byte; io.EOF if the end comes before it
 	wait  func() error
 	kill  func()
 	pids  func() []int // the processes that it began with
@@ -40,16 +42,16 @@ func byCommand(cmd *exec.Cmd, kill func(), more func() []int) (*running, error) 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	// Podman has been seen to wait for ever where fifty start at once.
+	late := time.AfterFunc(deadline, func() { _ = cmd.Process.Kill() })
 	return &running{
 		first: func() error {
 			var one [1]byte
 			_, err := io.ReadFull(out, one[:])
-			if err == io.EOF {
-				err = nil
-			}
 			return err
 		},
 		wait: func() error {
+			defer late.Stop()
 			_, _ = io.Copy(io.Discard, out)
 			if err := cmd.Wait(); err != nil {
 				return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, said.text)
@@ -57,6 +59,7 @@ func byCommand(cmd *exec.Cmd, kill func(), more func() []int) (*running, error) 
 			return nil
 		},
 		kill: func() {
+			defer late.Stop()
 			kill()
 			_, _ = io.Copy(io.Discard, out)
 			_ = cmd.Wait()
@@ -64,6 +67,9 @@ func byCommand(cmd *exec.Cmd, kill func(), more func() []int) (*running, error) 
 		pids: func() []int { return append([]int{cmd.Process.Pid}, more()...) },
 	}, nil
 }
+
+// deadline ends what hangs.
+const deadline = 3 * time.Minute
 
 // tail keeps what a program complained about last.
 type tail struct{ text []byte }
@@ -93,7 +99,11 @@ func must(t testing.TB, err error) {
 }
 
 // quietly runs a command that cleans up: what it did not find is gone already.
-func quietly(args ...string) { _ = exec.Command(args[0], args[1:]...).Run() }
+func quietly(args ...string) {
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	_ = exec.CommandContext(ctx, args[0], args[1:]...).Run()
+}
 
 func loud(t testing.TB, args ...string) string {
 	t.Helper()

@@ -3,9 +3,7 @@
 package box
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -115,9 +113,6 @@ func (o *ours) running(t *testing.T, task *runtime.Task, cfg runtime.Config) (*r
 	return &running{
 		first: func() error {
 			_, err := console.Next(t.Context())
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
 			return err
 		},
 		wait: func() error {

@@ -46,7 +46,7 @@ func memoryReport(all []contestant, results map[string]*result) {
 	for _, c := range all {
 		r := results[c.name]
 		took := "-"
-		if *many > 0 {
+		if r.many > 0 {
 			took = chart.Short(r.many)
 		}
 		fmt.Printf("| %s | %s | %s | %s | %s | %s | %s |\n", c.name, mb(sum(r.memory)/int64(*idle)), byName(r.memory), mb(sum(r.daemons)), took, mb(r.manyMemory), mb(r.manyLost))

@@ -3,8 +3,10 @@
 package box
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"strings"
@@ -104,11 +106,11 @@ func once(t *testing.T, c contestant, id string, args []string) (first, end time
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := r.first(); err != nil {
-		return 0, 0, err
-	}
+	said := r.first() // io.EOF for what says nothing
 	first = time.Since(began)
-	err = r.wait()
+	if err = r.wait(); err == nil && !errors.Is(said, io.EOF) {
+		err = said
+	}
 	return first, time.Since(began), err
 }
 
@@ -141,24 +143,38 @@ func TestSandboxStart(t *testing.T) {
 		}
 	}
 	for _, c := range all {
-		r := results[c.name]
-		boxes, _, _ := several(t, c, "idle", *idle)
-		r.memory = trees(pidsOf(boxes))
-		if c.daemons != nil {
-			r.daemons = trees(c.daemons())
-		}
-		killAll(boxes)
-		if *many > 0 {
-			boxes, r.many, r.manyLost = several(t, c, "many", *many)
-			r.manyMemory = sum(trees(pidsOf(boxes)))
-			killAll(boxes)
-		}
+		results[c.name].stay(t, c)
 	}
 	report(all, results)
 }
 
+// stay measures what does nothing, and many at once.
+func (r *result) stay(t *testing.T, c contestant) {
+	t.Helper()
+	boxes, _, _, err := several(t, c, "idle", *idle)
+	must(t, err)
+	r.memory = trees(pidsOf(boxes))
+	if c.daemons != nil {
+		r.daemons = trees(c.daemons())
+	}
+	killAll(boxes)
+	if *many == 0 {
+		return
+	}
+	boxes, r.many, r.manyLost, err = several(t, c, "many", *many)
+	r.manyMemory = sum(trees(pidsOf(boxes)))
+	killAll(boxes)
+	if err != nil {
+		fmt.Printf("%s: not all of %d came to say something: %v\n", c.name, *many, err)
+		r.many = 0
+		if strings.HasPrefix(c.name, "agentctl") {
+			t.Error(err)
+		}
+	}
+}
+
 // several starts sandboxes at once and waits until each has said something.
-func several(t *testing.T, c contestant, what string, count int) (boxes []*running, took time.Duration, lost int64) {
+func several(t *testing.T, c contestant, what string, count int) (boxes []*running, took time.Duration, lost int64, err error) {
 	t.Helper()
 	var starts []func() (*running, error)
 	for n := range count {
@@ -181,14 +197,8 @@ func several(t *testing.T, c contestant, what string, count int) (boxes []*runni
 			return r.first()
 		})
 	}
-	err := g.Wait()
-	took = time.Since(began)
-	lost = before - available()
-	if err != nil {
-		killAll(boxes)
-		t.Fatalf("%s: %v", c.name, err)
-	}
-	return boxes, took, lost
+	err = g.Wait()
+	return boxes, time.Since(began), before - available(), err
 }
 
 func pidsOf(boxes []*running) (pids []int) {
