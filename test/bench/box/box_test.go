@@ -19,6 +19,8 @@ type contestant struct {
 	// ready does what may be done before the clock runs, and returns what starts a
 	// sandbox of that name.
 	ready func(t *testing.T, id string, args []string) func() (*running, error)
+	// few tells that it hangs where many start at once.
+	few bool
 	// daemons are processes that all of its sandboxes share.
 	daemons func() []int
 }
@@ -42,7 +44,6 @@ func byCommand(cmd *exec.Cmd, kill func(), more func() []int) (*running, error) 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	// Podman has been seen to wait for ever where fifty start at once.
 	late := time.AfterFunc(deadline, func() { _ = cmd.Process.Kill() })
 	return &running{
 		first: func() error {

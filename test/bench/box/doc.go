@@ -22,6 +22,9 @@
 // the kernel keeps is in no process: with many sandboxes the loss of available
 // memory is printed too; on a busy machine it is noise.
 //
+// Many at once is the time from the first start until the last has said something.
+// Podman is left out of it: Debian's waits for ever for its locks.
+//
 // The run has a mount namespace of its own, for root. Where a host of cgroup v1 has
 // controllers in v2 too, which crun refuses, none takes part of v2 in it.
 package box

@@ -17,6 +17,7 @@ type process struct {
 	name    string
 	pss     int64
 	private int64
+	rss     int64
 }
 
 // mentioning lists processes with a word among their arguments.
@@ -77,6 +78,8 @@ func look(pid int) (process, bool) {
 		}
 		kb, _ := strconv.ParseInt(f[1], 10, 64)
 		switch f[0] {
+		case "Rss:":
+			p.rss = kb << 10
 		case "Pss:":
 			p.pss = kb << 10
 		case "Private_Clean:", "Private_Dirty:":

@@ -42,7 +42,7 @@ func report(all []contestant, results map[string]*result) {
 }
 
 func memoryReport(all []contestant, results map[string]*result) {
-	fmt.Printf("\n| memory, MB | each of %d idle (PSS) | of which | daemons | %d at once: all have printed | their processes (PSS) | available memory lost |\n|---|---|---|---|---|---|---|\n", *idle, *many)
+	fmt.Printf("\n| memory, MB | each of %d idle (PSS) | of which (private, resident) | daemons | %d at once: all have printed | their processes (PSS) | available memory lost |\n|---|---|---|---|---|---|---|\n", *idle, *many)
 	for _, c := range all {
 		r := results[c.name]
 		took := "-"
@@ -64,10 +64,10 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseco
 
 func mb(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
 
-// byName is the share and, in brackets, the private memory of each of the programs
+// byName is the share and, in brackets, the private and the resident memory of each of the programs
 // that keep one sandbox.
 func byName(all []process) string {
-	type share struct{ pss, private int64 }
+	type share struct{ pss, private, rss int64 }
 	shares := map[string]share{}
 	var names []string
 	for _, p := range all {
@@ -75,11 +75,11 @@ func byName(all []process) string {
 			names = append(names, p.name)
 		}
 		s := shares[p.name]
-		shares[p.name] = share{s.pss + p.pss, s.private + p.private}
+		shares[p.name] = share{s.pss + p.pss, s.private + p.private, s.rss + p.rss}
 	}
 	var parts []string
 	for _, n := range names {
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", n, mb(shares[n].pss/int64(*idle)), mb(shares[n].private/int64(*idle))))
+		parts = append(parts, fmt.Sprintf("%s %s (%s, %s)", n, mb(shares[n].pss/int64(*idle)), mb(shares[n].private/int64(*idle)), mb(shares[n].rss/int64(*idle))))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -60,7 +60,9 @@ func contestants(t *testing.T) []contestant {
 	t.Cleanup(func() { quietly("sh", "-c", "rmdir /sys/fs/cgroup/agentctl-box /sys/fs/cgroup/*/agentctl-box") })
 	if podman := startPodman(t, dir); podman != nil && wanted("podman") {
 		loud(t, append(podman, "pull", "-q", "--tls-verify=false", ref)...)
-		all = append(all, engine("podman", podman, ref, nil, ulimits...))
+		c := engine("podman", podman, ref, nil, ulimits...)
+		c.few = true // that of Debian 12 waits for ever for locks where fifty start at once
+		all = append(all, c)
 	}
 	if wanted("docker") {
 		if docker, daemons := startDocker(t, dir); docker != nil {
@@ -158,7 +160,7 @@ func (r *result) stay(t *testing.T, c contestant) {
 		r.daemons = trees(c.daemons())
 	}
 	killAll(boxes)
-	if *many == 0 {
+	if *many == 0 || c.few {
 		return
 	}
 	boxes, r.many, r.manyLost, err = several(t, c, "many", *many)
@@ -209,9 +211,15 @@ func pidsOf(boxes []*running) (pids []int) {
 }
 
 func killAll(boxes []*running) {
+	var g errgroup.Group
+	g.SetLimit(8)
 	for _, b := range boxes {
-		b.kill()
+		g.Go(func() error {
+			b.kill()
+			return nil
+		})
 	}
+	_ = g.Wait()
 }
 
 func sum(all []process) (bytes int64) {
