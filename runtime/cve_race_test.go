@@ -22,17 +22,17 @@ func againstExec(attack string, command ExecConfig) func(*testing.T) {
 		})
 		ran := 0
 		for range races {
-			var out strings.Builder
+			var out, errOut strings.Builder
 			c := command
 			c.Args = nil
 			for _, arg := range command.Args {
 				c.Args = append(c.Args, strings.ReplaceAll(arg, "OUT", o.dir))
 			}
-			c.Env, c.Stdout, c.Stderr = []string{"PATH=/bin"}, &out, &out
+			c.Env, c.Stdout, c.Stderr = []string{"PATH=/bin"}, &out, &errOut
 			if _, err := Exec(t.Context(), task.Dir(), c); err == nil {
 				ran++
 			}
-			o.check(t, map[string]string{"exec": out.String()})
+			o.check(t, map[string]string{StreamStdout: out.String(), StreamStderr: errOut.String()})
 		}
 		select {
 		case <-task.Done():

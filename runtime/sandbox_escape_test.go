@@ -196,13 +196,13 @@ func TestHostileFolders(t *testing.T) {
 	task := staying(t, nil)
 	for n := range 16 {
 		for _, base := range []string{"/proc/self/fd/%d", "/dev/fd/%d", "/proc/1/fd/%d", "/proc/1/cwd", "/proc/1/root/proc/self/fd/%d", "/proc/thread-self/fd/%d"} {
-			var out strings.Builder
+			var out, errOut strings.Builder
 			cwd := fmt.Sprintf(base, n)
 			if !strings.Contains(base, "%") {
 				cwd = base
 			}
-			code, err := Exec(t.Context(), task.Dir(), ExecConfig{Args: sh(look), Env: []string{"PATH=/bin"}, Cwd: cwd, Stdout: &out, Stderr: &out})
-			o.check(t, map[string]string{cwd: out.String()})
+			code, err := Exec(t.Context(), task.Dir(), ExecConfig{Args: sh(look), Env: []string{"PATH=/bin"}, Cwd: cwd, Stdout: &out, Stderr: &errOut})
+			o.check(t, map[string]string{cwd: out.String(), StreamStderr: errOut.String()})
 			if err == nil && !strings.HasPrefix(out.String(), "/\n") {
 				t.Errorf("%s: %d, %s", cwd, code, out.String())
 			}
