@@ -34,23 +34,13 @@ func disk(t *testing.T) (path, number string) {
 	return "", ""
 }
 
-// The kernel holds the limits that were asked for, by whichever version of cgroups.
-func TestSandboxLimitsInTheKernel(t *testing.T) {
-	needLimits(t)
-	device, number := disk(t)
-	task := staying(t, func(cfg *Config) {
-		cfg.Sandbox.Resources = Resources{Memory: 64 << 20, Swap: 16 << 20, CPUs: 0.5, CPUShares: 512, PIDs: 50}
-		if find(must2(probed())(t).Sandbox, SandboxCPUSet).Works {
-			cfg.Sandbox.Resources.CPUSet = "0"
-		}
-		if device != "" {
-			cfg.Sandbox.Resources.IO = []IOLimit{{Device: device, ReadBPS: 1 << 20, WriteIOPS: 77}}
-		}
-	})
-	groups := task.Handle().Groups
+// kernelFile is where a limit is held, and as what, by either version of cgroups.
+type kernelFile struct{ v1, want1, v2, want2 string }
+
+// kernelFiles are those of the limits of TestSandboxLimitsInTheKernel.
+func kernelFiles(number string) map[string][]kernelFile {
 	const pids = "62" // with the runner's threads
-	type file struct{ v1, want1, v2, want2 string }
-	for name, files := range map[string][]file{
+	return map[string][]kernelFile{
 		"memory": {
 			{"memory/memory.limit_in_bytes", "67108864", "memory.max", "67108864"},
 			{"memory/memory.memsw.limit_in_bytes", "83886080", "memory.swap.max", "16777216"},
@@ -65,7 +55,24 @@ func TestSandboxLimitsInTheKernel(t *testing.T) {
 			{"blkio/blkio.throttle.read_bps_device", number + " 1048576", "io.max", number + " rbps=1048576 wbps=max riops=max wiops=77"},
 			{"blkio/blkio.throttle.write_iops_device", number + " 77", "io.max", number + " rbps=1048576 wbps=max riops=max wiops=77"},
 		},
-	} {
+	}
+}
+
+// The kernel holds the limits that were asked for, by whichever version of cgroups.
+func TestSandboxLimitsInTheKernel(t *testing.T) {
+	needLimits(t)
+	device, number := disk(t)
+	task := staying(t, func(cfg *Config) {
+		cfg.Sandbox.Resources = Resources{Memory: 64 << 20, Swap: 16 << 20, CPUs: 0.5, CPUShares: 512, PIDs: 50}
+		if find(must2(probed())(t).Sandbox, SandboxCPUSet).Works {
+			cfg.Sandbox.Resources.CPUSet = "0"
+		}
+		if device != "" {
+			cfg.Sandbox.Resources.IO = []IOLimit{{Device: device, ReadBPS: 1 << 20, WriteIOPS: 77}}
+		}
+	})
+	groups := task.Handle().Groups
+	for name, files := range kernelFiles(number) {
 		t.Run("kernel "+name, func(t *testing.T) {
 			for _, f := range files {
 				path, want := filepath.Join(groups[""], f.v2), f.want2
