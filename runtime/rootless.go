@@ -61,13 +61,10 @@ func widest(path string, names []string) (r IDRange, err error) {
 // rootless turns the order of a plain user into what his shim sees in a user
 // namespace, in which he is root and the subordinate ids follow.
 func rootless(run *record.Run) error {
-	uids, gids, err := SubIDs()
-	if err != nil {
-		return err
-	}
 	sb := *run.Sandbox
-	if sb.IDs.Base < uids.Base || sb.IDs.Base+sb.IDs.Size > uids.Base+uids.Size {
-		return fmt.Errorf("the ids %d+%d are not among the agent's subordinate ids, which are %d+%d", sb.IDs.Base, sb.IDs.Size, uids.Base, uids.Size)
+	var err error
+	if run.Mapped, err = mappingOf(sb.IDs); err != nil {
+		return err
 	}
 	if sb.Network.Mode == NetworkPrivate {
 		return errors.New("a private network is not available to an agent that is not root: use none or host")
@@ -75,8 +72,7 @@ func rootless(run *record.Run) error {
 	if !sb.Shifted {
 		return errors.New("an agent that is not root can't map the owners of layers: store them in its range of ids")
 	}
-	run.Mapped = &record.Mapping{UID: sb.IDs.Base, GID: gids.Base + sb.IDs.Base - uids.Base, Size: sb.IDs.Size}
-	sb.IDs.Base = 1
+	run.Rootless, sb.IDs.Base = true, 1
 	run.Sandbox = &sb
 	return nil
 }

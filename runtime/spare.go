@@ -29,7 +29,7 @@ type Spare struct {
 var ErrUnfit = errors.New("the sandbox that was made ahead is another one")
 
 // Prepare begins making the sandbox of cfg in cfg.Dir, a folder of its own.
-// Args, Env, Cwd, Overlays, Keep, the limits of time and ID may differ when it is
+// Args, Env, Cwd, Overlays, Keep, Own, the limits of time and ID may differ when it is
 // started, and so may the sandbox's Resources. It returns when the shim lives.
 func (l *Launcher) Prepare(ctx context.Context, cfg Config) (*Spare, error) {
 	s, err := l.prepare(ctx, cfg)
@@ -43,7 +43,7 @@ func (l *Launcher) prepare(ctx context.Context, cfg Config) (*Spare, error) {
 	if err := cfg.ValidateAhead(); err != nil {
 		return nil, err
 	}
-	cfg.Args, cfg.Env, cfg.Overlays, cfg.Keep = nil, nil, nil, nil
+	cfg.Args, cfg.Env, cfg.Overlays, cfg.Keep, cfg.Own = nil, nil, nil, nil, nil
 	run, err := l.complete(cfg, 0)
 	if err != nil {
 		return nil, err

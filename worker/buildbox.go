@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type buildBoxes struct {
 	base     runtime.Config // with a sandbox
 	root     string         // folder of the task
 	lease    *os.File       // of the image
+	prefix   string         // of their folders; "": the usual one
 
 	mu   sync.Mutex
 	made int
@@ -31,8 +33,12 @@ type buildBoxes struct {
 	seen []string // folders that it was made with
 }
 
-// boxPrefix begins the names of their folders below the task's.
-const boxPrefix = "build-"
+// boxPrefix begins the names of their folders below the task's, and insidePrefix of
+// those that a child in the range of ids makes.
+const (
+	boxPrefix    = "build-"
+	insidePrefix = boxPrefix + "inside-"
+)
 
 // longestBuild ends a sandbox whose agent died and never came back.
 const longestBuild = 24 * time.Hour
@@ -85,7 +91,7 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	cfg := b.base
 	box := *cfg.Sandbox
 	cfg.Sandbox = &box
-	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%d", boxPrefix, b.made))
+	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%d", cmp.Or(b.prefix, boxPrefix), b.made))
 	cfg.Args, cfg.Env, cfg.Cwd = runtime.IdleArgs(), nil, "/"
 	cfg.Keep, cfg.MaxRuntime, cfg.Grace = c.Writes, longestBuild, 0
 	cfg.Overlays = nil

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"agentctl/envcache"
 	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
+	"agentctl/spec"
 )
 
 // environment finds the interpreter and leases the environment.
@@ -17,7 +19,9 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	if p.box != nil && len(p.box.image.Layers) > 0 {
+	// On the host's own file system as well an agent that is not root can't run
+	// anything as a user of the range, but in a sandbox.
+	if p.box != nil && (len(p.box.image.Layers) > 0 || p.owner.Later) {
 		boxes, err := r.buildBoxes(ctx, p)
 		if err != nil {
 			return err
@@ -27,7 +31,10 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 				r.log.Error("sandbox of a build not ended", "error", err)
 			}
 		}()
-		p.root = &envcache.Root{ID: p.box.image.Digest, Exec: boxes}
+		p.root = &envcache.Root{ID: cmp.Or(p.box.image.Digest, spec.ImageHost), Exec: boxes}
+		if p.owner.Later {
+			p.root.Owner, p.root.Away = fmt.Sprintf("%d:%d", p.owner.UID, p.owner.GID), r.buildAway(p, boxes)
+		}
 	}
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"agentctl/runtime"
 	"agentctl/spec"
 
 	"github.com/moby/sys/user"
@@ -21,8 +22,10 @@ type Image struct {
 	// Layers are the folders of its layers, topmost first; none for the host's own root.
 	Layers []string
 	// Env, User and StopSignal are what the image says of its programs.
-	Env        []string
-	User       string
+	Env  []string
+	User string
+	// Shifted tells that the layers are stored with owners of the range of ids.
+	Shifted    bool
 	StopSignal string
 	Lease      *os.File // nil for the host
 	Close      func() error
@@ -30,8 +33,8 @@ type Image struct {
 
 // Images is where sandboxes have their images from.
 type Images interface {
-	// Acquire leases an image, pulling it if need be.
-	Acquire(ctx context.Context, ref string, s spec.Sandbox, say func(text string, done, total int64)) (*Image, error)
+	// Acquire leases an image for sandboxes of a range of ids, pulling it if need be.
+	Acquire(ctx context.Context, ref string, s spec.Sandbox, ids runtime.IDRange, say func(text string, done, total int64)) (*Image, error)
 	// Collect removes images beyond the limits of s, and tells how many and their bytes.
 	// minFree is what holds where s names no free space.
 	Collect(ctx context.Context, s spec.Sandbox, minFree int64) (removed int, freed int64, err error)

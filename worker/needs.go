@@ -41,7 +41,9 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 		return n, err
 	}
 	if w.Mode == spec.ModeSandbox {
-		err = p.sandboxOf(&n, w)
+		if err = p.sandboxOf(&n, w); err != nil || n.owner.Later {
+			return n, err // the shim mounts what no user of the range could pass through to
+		}
 	} else {
 		n.owner, err = resolveUser(w.RunAs)
 	}

@@ -3,10 +3,10 @@ package worker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"agentctl/internal/fsx"
@@ -22,6 +22,8 @@ type sandboxed struct {
 	container
 	ids   runtime.IDRange
 	image *Image
+	// unlimited are the limits that can't be kept here.
+	unlimited []string
 }
 
 // setupFile is the setup script of a task, below its folder.
@@ -36,10 +38,7 @@ exec "$@"`
 
 // sandboxOf decides what a task of a worker of mode sandbox runs in.
 func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
-	if os.Geteuid() != 0 {
-		return errors.New("cannot run a task in a sandbox: the agent is not root; run it as root, or use mode: venv")
-	}
-	ids, err := idRange(p.cfg.State, w.Sandbox.IDs)
+	ids, err := IDRange(p.cfg.State, w.Sandbox.IDs)
 	if err != nil {
 		return err
 	}
@@ -50,7 +49,7 @@ func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
 	}
 	n.box = &sandboxed{container: c, ids: ids}
 	// Until the image tells who it is.
-	n.owner = identity{Name: "root", UID: ids.Base, GID: ids.Base}
+	n.owner = identity{Name: "root", UID: ids.Base, GID: ids.Base, Later: os.Geteuid() != 0}
 	return nil
 }
 
@@ -79,7 +78,7 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 		r.say("container: %s", note)
 	}
 	var err error
-	b.image, err = r.pool.cfg.Images.Acquire(ctx, b.Image, r.rec.Worker.Sandbox, func(text string, done, total int64) {
+	b.image, err = r.pool.cfg.Images.Acquire(ctx, b.Image, r.rec.Worker.Sandbox, b.ids, func(text string, done, total int64) {
 		r.said("image", text, done, total)
 	})
 	if err != nil {
@@ -103,7 +102,7 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	}
 	p.owner = identity{
 		Name: cmp.Or(b.Settings.User, b.image.User, "root"), UID: b.ids.Base + u.Uid, GID: b.ids.Base + u.Gid,
-		Groups: lo.Map(groups, func(id, _ int) int { return b.ids.Base + id }),
+		Groups: lo.Map(groups, func(id, _ int) int { return b.ids.Base + id }), Later: p.owner.Later,
 	}
 	return nil
 }
@@ -127,6 +126,12 @@ func (r *run) sandbox(ctx context.Context, cfg *runtime.Config, env *taskEnv, p 
 	if err := r.confine(ctx, cfg, p, cmp.Or(s.Network, dockerargs.NetworkHost), r.conn.Endpoints.servers()...); err != nil {
 		return "", "", err
 	}
+	if len(b.unlimited) > 0 {
+		r.say("WARNING: the limits of %s are not kept: the agent is not root and has no cgroup of its own for them (agentctl doctor)", strings.Join(b.unlimited, ", "))
+	}
+	if p.owner.Later && cfg.Sandbox.Network.Mode == runtime.NetworkHost {
+		r.say("WARNING: the task can reach the metadata addresses of this machine, if there are any: only an agent that is root can keep them off")
+	}
 	if err := r.certify(cfg, env, b.image); err != nil {
 		return "", "", err
 	}
@@ -149,7 +154,7 @@ func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 	cfg.UID, cfg.GID = inside(p.owner.UID), inside(p.owner.GID)
 	cfg.Groups = lo.Map(p.owner.Groups, func(id, _ int) int { return inside(id) })
 	box := &runtime.Sandbox{
-		Layers: b.image.Layers, Host: len(b.image.Layers) == 0, IDs: b.ids,
+		Layers: b.image.Layers, Host: len(b.image.Layers) == 0, IDs: b.ids, Shifted: b.image.Shifted || os.Geteuid() != 0,
 		Hostname: s.Hostname, ShmSize: s.ShmSize, CapAdd: s.CapAdd, ReadOnly: s.ReadOnlyRoot, StopSignal: b.image.StopSignal,
 		Network: runtime.Network{Mode: network},
 		Resources: runtime.Resources{
@@ -171,6 +176,9 @@ func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 		if err := os.MkdirAll(box.Upper, 0o700); err != nil {
 			return err
 		}
+	}
+	if p.owner.Later { // root has them, or is told that he has not
+		box.Resources, b.unlimited = r.pool.cfg.Host.Keepable(box.Resources)
 	}
 	cfg.Sandbox = box
 	return r.network(ctx, box, s, urls...)

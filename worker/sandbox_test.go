@@ -21,20 +21,20 @@ func TestIDRange(t *testing.T) {
 		t.Skip("an ordinary user has the range that /etc/subuid gives it")
 	}
 	state := t.TempDir()
-	first, err := idRange(state, spec.IDRange{})
+	first, err := IDRange(state, spec.IDRange{})
 	if err != nil || first.Base <= 0 || first.Size != idRangeSize {
 		t.Fatalf("%+v, %v", first, err)
 	}
-	if again, err := idRange(state, spec.IDRange{}); err != nil || again != first {
+	if again, err := IDRange(state, spec.IDRange{}); err != nil || again != first {
 		t.Errorf("%+v, then %+v, %v", first, again, err)
 	}
-	if said, err := idRange(state, spec.IDRange{Base: 300000}); err != nil || said.Base != 300000 || said.Size != idRangeSize {
+	if said, err := IDRange(state, spec.IDRange{Base: 300000}); err != nil || said.Base != 300000 || said.Size != idRangeSize {
 		t.Errorf("%+v, %v", said, err)
 	}
 	if err := os.WriteFile(filepath.Join(state, idRangeFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := idRange(state, spec.IDRange{}); err == nil {
+	if got, err := IDRange(state, spec.IDRange{}); err == nil {
 		t.Errorf("a damaged record gave %+v: what was made would belong to nobody", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"agentctl/runtime"
 	"agentctl/runtime/image"
 	"agentctl/spec"
 	"agentctl/worker"
@@ -27,18 +28,22 @@ import (
 type images struct {
 	state string
 	log   *slog.Logger
+	// shifted tells that layers are stored with owners of the range of ids, since mounts
+	// can't map them.
+	shifted bool
 
 	mu       sync.Mutex
 	store    *image.Store
 	settings spec.Sandbox // that it was opened for
+	ids      runtime.IDRange
 }
 
 // policies are the store's words for those of node.yaml.
 var policies = map[string]image.Policy{spec.PullMissing: image.IfNotPresent, spec.PullAlways: image.Always, spec.PullNever: image.Never}
 
 // Acquire leases an image.
-func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say func(string, int64, int64)) (*worker.Image, error) {
-	store, err := i.open(s)
+func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, ids runtime.IDRange, say func(string, int64, int64)) (*worker.Image, error) {
+	store, err := i.open(s, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +58,7 @@ func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say fu
 	}
 	return &worker.Image{
 		Ref: l.Ref, Digest: l.Digest, Layers: l.Layers, Env: l.Config.Env, User: l.Config.User, StopSignal: l.Config.StopSignal,
-		Lease: l.File(), Close: l.Close,
+		Lease: l.File(), Close: l.Close, Shifted: i.shifted,
 	}, nil
 }
 
@@ -77,23 +82,26 @@ func imageKeep(s spec.Sandbox, minFree int64) image.Keep {
 }
 
 // open gives the store for settings.
-func (i *images) open(s spec.Sandbox) (*image.Store, error) {
+func (i *images) open(s spec.Sandbox, ids runtime.IDRange) (*image.Store, error) {
 	want := spec.Sandbox{CredentialsFile: s.CredentialsFile, Registries: s.Registries}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.store != nil && reflect.DeepEqual(want, i.settings) {
+	if i.store != nil && reflect.DeepEqual(want, i.settings) && ids == i.ids {
 		return i.store, nil
 	}
 	opts, err := storeOptions(want, i.log)
 	if err != nil {
 		return nil, err
 	}
+	if i.shifted {
+		inRange(&opts, ids)
+	}
 	store, err := image.Open(filepath.Join(i.state, "images"), opts)
 	if err != nil {
 		return nil, err
 	}
 	err = i.closeStore()
-	i.store, i.settings = store, want
+	i.store, i.settings, i.ids = store, want, ids
 	return store, err
 }
 

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"agentctl/envcache/repo"
+	files "agentctl/internal/tree"
+	"agentctl/runtime"
+	"agentctl/runtime/image"
+	"agentctl/spec"
+	"agentctl/worker"
+
+	"github.com/samber/lo"
+	"github.com/spf13/cobra"
+)
+
+// ranged makes ready for ids that are not this user's: a child of agentctl has them,
+// and whoever is not root removes with such a child what belongs to them.
+func ranged() error {
+	if err := runtime.AwaitRange(); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		files.Elevated = worker.RemoveFromRange
+	}
+	return nil
+}
+
+// inside is what an agent that is not root starts for what belongs to the ids of its
+// sandboxes.
+func inside() *cobra.Command {
+	return &cobra.Command{
+		Use: "inside", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if code := worker.Inside(); code != 0 {
+				return &exitError{code, errors.New("this verb is for agentctl itself")}
+			}
+			return nil
+		},
+	}
+}
+
+// inRange has a store keep its layers with owners of the range of ids.
+func inRange(o *image.Options, ids runtime.IDRange) {
+	o.Shift, o.IDs = ids.Base, ids.Size
+	if os.Geteuid() != 0 {
+		o.Enter = func(cmd *exec.Cmd) error { return runtime.EnterRange(cmd, ids) }
+	}
+}
+
+// asUser has a store of somebody who is not root keep layers as his agent does. Without
+// ids nothing new can be kept, but looked at.
+func asUser(o *image.Options, state string, make bool) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	base, size, _, err := image.Recorded(filepath.Join(state, "images"))
+	if err != nil {
+		return err
+	}
+	ids := runtime.IDRange{Base: base, Size: size}
+	if base == 0 {
+		if ids, err = worker.IDRange(state, spec.IDRange{}); err != nil {
+			return lo.Ternary(make, err, nil)
+		}
+	}
+	o.Recorded = base != 0
+	inRange(o, ids)
+	return nil
+}
+
+// repoOptions has checkouts belong to users of sandboxes where the agent is not root.
+func repoOptions(log *slog.Logger) repo.Options {
+	if os.Geteuid() == 0 {
+		return repo.Options{Log: log}
+	}
+	return repo.Options{Log: log, Give: worker.GiveToRange, Exec: worker.RangeExec{}}
+}
