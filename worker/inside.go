@@ -85,7 +85,6 @@ func Inside() int {
 	}
 	unix.CloseOnExec(3)
 	unix.CloseOnExec(4)
-	unix.CloseOnExec(leaseFD)
 	var o insideOrder
 	if err := json.NewDecoder(in).Decode(&o); err != nil {
 		fmt.Fprintln(os.Stderr, "cannot read the order:", err)
@@ -152,8 +151,9 @@ func insideLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, n
 
 func (b *insideBuild) do(ctx context.Context, say func(envcache.Progress)) (a insideAnswer, err error) {
 	boxes := &buildBoxes{launcher: b.Outside.Inside(insideLog()), base: b.Base, root: b.Root, prefix: insidePrefix}
-	if f := os.NewFile(leaseFD, "lease"); f != nil && !b.Base.Sandbox.Host {
-		boxes.lease = f
+	if !b.Base.Sandbox.Host { // which has none
+		unix.CloseOnExec(leaseFD)
+		boxes.lease = os.NewFile(leaseFD, "lease")
 	}
 	err = withEnvs(b.State, func(c *envcache.Cache) error {
 		req := b.Request
