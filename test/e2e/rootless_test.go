@@ -17,6 +17,19 @@ import (
 
 const subordinate = 400_000
 
+// boxedNode is a node whose one worker runs sandboxes of an image, and more of its
+// settings.
+const boxedNode = `apiVersion: agentctl/v1
+kind: Node
+metadata: {name: e2e}
+spec:
+  workers:
+    - {name: box, queues: [default], mode: sandbox, image: %q, stopGrace: 5s, resources: {memory: 512Mi}}
+  packageManager: {python: {onMissing: nearest}}
+  cache: {minFree: 100Mi}
+  sandbox:
+%s`
+
 // ordinary has a node of a user who is not root and has subordinate ids, whose one
 // worker runs sandboxes.
 func ordinary(t *testing.T, image, more string) *harness.Node {
@@ -27,16 +40,7 @@ func ordinary(t *testing.T, image, more string) *harness.Node {
 	n := harness.New(t)
 	n.User, n.Subordinate = 65534, subordinate
 	n.StartAgent()
-	n.Apply(fmt.Sprintf(`apiVersion: agentctl/v1
-kind: Node
-metadata: {name: e2e}
-spec:
-  workers:
-    - {name: box, queues: [default], mode: sandbox, image: %q, stopGrace: 5s, resources: {memory: 512Mi}}
-  packageManager: {python: {onMissing: nearest}}
-  cache: {minFree: 100Mi}
-  sandbox:
-%s`, image, more))
+	n.Apply(fmt.Sprintf(boxedNode, image, more))
 	return n
 }
 
@@ -47,6 +51,20 @@ func gone(t *testing.T, pattern string) {
 		left, _ := filepath.Glob(pattern)
 		return strings.Join(left, " ")
 	})
+}
+
+// owned checks whose the files are that match a pattern.
+func owned(t *testing.T, pattern string, uid uint32) {
+	t.Helper()
+	found, _ := filepath.Glob(pattern)
+	if len(found) == 0 {
+		t.Errorf("there is no %s", pattern)
+	}
+	for _, path := range found {
+		if info, err := os.Lstat(path); err != nil || info.Sys().(*syscall.Stat_t).Uid != uid {
+			t.Errorf("%s: %+v, %v", path, info, err)
+		}
+	}
 }
 
 // An agent that is not root runs tasks in sandboxes: they survive its death, and users
@@ -115,23 +133,11 @@ print("all is mine")
 		}
 		keys = append(keys, status.EnvKey)
 	}
-	owned := func(pattern string, uid uint32) {
-		t.Helper()
-		found, _ := filepath.Glob(filepath.Join(n.State, pattern))
-		if len(found) == 0 {
-			t.Errorf("there is no %s", pattern)
-		}
-		for _, path := range found {
-			if info, err := os.Lstat(path); err != nil || info.Sys().(*syscall.Stat_t).Uid != uid {
-				t.Errorf("%s: %+v, %v", path, info, err)
-			}
-		}
-	}
-	owned("envs/*/bin/python", subordinate)
-	owned("envs/*.json", 65534)
-	owned("repos/checkouts/*/main.py", subordinate)
-	owned("images/layers/*/fs/usr", subordinate)
-	owned("images/ids.json", 65534)
+	owned(t, filepath.Join(n.State, "envs/*/bin/python"), subordinate)
+	owned(t, filepath.Join(n.State, "envs/*.json"), 65534)
+	owned(t, filepath.Join(n.State, "repos/checkouts/*/main.py"), subordinate)
+	owned(t, filepath.Join(n.State, "images/layers/*/fs/usr"), subordinate)
+	owned(t, filepath.Join(n.State, "images/ids.json"), 65534)
 	gone(t, filepath.Join(n.State, "tasks", "*", "upper"))
 	gone(t, filepath.Join(n.State, "tasks", "*", "build-*"))
 	for _, args := range [][]string{{"cache", "rm", keys[0]}, {"image", "rm", ref}} {
@@ -142,4 +148,25 @@ print("all is mine")
 	}
 	gone(t, filepath.Join(n.State, "envs/*/bin"))
 	gone(t, filepath.Join(n.State, "images/layers/*/fs/usr"))
+}
+
+// Where mounts can't map owners, which a flag plays here, layers are stored with those of
+// the range, and a task has its image as ever.
+func TestLayersWithOwnersOfTheRange(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("sandboxes of root: the test is not root")
+	}
+	r := imagekit.Serve(t, &imagekit.Registry{})
+	ref := r.Push(t, "kit/busybox:1", imagekit.Busybox(t))
+	n := harness.New(t)
+	n.StartAgent("--layers", "stored")
+	n.Apply(fmt.Sprintf(boxedNode, ref, fmt.Sprintf("    registries: [{name: %q, insecure: true}]\n    ids: {base: %d}\n", r.Host(), subordinate)))
+	task := n.Submit(shellTask("ls -ldn /bin /bin/busybox | cut -d' ' -f1; echo uid=$(id -u); echo x > /bin/mine && cat /bin/mine\n", nil))
+	n.WaitStatus(task, clearml.StatusCompleted)
+	n.WantConsole(t, task, "uid=0")
+	owned(t, filepath.Join(n.State, "images/layers/*/fs/bin"), subordinate)
+	again := n.Submit(shellTask("ls /bin/mine || echo clean\n", nil))
+	n.WaitStatus(again, clearml.StatusCompleted)
+	n.WantConsole(t, again, "clean")
 }
