@@ -61,6 +61,11 @@ func subordinate(want spec.IDRange) (runtime.IDRange, error) {
 	if err != nil {
 		return has, fmt.Errorf("cannot make sandboxes: %w; until then use mode: venv", err)
 	}
+	return among(has, want)
+}
+
+// among takes the range that is wanted out of the one that there is.
+func among(has runtime.IDRange, want spec.IDRange) (runtime.IDRange, error) {
 	if want.Base == 0 {
 		has.Size = min(has.Size, idRangeSize)
 		return has, nil

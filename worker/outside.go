@@ -168,10 +168,13 @@ func insideNumbers(cfg runtime.Config, ids runtime.IDRange) runtime.Config {
 	return cfg
 }
 
+// KeepsRange tells whether environments of subordinate ids are in a state folder.
+func KeepsRange(state string) bool { return exists(filepath.Join(state, rangeFile)) }
+
 // boxed tells whether sandboxes of an agent that is not root may have left files of
 // the range in its caches, which it can neither read nor remove.
 func (p *Pool) boxed() (runtime.IDRange, bool) {
-	if os.Geteuid() == 0 || !exists(filepath.Join(p.cfg.State, rangeFile)) {
+	if os.Geteuid() == 0 || !KeepsRange(p.cfg.State) {
 		return runtime.IDRange{}, false
 	}
 	ids, err := ownRange()

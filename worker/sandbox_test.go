@@ -39,6 +39,24 @@ func TestIDRange(t *testing.T) {
 	}
 }
 
+// An agent that is not root has no ids but its subordinate ones.
+func TestRangeOfAnOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	has := runtime.IDRange{Base: 200_000, Size: 2 * idRangeSize}
+	for want, got := range map[spec.IDRange]runtime.IDRange{
+		{}: {Base: 200_000, Size: idRangeSize}, {Base: 265_536}: {Base: 265_536, Size: idRangeSize}, {Base: 200_010, Size: 10}: {Base: 200_010, Size: 10},
+	} {
+		if ids, err := among(has, want); err != nil || ids != got {
+			t.Errorf("%+v: %+v, %v", want, ids, err)
+		}
+	}
+	for _, want := range []spec.IDRange{{Base: 1}, {Base: 199_999, Size: 10}, {Base: 265_537}, {Base: 300_000}} {
+		if ids, err := among(has, want); err == nil || !strings.Contains(err.Error(), "spec.sandbox.ids") {
+			t.Errorf("%+v: %+v, %v", want, ids, err)
+		}
+	}
+}
+
 // A user by name is one of the image's own; no link leads out of a layer, and a FIFO
 // holds nobody up.
 func TestUserOfAnImage(t *testing.T) {

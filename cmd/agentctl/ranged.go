@@ -44,6 +44,31 @@ func inside() *cobra.Command {
 	}
 }
 
+// again runs this command line again among the ids of sandboxes, if environments of
+// those are in the state folder: their files need not be readable for this user.
+func (a *app) again(state string) (done bool, err error) {
+	if os.Geteuid() == 0 || !worker.KeepsRange(state) || len(os.Args) < 2 || os.Args[1] == cobra.ShellCompRequestCmd {
+		return false, nil
+	}
+	ids, _, err := runtime.SubIDs()
+	if err != nil {
+		return true, err
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// There, this user is root, for whom other folders are the usual ones.
+	cmd.Env = append(os.Environ(), "AGENTCTL_STATE="+state, "AGENTCTL_SOCKET="+a.socket)
+	if err := runtime.EnterRange(cmd, ids); err != nil {
+		return true, err
+	}
+	err = cmd.Wait()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return true, &exitError{max(failed.ExitCode(), exitFailed), nil}
+	}
+	return true, err
+}
+
 // inRange has a store keep its layers with owners of the range of ids.
 func inRange(o *image.Options, ids runtime.IDRange) {
 	o.Shift, o.IDs = ids.Base, ids.Size
