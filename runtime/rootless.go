@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"agentctl/runtime/internal/record"
 )
 
@@ -112,10 +114,18 @@ func mapIDs(pid int, m record.Mapping) error {
 			"0", strconv.Itoa(way.own), "1", "1", strconv.Itoa(way.base), strconv.Itoa(m.Size))
 		cmd.Env = []string{"PATH=/usr/bin:/bin"}
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("cannot map subordinate ids with %s, which Debian has in the package uidmap: %w: %s", way.program, err, strings.TrimSpace(string(out)))
+			return fmt.Errorf("cannot map subordinate ids with %s, %s: %w: %s", way.program, mappingHint(), err, strings.TrimSpace(string(out)))
 		}
 	}
 	return nil
+}
+
+// mappingHint is what mostly keeps those programs from working.
+func mappingHint() string {
+	if n, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && n == 1 {
+		return "which can do nothing here, since the agent may gain no privileges (NoNewPrivileges=yes of its unit, or a container)"
+	}
+	return "which Debian has in the package uidmap"
 }
 
 // findProgram does not trust the agent's PATH with a program that is set-user-id.
