@@ -143,3 +143,23 @@ func TestOutsideIsToldToTheRange(t *testing.T) {
 		t.Error("a private network")
 	}
 }
+
+func TestHostKeepsWhatItCan(t *testing.T) {
+	h := Host{Sandbox: []Rung{{Name: SandboxWorks, Works: true}, {Name: SandboxIDMap, Works: true}, {Name: SandboxCPU, Works: true}, {Name: SandboxMemory, Reason: "none"}}}
+	kept, lost := h.Keepable(Resources{Memory: 1 << 20, Swap: 1, CPUs: 2, PIDs: 3})
+	if kept.Memory != 0 || kept.Swap != 0 || kept.PIDs != 0 || kept.CPUs != 2 || strings.Join(lost, ", ") != "memory and swap, the number of processes" {
+		t.Errorf("%+v, %q", kept, lost)
+	}
+	for layers, maps := range map[string]bool{"": true, LayersMapped: true, LayersStored: false} {
+		if got, err := h.Only("", "", layers); err != nil || got.MapsOwners() != maps || !h.MapsOwners() {
+			t.Errorf("%q: %v, %v", layers, got.MapsOwners(), err)
+		}
+	}
+	stored, err := h.Only("", "", LayersStored)
+	must(t, err)
+	for _, layers := range []string{"painted", LayersMapped} {
+		if got, err := stored.Only("", "", layers); err == nil {
+			t.Errorf("%q: %+v", layers, got)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"agentctl/envcache"
 	"agentctl/envcache/repo"
 	"agentctl/runtime"
+	"agentctl/spec"
 )
 
 // aheadFolder of the state folder holds the text of a script while its environment
@@ -78,6 +79,9 @@ func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
 	}
 	if checkout != nil {
 		defer func() { _ = checkout.Close() }()
+	}
+	if b := needs.box; b != nil && (needs.owner.Later || b.Image != spec.ImageHost) {
+		return nil // the environment is built in a sandbox of the image, and nowhere else
 	}
 	defer p.sweepAhead()
 	base, err := needs.folder(checkout, p.scratchAhead())

@@ -95,6 +95,9 @@ func (n *needs) request(ctx context.Context, base string) (envcache.Request, str
 	if err != nil || n.cmd.Shell != "" && from == "" {
 		return req, from, err
 	}
+	if n.owner.Later && n.root == nil { // code of packages would run as the agent's own user
+		return req, from, errors.New("cannot build an environment for a sandbox outside of one")
+	}
 	req.UID, req.GID, req.ResolveAge, req.Root = n.owner.UID, n.owner.GID, n.resolveAge, n.root
 	switch {
 	case req.Manager == spec.ManagerConda: // the channels have it

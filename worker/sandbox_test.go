@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"agentctl/clearml"
 	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
 	"agentctl/spec"
@@ -54,6 +55,24 @@ func TestRangeOfAnOrdinaryUser(t *testing.T) {
 		if ids, err := among(has, want); err == nil || !strings.Contains(err.Error(), "spec.sandbox.ids") {
 			t.Errorf("%+v: %+v, %v", want, ids, err)
 		}
+	}
+}
+
+// Where the agent is not root, code of a package that ran outside of a sandbox would be
+// the agent's own user.
+func TestNoBuildOutsideOfASandbox(t *testing.T) {
+	t.Parallel()
+	task := &clearml.Task{Script: clearml.Script{EntryPoint: "a.py", Requirements: clearml.Requirements{Pip: clearml.Lines{"six"}}}}
+	cmd, err := parseScript(task.Script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := needs{task: task, cmd: cmd, owner: identity{Name: "root", UID: 100_000, GID: 100_000, Later: true}}
+	if n.packages, err = packagesOf(task, cmd, spec.PackageManager{Type: spec.ManagerPip}); err != nil {
+		t.Fatal(err)
+	}
+	if req, _, err := n.request(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "outside of one") {
+		t.Errorf("%+v, %v", req, err)
 	}
 }
 
