@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"agentctl/runtime"
 	"agentctl/spec"
 
 	"github.com/moby/sys/user"
@@ -33,8 +32,8 @@ type Image struct {
 
 // Images is where sandboxes have their images from.
 type Images interface {
-	// Acquire leases an image for sandboxes of a range of ids, pulling it if need be.
-	Acquire(ctx context.Context, ref string, s spec.Sandbox, ids runtime.IDRange, say func(text string, done, total int64)) (*Image, error)
+	// Acquire leases an image, pulling it if need be.
+	Acquire(ctx context.Context, ref string, s spec.Sandbox, say func(text string, done, total int64)) (*Image, error)
 	// Collect removes images beyond the limits of s, and tells how many and their bytes.
 	// minFree is what holds where s names no free space.
 	Collect(ctx context.Context, s spec.Sandbox, minFree int64) (removed int, freed int64, err error)

@@ -78,7 +78,7 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 		r.say("container: %s", note)
 	}
 	var err error
-	b.image, err = r.pool.cfg.Images.Acquire(ctx, b.Image, r.rec.Worker.Sandbox, b.ids, func(text string, done, total int64) {
+	b.image, err = r.pool.cfg.Images.Acquire(ctx, b.Image, r.rec.Worker.Sandbox, func(text string, done, total int64) {
 		r.said("image", text, done, total)
 	})
 	if err != nil {
@@ -129,7 +129,7 @@ func (r *run) sandbox(ctx context.Context, cfg *runtime.Config, env *taskEnv, p 
 	if len(b.unlimited) > 0 {
 		r.say("WARNING: the limits of %s are not kept: the agent is not root and has no cgroup of its own for them (agentctl doctor)", strings.Join(b.unlimited, ", "))
 	}
-	if p.owner.Later && cfg.Sandbox.Network.Mode == runtime.NetworkHost {
+	if p.owner.Later && cfg.Sandbox.Network.Mode == runtime.NetworkHost && !r.rec.Worker.Sandbox.Metadata {
 		r.say("WARNING: the task can reach the metadata addresses of this machine, if there are any: only an agent that is root can keep them off")
 	}
 	if err := r.certify(cfg, env, b.image); err != nil {

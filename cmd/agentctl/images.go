@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"agentctl/runtime"
 	"agentctl/runtime/image"
 	"agentctl/spec"
 	"agentctl/worker"
@@ -35,15 +34,14 @@ type images struct {
 	mu       sync.Mutex
 	store    *image.Store
 	settings spec.Sandbox // that it was opened for
-	ids      runtime.IDRange
 }
 
 // policies are the store's words for those of node.yaml.
 var policies = map[string]image.Policy{spec.PullMissing: image.IfNotPresent, spec.PullAlways: image.Always, spec.PullNever: image.Never}
 
 // Acquire leases an image.
-func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, ids runtime.IDRange, say func(string, int64, int64)) (*worker.Image, error) {
-	store, err := i.open(s, ids)
+func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say func(string, int64, int64)) (*worker.Image, error) {
+	store, err := i.open(s)
 	if err != nil {
 		return nil, err
 	}
@@ -82,26 +80,26 @@ func imageKeep(s spec.Sandbox, minFree int64) image.Keep {
 }
 
 // open gives the store for settings.
-func (i *images) open(s spec.Sandbox, ids runtime.IDRange) (*image.Store, error) {
-	want := spec.Sandbox{CredentialsFile: s.CredentialsFile, Registries: s.Registries}
+func (i *images) open(s spec.Sandbox) (*image.Store, error) {
+	want := spec.Sandbox{CredentialsFile: s.CredentialsFile, Registries: s.Registries, IDs: s.IDs}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.store != nil && reflect.DeepEqual(want, i.settings) && ids == i.ids {
+	if i.store != nil && reflect.DeepEqual(want, i.settings) {
 		return i.store, nil
 	}
 	opts, err := storeOptions(want, i.log)
+	if err == nil && i.shifted {
+		err = inRange(&opts, i.state, s.IDs)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if i.shifted {
-		inRange(&opts, ids)
 	}
 	store, err := image.Open(filepath.Join(i.state, "images"), opts)
 	if err != nil {
 		return nil, err
 	}
 	err = i.closeStore()
-	i.store, i.settings, i.ids = store, want, ids
+	i.store, i.settings = store, want
 	return store, err
 }
 

@@ -69,12 +69,18 @@ func (a *app) again(state string) (done bool, err error) {
 	return true, err
 }
 
-// inRange has a store keep its layers with owners of the range of ids.
-func inRange(o *image.Options, ids runtime.IDRange) {
+// inRange has a store keep its layers with owners of the range of ids that sandboxes
+// of a state folder have.
+func inRange(o *image.Options, state string, want spec.IDRange) error {
+	ids, err := worker.IDRange(state, want)
+	if err != nil {
+		return err
+	}
 	o.Shift, o.IDs = ids.Base, ids.Size
 	if os.Geteuid() != 0 {
 		o.Enter = func(cmd *exec.Cmd) error { return runtime.EnterRange(cmd, ids) }
 	}
+	return nil
 }
 
 // asUser has a store of somebody who is not root keep layers as his agent does. Without
@@ -84,18 +90,11 @@ func asUser(o *image.Options, state string, make bool) error {
 		return nil
 	}
 	base, size, _, err := image.Recorded(filepath.Join(state, "images"))
-	if err != nil {
-		return err
+	if err == nil {
+		o.Recorded = base != 0
+		err = inRange(o, state, spec.IDRange{Base: base, Size: size})
 	}
-	ids := runtime.IDRange{Base: base, Size: size}
-	if base == 0 {
-		if ids, err = worker.IDRange(state, spec.IDRange{}); err != nil {
-			return lo.Ternary(make, err, nil)
-		}
-	}
-	o.Recorded = base != 0
-	inRange(o, ids)
-	return nil
+	return lo.Ternary(make, err, nil)
 }
 
 // repoOptions has checkouts belong to users of sandboxes where the agent is not root.

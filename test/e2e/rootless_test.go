@@ -71,7 +71,7 @@ func owned(t *testing.T, pattern string, uid uint32) {
 // of the range are nobody on the host, the agent's user among them.
 func TestSandboxOfAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
-	n := ordinary(t, "host", "    network: host\n")
+	n := ordinary(t, "host", "    network: host\n    allow: {network: [private, none]}\n")
 	script := shellTask("echo uid=$(id -u); echo x > \"$HOME/mine\"; sleep 600\n", nil)
 	task := n.Submit(script)
 	n.WaitConsole(task, regexp.MustCompile("^uid=0"))
@@ -90,6 +90,11 @@ func TestSandboxOfAnOrdinaryUser(t *testing.T) {
 	n.Must("stop", task)
 	n.WaitStatus(task, clearml.StatusStopped)
 	gone(t, home)
+	private := n.Submit(shellTask("echo never\n", map[string]string{"arguments": "--network=private"}))
+	n.WaitStatus(private, clearml.StatusFailed)
+	n.WantConsole(t, private, "use the network none or host")
+	none := n.Submit(shellTask("ls /sys/class/net\n", map[string]string{"arguments": "--network=none"}))
+	n.WaitStatus(none, clearml.StatusCompleted)
 	lost := n.Submit(script)
 	n.WaitConsole(lost, regexp.MustCompile("^uid=0"))
 	for _, pid := range harness.Processes(filepath.Join("tasks", lost)) {
