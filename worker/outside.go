@@ -139,7 +139,7 @@ func (RangeExec) Run(ctx context.Context, c envcache.Cmd) (envcache.Exit, error)
 // what its programs leave, is none of the agent's.
 func (r *run) buildAway(p *prepared, b *buildBoxes) func(context.Context, envcache.Request, func(envcache.Progress)) (bool, string, error) {
 	return func(ctx context.Context, req envcache.Request, say func(envcache.Progress)) (bool, string, error) {
-		if err := b.close(); err != nil { // what asked for the interpreter
+		if err := b.idle(ctx); err != nil { // what asked for the interpreter
 			return false, "", err
 		}
 		out, err := r.pool.cfg.Launcher.Outside()
