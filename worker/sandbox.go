@@ -153,7 +153,7 @@ func (r site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 	box := &runtime.Sandbox{
 		Layers: b.image.Layers, Host: len(b.image.Layers) == 0, IDs: b.ids, Shifted: b.image.Shifted || os.Geteuid() != 0,
 		Hostname: s.Hostname, ShmSize: s.ShmSize, CapAdd: s.CapAdd, ReadOnly: s.ReadOnlyRoot, StopSignal: b.image.StopSignal,
-		Network: runtime.Network{Mode: network},
+		Network:   runtime.Network{Mode: network},
 		Resources: resourcesOf(s),
 		Ulimits: lo.Map(s.Ulimits, func(u dockerargs.Ulimit, _ int) runtime.Ulimit {
 			return runtime.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard}

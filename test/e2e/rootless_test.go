@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"agentctl/clearml"
+	"agentctl/internal/fsx"
+	"agentctl/runtime"
 	"agentctl/test/e2e/harness"
 	"agentctl/test/imagekit"
 )
@@ -97,12 +99,12 @@ func TestSandboxOfAnOrdinaryUser(t *testing.T) {
 	n.WaitStatus(none, clearml.StatusCompleted)
 	lost := n.Submit(script)
 	n.WaitConsole(lost, regexp.MustCompile("^uid=0"))
-	for _, pid := range harness.Processes(filepath.Join("tasks", lost)) {
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(name), "agentctl-shim\x00") {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Error(err)
-			}
-		}
+	var shim runtime.Handle
+	if err := fsx.ReadJSON(filepath.Join(n.State, "tasks", lost, "handle.json"), &shim); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(shim.PID, syscall.SIGKILL); err != nil {
+		t.Error(err)
 	}
 	n.WaitStatus(lost, clearml.StatusStopped)
 	n.WantConsole(t, lost, "agent lost")
@@ -114,7 +116,8 @@ func TestImageOfAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	r := imagekit.Serve(t, &imagekit.Registry{})
 	ref := r.Push(t, "kit/debian:1", imagekit.Debian(t))
-	n := ordinary(t, ref, fmt.Sprintf("    registries: [{name: %q, insecure: true}]\n", r.Host()))
+	// A sandbox that waits for the next task would hold the image.
+	n := ordinary(t, ref, fmt.Sprintf("    registries: [{name: %q, insecure: true}]\n    createAhead: false\n", r.Host()))
 	repository := n.NewRepository(map[string]string{
 		"requirements.txt": "six==1.17.0\n",
 		"main.py": `import os, six, sys
