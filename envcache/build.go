@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/samber/lo"
+
 	"agentctl/envcache/internal/talk"
 	"agentctl/internal/crash"
 	"agentctl/internal/shelf"
@@ -197,15 +199,18 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	if cmd.Stdout == nil {
 		cmd.Stdout = lines
 	}
-	if s.req.Root != nil {
-		downloads, err := s.downloads(s.req.Manager)
-		if err != nil {
-			return err
+	if s.req.enclosed() {
+		cmd.Writes, cmd.Reads = []string{s.path, s.work}, []string{c.tools.dir}
+		for _, manager := range lo.Uniq([]string{s.req.Manager, ManagerPip}) {
+			dir, err := s.downloads(manager)
+			if err != nil {
+				return err
+			}
+			cmd.Writes = append(cmd.Writes, dir)
 		}
-		cmd.Writes, cmd.Reads = []string{s.path, s.work, downloads}, []string{c.tools.dir}
 	}
 	start := c.now()
-	exit, err := c.exec(s.req).Run(ctx, cmd)
+	exit, err := c.exec(s.req, cmd.host).Run(ctx, cmd)
 	_ = lines.Close()
 	well := err == nil && exit.Code == 0
 	steps.end(well)

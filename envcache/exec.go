@@ -28,6 +28,8 @@ type Cmd struct {
 	// priority can't be lowered.
 	Nice bool
 	Lift <-chan struct{}
+	// host: of a build for another root, what runs on the host's own file system.
+	host bool
 }
 
 // Exit is how a program ended.

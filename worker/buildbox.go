@@ -23,6 +23,7 @@ type buildBoxes struct {
 	launcher *runtime.Launcher
 	base     runtime.Config // with a sandbox
 	root     string         // folder of the task
+	name     string         // tells them from others of the task
 	lease    *os.File       // of the image
 
 	mu   sync.Mutex
@@ -32,7 +33,7 @@ type buildBoxes struct {
 }
 
 // boxPrefix begins the names of their folders below the task's.
-const boxPrefix = "build-"
+const boxPrefix = "box-"
 
 // longestBuild ends a sandbox whose agent died and never came back.
 const longestBuild = 24 * time.Hour
@@ -85,7 +86,7 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	cfg := b.base
 	box := *cfg.Sandbox
 	cfg.Sandbox = &box
-	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%d", boxPrefix, b.made))
+	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%s-%d", boxPrefix, b.name, b.made))
 	cfg.Args, cfg.Env, cfg.Cwd = runtime.IdleArgs(), nil, "/"
 	cfg.Keep, cfg.MaxRuntime, cfg.Grace = c.Writes, longestBuild, 0
 	cfg.Overlays = nil

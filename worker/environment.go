@@ -17,17 +17,16 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	if p.box != nil && len(p.box.image.Layers) > 0 {
-		boxes, err := r.buildBoxes(ctx, p)
+	if p.box != nil {
+		inside, host, err := r.buildBoxes(ctx, p)
 		if err != nil {
 			return err
 		}
-		defer func() {
-			if err := boxes.close(); err != nil {
-				r.log.Error("sandbox of a build not ended", "error", err)
-			}
-		}()
-		p.root = &envcache.Root{ID: p.box.image.Digest, Exec: boxes}
+		defer r.endBoxes(inside, host)
+		p.host = host
+		if len(p.box.image.Layers) > 0 {
+			p.root = &envcache.Root{ID: p.box.image.Digest, Exec: inside}
+		}
 	}
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
@@ -57,10 +56,28 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	return nil
 }
 
-// buildBoxes are for the environment of a task that has an image.
-func (r *run) buildBoxes(ctx context.Context, p *prepared) (*buildBoxes, error) {
-	b := &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task}}
-	return b, r.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+// buildBoxes are for the environment of a task in a sandbox: in its image, and in the
+// host's file system.
+func (r *run) buildBoxes(ctx context.Context, p *prepared) (inside, host *buildBoxes, err error) {
+	inside = &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, name: "build", lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task}}
+	err = r.confine(ctx, &inside.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+	if err != nil {
+		return nil, nil, err
+	}
+	host = &buildBoxes{launcher: inside.launcher, root: inside.root, name: "host", base: inside.base}
+	box := *inside.base.Sandbox
+	box.Layers, box.Host, box.Upper, box.UpperSize, box.CapAdd = nil, true, "", 0, nil
+	host.base.Sandbox, host.base.Hide = &box, append([]string{r.pool.cfg.State}, r.pool.cfg.Hide...)
+	return inside, host, nil
+}
+
+// endBoxes ends the sandboxes of a build.
+func (r *run) endBoxes(all ...*buildBoxes) {
+	for _, boxes := range all {
+		if err := boxes.close(); err != nil {
+			r.log.Error("sandbox of a build not ended", "error", err)
+		}
+	}
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

@@ -26,6 +26,7 @@ type needs struct {
 	envs       *envcache.Cache
 	box        *sandboxed                       // nil: on the host
 	root       *envcache.Root                   // of the environment; nil: the host's
+	host       envcache.Exec                    // of what a build runs on the host; nil: the cache's own
 	say        func(format string, args ...any) // tells what is taken in place of what
 	progress   func(envcache.Progress)
 }
@@ -93,7 +94,7 @@ func (n *needs) request(ctx context.Context, base string) (envcache.Request, str
 	if err != nil || n.cmd.Shell != "" && from == "" {
 		return req, from, err
 	}
-	req.UID, req.GID, req.ResolveAge, req.Root = n.owner.UID, n.owner.GID, n.resolveAge, n.root
+	req.UID, req.GID, req.ResolveAge, req.Root, req.Host = n.owner.UID, n.owner.GID, n.resolveAge, n.root, n.host
 	switch {
 	case req.Manager == spec.ManagerConda: // the channels have it
 	case req.Lock != nil:

@@ -176,7 +176,7 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 	if _, err := os.Stat(canary); err == nil {
 		t.Error("a package that was built wrote into the state folder")
 	}
-	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "build-*")); left != nil {
+	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "box-*")); left != nil {
 		t.Errorf("sandboxes of builds are left: %q", left)
 	}
 }
