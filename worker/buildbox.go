@@ -24,7 +24,8 @@ type buildBoxes struct {
 	base     runtime.Config // with a sandbox
 	root     string         // folder of the task
 	name     string         // tells them from others of the task
-	lease    *os.File       // of the image
+	leases   []*os.File     // of the image
+	upper    string         // keeps what is written; "" below the box's own
 
 	mu   sync.Mutex
 	made int
@@ -96,25 +97,21 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	if err := os.Mkdir(cfg.Dir, 0o711); err != nil {
 		return nil, err
 	}
-	if box.Upper != "" {
+	switch {
+	case b.upper != "":
+		box.Upper, box.UpperSize = b.upper, 0
+	case box.Upper != "":
 		box.Upper = filepath.Join(cfg.Dir, "root")
 		if err := os.Mkdir(box.Upper, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	task, err := b.launcher.Start(ctx, cfg, append(slices.Clone(c.Files), b.leases()...)...)
+	task, err := b.launcher.Start(ctx, cfg, append(slices.Clone(c.Files), b.leases...)...)
 	if err != nil {
 		return nil, errors.Join(err, runtime.RemoveAll(cfg.Dir))
 	}
 	b.task, b.seen = task, wanted
 	return task, nil
-}
-
-func (b *buildBoxes) leases() []*os.File {
-	if b.lease == nil {
-		return nil
-	}
-	return []*os.File{b.lease}
 }
 
 // close ends what runs.

@@ -25,7 +25,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 		defer r.endBoxes(inside, host)
 		p.host = host
 		if len(p.box.image.Layers) > 0 {
-			p.root = &envcache.Root{ID: p.box.image.Digest, Exec: inside}
+			p.root = &envcache.Root{ID: p.box.image.ID, Exec: inside}
 		}
 	}
 	req, from, err := p.request(ctx, base)
@@ -59,7 +59,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 // buildBoxes are for the environment of a task in a sandbox: in its image, and in the
 // host's file system.
 func (r *run) buildBoxes(ctx context.Context, p *prepared) (inside, host *buildBoxes, err error) {
-	inside = &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, name: "build", lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task}}
+	inside = &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, name: "build", leases: p.box.image.Leases, base: runtime.Config{ID: r.rec.Task}}
 	err = r.confine(ctx, &inside.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
 	if err != nil {
 		return nil, nil, err

@@ -43,6 +43,8 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 	}
 	if w.Mode == spec.ModeSandbox {
 		err = p.sandboxOf(&n, w)
+	} else if len(n.packages.choice.apt) > 0 {
+		err = errors.New("cannot install the Debian packages that the task asks for: its worker has mode: venv, and the host's packages are the operator's")
 	} else {
 		n.owner, err = resolveUser(w.RunAs)
 	}

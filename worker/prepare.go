@@ -37,10 +37,12 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	p.say, p.progress = r.say, r.progress
 	if p.box != nil {
 		if err := r.fetchImage(ctx, &p); err != nil {
+			p.addLeases(r)
 			return nil, err
 		}
 	}
 	if err := r.dirs.createPrivate(p.owner); err != nil {
+		p.addLeases(r)
 		return nil, err
 	}
 	if p.box != nil {

@@ -87,6 +87,9 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	}
 	r.span("image", began)
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
+	if err := r.addPackages(ctx, p); err != nil {
+		return err
+	}
 	u, err := b.image.userOf(b.Settings.User)
 	if err != nil {
 		return err
