@@ -102,10 +102,11 @@ func aptName(packages []string) string { return "apt " + strings.Join(packages, 
 
 // installPackages runs apt in a sandbox of the image that leaves what it writes in dir.
 func (r *run) installPackages(ctx context.Context, p *prepared, dir string, lock *os.File) error {
-	inside, _, err := r.buildBoxes(ctx, p)
+	boxes, err := r.taskBoxes(ctx, p)
 	if err != nil {
 		return err
 	}
+	inside := boxes.inside()
 	inside.name, inside.upper = "apt", dir
 	cfg, box := &inside.base, *inside.base.Sandbox
 	cfg.UID, cfg.GID, cfg.Groups, cfg.Sandbox = 0, 0, nil, &box

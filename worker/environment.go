@@ -1,14 +1,11 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
 
 	"agentctl/envcache"
-	"agentctl/runtime"
-	"agentctl/runtime/dockerargs"
 )
 
 // environment finds the interpreter and leases the environment.
@@ -18,10 +15,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 		return err
 	}
 	if p.box != nil {
-		inside, host, err := r.buildBoxes(ctx, p)
-		if err != nil {
-			return err
-		}
+		inside, host := p.box.boxes.inside(), p.box.boxes.host("host", false)
 		defer r.endBoxes(inside, host)
 		p.host = host
 		if len(p.box.image.Layers) > 0 {
@@ -54,30 +48,6 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	r.say("environment %s (%s) in %s by %s: python %s, %d packages; %s",
 		short(lease.Key), how, round(time.Since(began)), req.Manager, lease.Version, len(lease.Frozen), lease.Why)
 	return nil
-}
-
-// buildBoxes are for the environment of a task in a sandbox: in its image, and in the
-// host's file system.
-func (r *run) buildBoxes(ctx context.Context, p *prepared) (inside, host *buildBoxes, err error) {
-	inside = &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, name: "build", leases: p.box.image.Leases, base: runtime.Config{ID: r.rec.Task}}
-	err = r.confine(ctx, &inside.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
-	if err != nil {
-		return nil, nil, err
-	}
-	host = &buildBoxes{launcher: inside.launcher, root: inside.root, name: "host", base: inside.base}
-	box := *inside.base.Sandbox
-	box.Layers, box.Host, box.Upper, box.UpperSize, box.CapAdd = nil, true, "", 0, nil
-	host.base.Sandbox, host.base.Hide = &box, append([]string{r.pool.cfg.State}, r.pool.cfg.Hide...)
-	return inside, host, nil
-}
-
-// endBoxes ends the sandboxes of a build.
-func (r *run) endBoxes(all ...*buildBoxes) {
-	for _, boxes := range all {
-		if err := boxes.close(); err != nil {
-			r.log.Error("sandbox of a build not ended", "error", err)
-		}
-	}
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

@@ -36,7 +36,11 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	}
 	p.say, p.progress = r.say, r.progress
 	if p.box != nil {
-		if err := r.fetchImage(ctx, &p); err != nil {
+		err := r.fetchImage(ctx, &p)
+		if err == nil {
+			p.box.boxes, err = r.taskBoxes(ctx, &p)
+		}
+		if err != nil {
 			p.addLeases(r)
 			return nil, err
 		}
@@ -100,6 +104,14 @@ func (r *run) checkOut(ctx context.Context, p *prepared) error {
 	src, ok, err := p.source(ctx)
 	if err != nil || !ok {
 		return err
+	}
+	if p.box != nil {
+		src.Box = p.box.boxes.git(p.box.ids)
+		defer func() {
+			if err := src.Box.End(); err != nil {
+				r.log.Error("sandbox of git not ended", "error", err)
+			}
+		}()
 	}
 	checkout, err := r.pool.cfg.Repos.Acquire(ctx, src, r.progress)
 	if err != nil {

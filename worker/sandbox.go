@@ -22,6 +22,7 @@ type sandboxed struct {
 	container
 	ids   runtime.IDRange
 	image *Image
+	boxes *taskBoxes
 }
 
 // setupFile is the setup script of a task, below its folder.

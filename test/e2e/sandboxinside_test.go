@@ -1,8 +1,12 @@
 package e2e_test
 
 import (
+	"net/http/httptest"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"agentctl/clearml"
@@ -64,5 +68,43 @@ func builtThenHit(t *testing.T, n *harness.Node, script harness.Script, lines ..
 		if env := n.TaskStatus(task).Environment; env != want {
 			t.Errorf("environment %q, want %q", env, want)
 		}
+	}
+}
+
+// The git of a task's checkout runs in a sandbox of the host's programs: what it
+// writes belongs to that one's users, and the agent's own git never reads it. A
+// credential gets there, and nowhere else; the next task needs no git.
+func TestSandboxGit(t *testing.T) {
+	t.Parallel()
+	n := boxed(t, "host", "    network: host\n")
+	r := n.NewRepository(map[string]string{"run.py": "print('from a file')\n"})
+	served := httptest.NewServer(servedGit(t, r.Bare, "cloner", "hunter2-git"))
+	t.Cleanup(served.Close)
+	address := strings.Replace(served.URL, "http://", "http://cloner:hunter2-git@", 1) + "/" + filepath.Base(r.Bare)
+	script := harness.Script{Change: func(todo *clearml.NewTask) {
+		todo.Script = clearml.Script{Repository: address, VersionNum: r.Head(), EntryPoint: "run.py", WorkingDir: "."}
+		todo.Script.Diff = "diff --git a/run.py b/run.py\n--- a/run.py\n+++ b/run.py\n@@ -1 +1,2 @@\n+import subprocess; print(subprocess.run(['git', 'status', '--short'], capture_output=True, text=True))\n print('from a file')\n"
+	}}
+	for _, want := range []string{"in a sandbox", ""} {
+		task := n.Submit(script)
+		n.WaitStatus(task, clearml.StatusCompleted)
+		n.WantConsole(t, task, "from a file")
+		n.WantConsole(t, task, "stdout=' M run.py")
+		if text := strings.Join(n.Console(task), "\n"); want != "" && !strings.Contains(text, "repository http") {
+			t.Errorf("no word of the checkout:\n%s", text)
+		}
+	}
+	mirrors, err := filepath.Glob(filepath.Join(n.State, "repos", "mirrors", "*", "box", "repo.git", "HEAD"))
+	if err != nil || len(mirrors) != 1 {
+		t.Fatalf("mirrors %q, %v", mirrors, err)
+	}
+	if info, err := os.Stat(mirrors[0]); err != nil || info.Sys().(*syscall.Stat_t).Uid == 0 {
+		t.Errorf("a mirror of root's: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "box-*")); left != nil {
+		t.Errorf("left %q", left)
+	}
+	if out, err := exec.Command("grep", "-rl", "hunter2-git", filepath.Join(n.State, "repos"), filepath.Join(n.State, "tasks")).Output(); err == nil {
+		t.Errorf("files hold the password: %s", out)
 	}
 }
