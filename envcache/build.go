@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/samber/lo"
-
 	"agentctl/envcache/internal/talk"
 	"agentctl/internal/crash"
 	"agentctl/internal/shelf"
@@ -66,6 +64,7 @@ func (a *acquisition) fill(ctx context.Context, m shelf.Making, settling *settli
 	}
 	defer func() { _ = s.root.Close() }()
 	err = a.plan.build(ctx, s)
+	a.keepDownloads(s, settling, err)
 	if s.unlocked {
 		err = errors.Join(err, a.cache.forgetLogins(s.uid, a.plan.secrets))
 	}
@@ -201,12 +200,12 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	}
 	if s.req.enclosed() {
 		cmd.Writes, cmd.Reads = []string{s.path, s.work}, []string{c.tools.dir}
-		for _, manager := range lo.Uniq([]string{s.req.Manager, ManagerPip}) {
-			dir, err := s.downloads(manager)
+		if step != compileStep { // which runs code of what is installed
+			cover, err := s.cover(cmd.host)
 			if err != nil {
 				return err
 			}
-			cmd.Writes = append(cmd.Writes, dir)
+			cmd.Covers = []Cover{cover}
 		}
 	}
 	start := c.now()

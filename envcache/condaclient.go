@@ -55,10 +55,11 @@ type condaEvent struct {
 	Pip      string `json:"pip"` // line of a wish that is left to pip
 	Virtual  string `json:"virtual"`
 	Variable string `json:"variable"`
-	Error    string `json:"error"` // kind of the failure
-	Step     string `json:"step"`  // that goes on
-	Note     string `json:"note"`  // what there is to say of it
-	Done     int64  `json:"done"`  // bytes of downloads
+	Error    string `json:"error"`  // kind of the failure
+	Script   string `json:"script"` // package whose script is going to run
+	Step     string `json:"step"`   // that goes on
+	Note     string `json:"note"`   // what there is to say of it
+	Done     int64  `json:"done"`   // bytes of downloads
 	Total    int64  `json:"total"`
 }
 

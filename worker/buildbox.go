@@ -13,6 +13,8 @@ import (
 
 	"agentctl/envcache"
 	"agentctl/runtime"
+
+	"github.com/samber/lo"
 )
 
 // buildBoxes are the sandboxes in which a task's environment is built: of the task's
@@ -76,7 +78,7 @@ func (b *buildBoxes) gone(ctx context.Context, task *runtime.Task) error {
 func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	wanted := slices.Concat(c.Writes, []string{"-"}, c.Reads)
+	wanted := slices.Concat(c.Writes, []string{"-"}, c.Reads, []string{"-"}, lo.Map(c.Covers, func(c envcache.Cover, _ int) string { return c.Upper }))
 	if b.task != nil && slices.Equal(wanted, b.seen) {
 		return b.task, nil
 	}
@@ -93,6 +95,9 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	cfg.Overlays = nil
 	for _, dir := range c.Reads {
 		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: dir, Lower: dir})
+	}
+	for _, c := range c.Covers {
+		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: c.Folder, Lower: c.Folder, Upper: c.Upper})
 	}
 	if err := os.Mkdir(cfg.Dir, 0o711); err != nil {
 		return nil, err
