@@ -36,17 +36,14 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	}
 	p.say, p.progress = r.say, r.progress
 	if p.box != nil {
-		err := r.fetchImage(ctx, &p)
-		if err == nil {
-			p.box.boxes, err = r.taskBoxes(ctx, &p)
+		if err := r.fetchImage(ctx, &p); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			p.addLeases(r)
+		if p.box.boxes, err = r.taskBoxes(ctx, &p); err != nil {
 			return nil, err
 		}
 	}
 	if err := r.dirs.createPrivate(p.owner); err != nil {
-		p.addLeases(r)
 		return nil, err
 	}
 	if p.box != nil {
@@ -78,9 +75,6 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 }
 
 func (p *prepared) addLeases(r *run) {
-	if p.box != nil && p.box.image != nil {
-		r.release = append(r.release, func() { _ = p.box.image.Close() })
-	}
 	if p.env != nil {
 		r.release = append(r.release, func() { _ = p.env.Close() })
 	}

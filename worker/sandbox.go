@@ -86,6 +86,7 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
+	r.release = append(r.release, func() { _ = b.image.Close() })
 	r.span("image", began)
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
 	if err := r.addPackages(ctx, p); err != nil {
@@ -171,10 +172,7 @@ func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 	case scratch.Medium == spec.MediumMemory:
 		box.UpperSize = int64(scratch.Size)
 	default:
-		box.Upper = filepath.Join(r.dirs.upper(), "root")
-		if err := os.MkdirAll(box.Upper, 0o700); err != nil {
-			return err
-		}
+		box.Upper = filepath.Join(r.dirs.upper(), "root") // made by the shim
 	}
 	cfg.Sandbox = box
 	return r.network(ctx, box, s, urls...)

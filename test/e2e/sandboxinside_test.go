@@ -73,11 +73,13 @@ func builtThenHit(t *testing.T, n *harness.Node, script harness.Script, lines ..
 
 // The git of a task's checkout runs in a sandbox of the host's programs: what it
 // writes belongs to that one's users, and the agent's own git never reads it. A
-// credential gets there, and nowhere else; the next task needs no git.
+// credential gets there, and nowhere else; the next task needs no git, and an image
+// never does.
 func TestSandboxGit(t *testing.T) {
 	t.Parallel()
-	n := boxed(t, "host", "    network: host\n")
-	r := n.NewRepository(map[string]string{"run.py": "print('from a file')\n"})
+	images, settings := registry(t)
+	n := boxed(t, "host", settings)
+	r := n.NewRepository(map[string]string{"run.py": "print('from a file')\n", "run.sh": "echo shell of $KIT; ls run.py; command -v git python3 || echo neither\n"})
 	served := httptest.NewServer(servedGit(t, r.Bare, "cloner", "hunter2-git"))
 	t.Cleanup(served.Close)
 	address := strings.Replace(served.URL, "http://", "http://cloner:hunter2-git@", 1) + "/" + filepath.Base(r.Bare)
@@ -93,6 +95,14 @@ func TestSandboxGit(t *testing.T) {
 		if text := strings.Join(n.Console(task), "\n"); want != "" && !strings.Contains(text, "repository http") {
 			t.Errorf("no word of the checkout:\n%s", text)
 		}
+	}
+	bare := n.Submit(harness.Script{Change: func(todo *clearml.NewTask) {
+		todo.Script = clearml.Script{Repository: address, VersionNum: r.Head(), EntryPoint: "run.sh", WorkingDir: ".", Binary: "/bin/sh"}
+		todo.Container = map[string]string{"image": images.Push(t, "kit/busybox:1", imagekit.Busybox(t))}
+	}})
+	n.WaitStatus(bare, clearml.StatusCompleted)
+	for _, line := range []string{"shell of busybox", "run.py", "neither"} {
+		n.WantConsole(t, bare, line)
 	}
 	mirrors, err := filepath.Glob(filepath.Join(n.State, "repos", "mirrors", "*", "box", "repo.git", "HEAD"))
 	if err != nil || len(mirrors) != 1 {
