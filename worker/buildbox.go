@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"agentctl/envcache"
+	"agentctl/internal/crash"
 	"agentctl/runtime"
 
 	"github.com/samber/lo"
@@ -115,6 +116,7 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	if err != nil {
 		return nil, errors.Join(err, runtime.RemoveAll(cfg.Dir))
 	}
+	crash.Point("box.started")
 	b.task, b.seen = task, wanted
 	return task, nil
 }

@@ -77,3 +77,36 @@ func countFolders(entries []os.DirEntry) (n int) {
 	}
 	return n
 }
+
+// An agent that dies while packages are installed, its sandbox still at work, or before
+// they are there for all, leaves nothing of it, and the next one installs them.
+func TestSandboxAptAgentDies(t *testing.T) {
+	t.Parallel()
+	r, settings := registry(t)
+	n := boxed(t, r.Push(t, "kit/apt:1", imagekit.Apt(t)), settings+"    allow: {aptPackages: [kit-hello, kit-extra]}\n")
+	n.StopAgent()
+	n.Program = harness.Program(t, "crashpoints")
+	for point, packages := range map[string]string{"box.started": "kit-hello", "added.filled": "kit-extra"} {
+		n.Env = []string{"AGENTCTL_CRASH_AT=" + point}
+		n.StartAgent()
+		script := shellTask("kit-hello\n", nil)
+		change := script.Change
+		script.Change = func(todo *clearml.NewTask) {
+			change(todo)
+			todo.Hyperparams = map[string]map[string]clearml.Param{worker.ChoiceSection: {worker.ChoiceApt: {Value: clearml.Text(packages)}}}
+		}
+		task := n.Submit(script)
+		n.WaitAgent()
+		n.Env = nil
+		n.StartAgent()
+		n.WaitStatusFor(2*harness.Patience, task, clearml.StatusCompleted)
+		n.WantConsole(t, task, "apt: "+packages+": installed in")
+		n.WantConsole(t, task, "hello of the kit")
+		n.StopAgent()
+		for _, pattern := range []string{"tasks/*/box-*", "images/added/*.partial", "images/added/.work-*", "images/added/.trash-*", "images/added/*/upper"} {
+			if left, _ := filepath.Glob(filepath.Join(n.State, pattern)); left != nil {
+				t.Errorf("%s: left: %q", point, left)
+			}
+		}
+	}
+}
