@@ -44,6 +44,9 @@ type condaPlan struct {
 }
 
 func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)) (plan, error) {
+	if req.Root != nil && req.Host == nil { // scripts of packages would run outside of any sandbox
+		return plan{}, errors.New("conda can't build for an image here: there is no sandbox of the host's programs")
+	}
 	p := &condaPlan{}
 	file, err := b.read(req, p)
 	if err != nil {

@@ -49,7 +49,7 @@ type choice struct {
 var (
 	managers    = []string{spec.ManagerPip, spec.ManagerUV, spec.ManagerConda, spec.ManagerPoetry, spec.ManagerAuto}
 	pythonShape = regexp.MustCompile(`^\d{1,2}\.\d{1,3}(\.\d{1,3})?$`)
-	aptShape    = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+	aptShape    = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+]$`) // to apt, a name with a - behind it is to be removed
 	groupShape  = regexp.MustCompile(`^(\*|[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?)$`)
 )
 

@@ -101,6 +101,8 @@ func (r *run) checkOut(ctx context.Context, p *prepared) error {
 	}
 	if p.box != nil {
 		src.Box = p.box.boxes.git(p.box.ids)
+	}
+	if src.Box != nil {
 		defer func() {
 			if err := src.Box.End(); err != nil {
 				r.log.Error("sandbox of git not ended", "error", err)

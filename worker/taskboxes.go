@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"os"
 
 	"agentctl/envcache/repo"
 	"agentctl/runtime"
@@ -47,8 +48,12 @@ func (b *taskBoxes) host(name string, root bool) *buildBoxes {
 }
 
 // git is where the git of the task's checkout runs. What it fetches is in mirrors of its
-// own: no git of the agent's ever reads what one in a sandbox wrote.
+// own: no git of the agent's ever reads what one in a sandbox wrote. It is nil for an
+// agent that can't give files to the users of a sandbox.
 func (b *taskBoxes) git(ids runtime.IDRange) *repo.Box {
+	if os.Geteuid() != 0 {
+		return nil
+	}
 	boxes := b.host("git", true)
 	return &repo.Box{Exec: boxes, End: boxes.close, UID: ids.Base, GID: ids.Base}
 }
