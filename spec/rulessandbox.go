@@ -45,7 +45,7 @@ var sandboxRules = map[string]rule{
 	"Sandbox.scratch":     {example: "{size: 50Gi}"},
 	"Sandbox.aptPackages": {each: aptRule, unique: true, most: maxNames, example: "[libgl1]"},
 	"Sandbox.arguments":   {example: "{env: {NCCL_DEBUG: INFO}}"},
-	"Sandbox.createAhead": {example: "false", pending: "sandboxes are made when a task is ready to run; making them before comes with a later release", unless: "true"},
+	"Sandbox.createAhead": {example: "false"},
 	"Sandbox.onDenied":    {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
 	"Sandbox.keep":        {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
 	"Sandbox.allow":       {example: "{shmSize: 16Gi}"},

@@ -72,7 +72,7 @@ type Sandbox struct {
 	AptPackages []string `yaml:"aptPackages,omitempty" json:"aptPackages,omitempty"`
 	// What each sandbox has besides, in the place of arguments for a container.
 	Arguments Arguments `yaml:"arguments,omitempty" json:"arguments,omitzero"`
-	// Create the sandbox of the next task while its environment and its code are prepared.
+	// Make sandboxes before they are needed: one waits for the next task of each idle worker, of the image that its last task had, for 10 minutes; where it does not fit, the task's own is made while its environment and its code are prepared.
 	CreateAhead *bool `yaml:"createAhead,omitempty" json:"createAhead,omitempty"`
 	// For an argument of a task that is not allowed: fail the task, or drop the argument with a warning.
 	OnDenied string `yaml:"onDenied,omitempty" json:"onDenied,omitempty"`

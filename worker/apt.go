@@ -97,6 +97,23 @@ func (r *run) addPackages(ctx context.Context, p *prepared) error {
 	return nil
 }
 
+// errNotInstalled means that nobody installed the packages yet.
+var errNotInstalled = errors.New("the Debian packages of its image are not installed yet")
+
+// packagesHere puts the Debian packages into the image of a sandbox that is made before
+// its task comes, if they are here.
+func (p *Pool) packagesHere(ctx context.Context, b *sandboxed, w spec.Worker) error {
+	if len(b.Apt) == 0 || !b.image.has(aptProgram) {
+		return nil
+	}
+	layer, err := p.cfg.Images.Add(ctx, b.image, w.Sandbox, b.ids, aptName(b.Apt), nil, func(context.Context, string, *os.File) error { return errNotInstalled })
+	if err != nil {
+		return err
+	}
+	b.image.put(layer, aptName(b.Apt))
+	return nil
+}
+
 // aptName tells one list of packages from another.
 func aptName(packages []string) string { return "apt " + strings.Join(packages, " ") }
 
@@ -106,6 +123,7 @@ func (r *run) installPackages(ctx context.Context, p *prepared, dir string, lock
 	if err != nil {
 		return err
 	}
+	defer func() { _ = boxes.close() }() // else it goes with the task's folder
 	inside := boxes.inside()
 	inside.name, inside.upper = "apt", dir
 	cfg, box := &inside.base, *inside.base.Sandbox
@@ -118,7 +136,7 @@ func (r *run) installPackages(ctx context.Context, p *prepared, dir string, lock
 		Args:   append([]string{"/bin/sh", "-c", aptInstall, "apt"}, p.box.Apt...),
 		Env:    r.aptEnv(),
 		Dir:    "/",
-		Stdout: &out, Files: []*os.File{lock},
+		Stdout: &out, Files: []*os.File{lock}, Nice: IsAhead(ctx),
 	})
 	// What packages started goes with it: from here on nobody writes to the layer.
 	if err := errors.Join(err, inside.close()); err != nil {

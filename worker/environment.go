@@ -14,14 +14,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	if p.box != nil {
-		inside, host := p.box.boxes.inside(), p.box.boxes.host("host", false)
-		defer r.endBoxes(inside, host)
-		p.host = host
-		if len(p.box.image.Layers) > 0 {
-			p.root = &envcache.Root{ID: p.box.image.ID, Exec: inside}
-		}
-	}
+	defer r.buildInside(p)()
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
 		return err
@@ -48,6 +41,20 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	r.say("environment %s (%s) in %s by %s: python %s, %d packages; %s",
 		short(lease.Key), how, round(time.Since(began)), req.Manager, lease.Version, len(lease.Frozen), lease.Why)
 	return nil
+}
+
+// buildInside has the environment built in sandboxes, where the task is in one, until
+// end.
+func (r *run) buildInside(p *prepared) (end func()) {
+	if p.box == nil {
+		return func() {}
+	}
+	inside, host := p.box.boxes.inside(), p.box.boxes.host("host", false)
+	p.host = host
+	if len(p.box.image.Layers) > 0 {
+		p.root = &envcache.Root{ID: p.box.image.ID, Exec: inside}
+	}
+	return func() { r.endBoxes(inside, host) }
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

@@ -70,6 +70,9 @@ func (n *needs) source(ctx context.Context) (src repo.Source, ok bool, err error
 	if n.cmd.Literal == "" {
 		src.Diff = s.Diff
 	}
+	if n.box != nil {
+		src.Box = n.box.boxes.git(n.box.ids)
+	}
 	src.Credentials, err = gitLogin(ctx, n.git, s.Repository)
 	return src, true, err
 }

@@ -43,9 +43,9 @@ func (n *networks) ready(ctx context.Context, state string, ids runtime.IDRange,
 
 // network gives the sandbox its network, and its files in /etc. Without the host's
 // network the task reaches the servers of the URLs by the shim.
-func (r *run) network(ctx context.Context, box *runtime.Sandbox, s dockerargs.Settings, urls ...string) error {
+func (r site) network(ctx context.Context, box *runtime.Sandbox, s dockerargs.Settings, urls ...string) error {
 	mode := box.Network.Mode
-	ready, notes, err := r.pool.nets.ready(ctx, r.pool.cfg.State, box.IDs, mode, r.rec.Worker.Sandbox)
+	ready, notes, err := r.pool.nets.ready(ctx, r.pool.cfg.State, box.IDs, mode, r.worker.Sandbox)
 	for _, note := range notes {
 		r.log.Warn("networks of sandboxes", "note", note)
 	}

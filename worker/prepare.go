@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,11 +51,15 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 		if err := r.limitDisk(); err != nil {
 			return nil, err
 		}
+		if err := r.site().lay(ctx, &p, r.conn.Endpoints.servers()...); err != nil {
+			return nil, err
+		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	checkedOut := make(chan struct{})
 	group.Go(func() error { return r.login(ctx, &p) })
 	group.Go(func() error { return r.giveCredentials(ctx, &p) })
+	group.Go(func() error { r.findSandbox(ctx, &p); return nil })
 	group.Go(func() error {
 		defer close(checkedOut)
 		return r.checkOut(ctx, &p)
@@ -67,6 +72,9 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	})
 	err = group.Wait()
 	p.addLeases(r)
+	if p.box != nil {
+		err = errors.Join(err, p.box.boxes.close())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,16 +107,7 @@ func (r *run) checkOut(ctx context.Context, p *prepared) error {
 	if err != nil || !ok {
 		return err
 	}
-	if p.box != nil {
-		src.Box = p.box.boxes.git(p.box.ids)
-	}
-	if src.Box != nil {
-		defer func() {
-			if err := src.Box.End(); err != nil {
-				r.log.Error("sandbox of git not ended", "error", err)
-			}
-		}()
-	}
+	defer r.pool.endGit(src)
 	checkout, err := r.pool.cfg.Repos.Acquire(ctx, src, r.progress)
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 	if err := p.loadOrders(); err != nil {
 		return err
 	}
+	p.spares.sweep(ctx) // a sandbox that was being handed to a task must not be taken for it
 	recs, errs := readRecords(p.tasks)
 	for _, err := range errs {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
@@ -46,6 +47,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 		switch rec.Phase {
 		case PhaseReported:
 			p.ended = append(p.ended, rec.status())
+			p.rememberPutBack(rec)
 		case PhaseDropped:
 			_ = runtime.RemoveAll(p.taskDir(rec.Task).root)
 		default:

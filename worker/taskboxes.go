@@ -3,7 +3,9 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 
 	"agentctl/envcache/repo"
 	"agentctl/runtime"
@@ -16,6 +18,7 @@ import (
 type taskBoxes struct {
 	launcher *runtime.Launcher
 	root     string // folder of the task
+	files    string // folder below it with what all of them show
 	base     runtime.Config
 	image    *Image
 	hide     []string
@@ -24,11 +27,24 @@ type taskBoxes struct {
 // taskBoxes readies them; none is started before something runs in it.
 func (r *run) taskBoxes(ctx context.Context, p *prepared) (*taskBoxes, error) {
 	b := &taskBoxes{
-		launcher: r.pool.cfg.Launcher, root: r.dirs.root, base: runtime.Config{ID: r.rec.Task}, image: p.box.image,
-		hide: append([]string{r.pool.cfg.State}, r.pool.cfg.Hide...),
+		launcher: r.pool.cfg.Launcher, root: r.dirs.root, base: runtime.Config{ID: r.rec.Task}, image: p.box.image, hide: r.pool.hidden(),
+		// With another network they have other files than the task's sandbox.
+		files: filepath.Join(r.dirs.root, boxPrefix+"files"),
 	}
-	return b, r.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+	if err := os.MkdirAll(b.files, 0o711); err != nil {
+		return nil, err
+	}
+	at := r.site()
+	at.dirs = folders{b.files}
+	err := at.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
 }
+
+// close removes what they show; none of them is there any more.
+func (b *taskBoxes) close() error { return runtime.RemoveAll(b.files) }
 
 // inside runs programs in the task's image, as its user.
 func (b *taskBoxes) inside() *buildBoxes {
@@ -56,6 +72,16 @@ func (b *taskBoxes) git(ids runtime.IDRange) *repo.Box {
 	}
 	boxes := b.host("git", true)
 	return &repo.Box{Exec: boxes, End: boxes.close, UID: ids.Base, GID: ids.Base}
+}
+
+// endGit ends the git of a checkout.
+func (p *Pool) endGit(src repo.Source) {
+	if src.Box == nil {
+		return
+	}
+	if err := src.Box.End(); err != nil {
+		p.cfg.Log.Error("sandbox of git not ended", "error", err)
+	}
 }
 
 // endBoxes ends the sandboxes of a build.

@@ -43,7 +43,7 @@ func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say fu
 	if err != nil {
 		return nil, err
 	}
-	l, err := store.Acquire(ctx, image.Request{Ref: ref, Policy: policies[s.Pull], Local: ref == s.DefaultImage || ref == spec.ImageHost}, func(p image.Progress) {
+	l, err := store.Acquire(ctx, image.Request{Ref: ref, Policy: policies[s.Pull], Local: ref == s.DefaultImage || ref == spec.ImageHost, Gently: worker.IsAhead(ctx)}, func(p image.Progress) {
 		say(p.Text, p.Done, p.Total)
 	})
 	if image.Transient(err) {
