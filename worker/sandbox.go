@@ -171,7 +171,10 @@ func (r site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 	case scratch.Medium == spec.MediumMemory:
 		box.UpperSize = int64(scratch.Size)
 	default:
-		box.Upper = filepath.Join(r.dirs.upper(), "root") // made by the shim
+		box.Upper = filepath.Join(r.dirs.upper(), "root")
+		if err := os.MkdirAll(box.Upper, 0o700); err != nil {
+			return err
+		}
 	}
 	cfg.Sandbox = box
 	return r.network(ctx, box, s, urls...)
