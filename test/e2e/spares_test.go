@@ -131,6 +131,13 @@ func TestSandboxMadeAhead(t *testing.T) {
 	a.WantConsole(t, a.runs("echo ran all the same\n", "cold"), "ran all the same")
 	a.gone(dir, h)
 
+	for network, links := range map[string]string{"none": "links: lo", "private": "links: eth0 lo"} {
+		dir, _ = a.waits(dir)
+		a.apply("    network: " + network + "\n")
+		dir, _ = a.waits(dir)
+		a.WantConsole(t, a.runs("echo links: $(ls /sys/class/net)\n", "ahead"), links)
+	}
+
 	dir, h = a.waits(dir)
 	a.Must("cordon", "box")
 	a.gone(dir, h)
