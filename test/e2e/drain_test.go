@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"agentctl/clearml"
@@ -165,6 +167,40 @@ func TestAgentThatEnds(t *testing.T) {
 	if got := n.Task(second).Status; got != clearml.StatusQueued {
 		t.Errorf("the second task is %s", got)
 	}
+}
+
+// An agent with --drain-on-stop waits for its task at SIGTERM; a second one ends it, and
+// the task goes on under its shim.
+func TestAgentThatDrainsAtItsEnd(t *testing.T) {
+	t.Parallel()
+	n := started(t)
+	begin := func(name string) string {
+		n.StopAgent()
+		n.StartAgent("--drain-on-stop")
+		task := n.Submit(harness.Script{Code: n.Code("open_gate('up " + name + "'); wait_gate('" + name + "')")})
+		n.WaitGate("up " + name)
+		n.Signal(syscall.SIGTERM)
+		harness.Eventually(t, harness.Patience, "the worker to drain", func() string {
+			if w := n.Workers()[0]; w.Order == nil || w.Task == nil {
+				return fmt.Sprintf("%+v", w)
+			}
+			return ""
+		})
+		return task
+	}
+	task := begin("first")
+	n.Open("first")
+	n.WaitAgent()
+	if got := n.Task(task).Status; got != clearml.StatusCompleted {
+		t.Errorf("the agent ended, and its task is %s", got)
+	}
+	n.StartAgent()
+	task = begin("second")
+	n.Signal(syscall.SIGTERM)
+	n.WaitAgent()
+	n.StartAgent()
+	n.Open("second")
+	n.WaitStatus(task, clearml.StatusCompleted)
 }
 
 // Each state in which something does not run is told by its code.

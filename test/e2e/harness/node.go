@@ -175,6 +175,14 @@ func (n *Node) KillAgent() { n.T.Helper(); n.signal(syscall.SIGKILL) }
 // StopAgent ends the agent by SIGTERM. Its tasks and its server go on.
 func (n *Node) StopAgent() { n.T.Helper(); n.signal(syscall.SIGTERM) }
 
+// Signal sends the agent a signal and waits for nothing.
+func (n *Node) Signal(sig syscall.Signal) {
+	n.T.Helper()
+	if err := n.agent.Process.Signal(sig); err != nil {
+		n.T.Fatal(err)
+	}
+}
+
 func (n *Node) signal(sig syscall.Signal) {
 	n.T.Helper()
 	if n.agent == nil {
