@@ -51,7 +51,7 @@ func (l *Loop) restore(now time.Time) {
 	}
 	l.attempted = good.Revision
 	l.holdUntil = now.Add(patience)
-	node, problems := spec.DecodeFor(good.Revision.Origin.Path, good.Text, l.cfg.Name)
+	node, problems := spec.DecodeFor(good.Revision.Origin.Path, good.Text, l.cfg.host())
 	if node == nil {
 		l.judge(False, "LastGoodInvalid", "the last accepted spec is not valid for this release: "+told(problems), now)
 		return
@@ -89,14 +89,14 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 	rev.Digest = Digest(u.Text)
 	l.attempted = rev
 	res := Result{Generation: l.generation, Digest: rev.Digest}
-	node, problems := spec.DecodeFor(u.Origin.Path, u.Text, l.cfg.Name)
+	node, problems := spec.DecodeFor(u.Origin.Path, u.Text, l.cfg.host())
 	res.Problems = problems
 	if node == nil {
 		reason := "Invalid"
 		if len(bytes.TrimSpace(u.Text)) == 0 {
 			reason = "Empty"
 		}
-		l.judge(False, reason, told(problems), now)
+		l.judge(False, reason, u.Commit.of()+told(problems), now)
 		return res
 	}
 	if l.node != nil && rev.Digest == l.applied.Digest && rev.Origin == l.applied.Origin {
@@ -121,6 +121,9 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 	res.Generation, res.Accepted = l.generation, true
 	return res
 }
+
+// host is the machine that documents are chosen for.
+func (c Config) host() spec.Host { return spec.Host{Name: c.Name, Labels: c.Labels} }
 
 // changes are the fields that node would change, with its defaults.
 func (l *Loop) changes(node *spec.Node) []spec.Change {

@@ -107,7 +107,7 @@ func (s ServerStatus) lost() bool { return !s.Reachable && s.Error != "" }
 
 // suspended says whether the source is followed.
 func suspended(source Origin) Condition {
-	c := Condition{Type: Suspended, Status: False, Reason: "Following", Message: "follows the " + source.Kind + " " + source.Path}
+	c := Condition{Type: Suspended, Status: False, Reason: "Following", Message: "follows the " + source.String()}
 	switch source.Kind {
 	case "":
 		c.Reason, c.Message = "NoSource", "no source has been given yet"

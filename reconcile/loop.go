@@ -59,7 +59,9 @@ type LastGood struct {
 type Config struct {
 	// Name of this machine: it picks the node's document out of a file with several,
 	// and is the name of a node that says none.
-	Name   string
+	Name string
+	// Labels of this machine, which match of documents may ask for.
+	Labels map[string]string
 	Runner Runner
 	Store  Store
 	// LastGood is in force until the source was read; nil if there is none. Whoever

@@ -83,7 +83,7 @@ type Preview struct {
 func (l *Loop) Preview(file string, text []byte) Preview {
 	s := l.Snapshot()
 	p := Preview{Base: s.LastApplied.Digest, Digest: Digest(text)}
-	node, problems := spec.DecodeFor(file, text, l.cfg.Name)
+	node, problems := spec.DecodeFor(file, text, l.cfg.host())
 	p.Problems = problems
 	if node == nil {
 		return p

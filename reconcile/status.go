@@ -1,6 +1,9 @@
 package reconcile
 
 import (
+	"cmp"
+	"fmt"
+	"strings"
 	"time"
 
 	"agentctl/spec"
@@ -64,6 +67,22 @@ type Origin struct {
 	// URL of the repository, without credentials, and Ref the branch or tag in it.
 	URL string `json:"url,omitempty"`
 	Ref string `json:"ref,omitempty"`
+}
+
+// String says it for people.
+func (o Origin) String() string {
+	if o.URL == "" {
+		return strings.TrimSpace(o.Kind + " " + o.Path)
+	}
+	return strings.Join([]string{o.Kind, o.URL, cmp.Or(o.Ref, "HEAD"), o.Path}, " ")
+}
+
+// of begins a message about a text of the commit: whose it is.
+func (c *Commit) of() string {
+	if c == nil {
+		return ""
+	}
+	return fmt.Sprintf("commit %.12s of %s (%s): ", c.Hash, c.Author, c.Subject)
 }
 
 // Snapshot is the whole state of the node at one moment. It is never changed

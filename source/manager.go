@@ -19,9 +19,9 @@ import (
 
 // Options are what a Manager needs.
 type Options struct {
-	// NodeName picks the node's document out of a file with several.
-	NodeName string
-	Log      *slog.Logger
+	// Host is the machine that a document is picked for out of several.
+	Host spec.Host
+	Log  *slog.Logger
 	// Keep is how many accepted revisions are kept; 0: 50.
 	Keep int
 }
@@ -166,7 +166,7 @@ func (m *Manager) Pin(name string, text []byte, takeOver bool) (Update, error) {
 }
 
 func (m *Manager) replace(next Source, text []byte, takeOver bool) (Update, error) {
-	if _, problems := spec.DecodeFor(next.Path, text, m.opts.NodeName); problems.Err() != nil {
+	if _, problems := spec.DecodeFor(next.Path, text, m.opts.Host); problems.Err() != nil {
 		return Update{}, problems.Err()
 	}
 	m.writing.Lock()

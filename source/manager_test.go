@@ -27,7 +27,7 @@ func text(word string) []byte {
 
 func open(t *testing.T, dir string) *Manager {
 	t.Helper()
-	m, err := Open(dir, Options{NodeName: "n1", Log: slog.New(slog.DiscardHandler)})
+	m, err := Open(dir, Options{Host: spec.Host{Name: "n1"}, Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	return m
 }
@@ -86,7 +86,7 @@ func (n *node) take(u Update) {
 	if u.Err != nil {
 		return
 	}
-	if _, problems := spec.DecodeFor(u.Source.Path, u.Text, "n1"); problems.Err() != nil {
+	if _, problems := spec.DecodeFor(u.Source.Path, u.Text, spec.Host{Name: "n1"}); problems.Err() != nil {
 		return
 	}
 	if r, good, ok := n.m.LastGood(); ok && bytes.Equal(good, u.Text) && r.Kind == u.Source.Kind && r.Path == u.Source.Path {

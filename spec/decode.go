@@ -33,12 +33,17 @@ type place struct {
 	rule rule
 }
 
-type position struct{ line, column int }
+type position struct {
+	line, column int
+	doc          *document // nil where there is no text
+}
 
 // decoder turns YAML nodes into values and goes on after a fault, so that all
 // faults are told at once. Whatever could not be read is in failed and left zero.
 type decoder struct {
-	file     string
+	doc      *document
+	from     map[*yaml.Node]*document // of what is of another document than doc
+	partial  bool                     // what is missing is no fault
 	problems Problems
 	at       map[string]position // of each value, by path
 	failed   map[string]bool     // paths
@@ -46,14 +51,24 @@ type decoder struct {
 	open     map[*yaml.Node]bool // merge keys being followed
 }
 
-func newDecoder(file string) *decoder {
-	return &decoder{file: file, at: map[string]position{}, failed: map[string]bool{}, open: map[*yaml.Node]bool{}}
+func newDecoder(doc document) *decoder {
+	return &decoder{
+		doc: &doc, from: map[*yaml.Node]*document{}, at: map[string]position{},
+		failed: map[string]bool{}, open: map[*yaml.Node]bool{},
+	}
+}
+
+func (d *decoder) position(n *yaml.Node) position {
+	if doc := d.from[n]; doc != nil {
+		return position{n.Line, n.Column, doc}
+	}
+	return position{n.Line, n.Column, d.doc}
 }
 
 // fail reports an error at n.
 func (d *decoder) fail(n *yaml.Node, at place, fault, fix string) {
 	d.failed[at.path] = true
-	d.report(position{n.Line, n.Column}, SeverityError, at.path, fault, fix)
+	d.report(d.position(n), SeverityError, at.path, fault, fix)
 }
 
 // report adds a problem, until there are so many that nobody reads them.
@@ -64,8 +79,12 @@ func (d *decoder) report(p position, s Severity, path, fault, fix string) {
 	case len(d.problems) == maxProblems:
 		path, fault, fix = "", fmt.Sprintf("more than %d faults; the rest is not shown", maxProblems), "mend these first"
 	}
+	file := d.doc.file
+	if p.doc != nil {
+		file = p.doc.file
+	}
 	d.problems = append(d.problems, Problem{
-		File: d.file, Line: p.line, Column: p.column, Path: path, Severity: s, Fault: fault, Fix: fix,
+		File: file, Line: p.line, Column: p.column, Path: path, Severity: s, Fault: fault, Fix: fix,
 	})
 }
 
@@ -75,7 +94,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 		d.value(n.Alias, v, at) // types end, so that an anchor in itself ends too
 		return
 	}
-	d.at[at.path] = position{n.Line, n.Column}
+	d.at[at.path] = d.position(n)
 	if !d.spend(n, at) {
 		return
 	}
@@ -130,7 +149,7 @@ func (d *decoder) sequence(n *yaml.Node, v reflect.Value, at place) {
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, item := range n.Content {
-		d.value(item, list.Index(i), place{path: fmt.Sprintf("%s[%d]", at.path, i), rule: at.rule.element(i)})
+		d.value(item, list.Index(i), place{path: indexPath(at.path, i), rule: at.rule.element(i)})
 	}
 	if list.Len() == 0 && v.Type() != reflect.TypeFor[List]() && v.Type() != reflect.TypeFor[[]WorkerSpec]() {
 		return // an empty list is the same as none, so that both are encoded alike
@@ -166,7 +185,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, at place) {
 		key := p.key.Value
 		f, known := fields[key]
 		if !known {
-			d.at[keyPath(at.path, key)] = position{p.key.Line, p.key.Column}
+			d.at[keyPath(at.path, key)] = d.position(p.key)
 			fault, fix, meant := unknownKey(v.Type(), key)
 			d.fail(p.key, place{path: keyPath(at.path, key)}, fault, fix)
 			if meant != "" { // so that it is not missing as well
@@ -226,7 +245,7 @@ func fieldsOf(t reflect.Type) map[string]int {
 
 // decodeValue decodes a single value, outside a document.
 func decodeValue(n *yaml.Node, into nodeDecoder) error {
-	d := newDecoder("")
+	d := newDecoder(document{})
 	d.value(n, reflect.ValueOf(into).Elem(), place{})
 	return d.problems.Err()
 }

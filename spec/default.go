@@ -130,6 +130,9 @@ func NodeName(hostname string) string {
 func (n *Node) clone() *Node {
 	out := *n
 	out.Metadata.Labels = maps.Clone(n.Metadata.Labels)
+	if out.Match = clonePointer(n.Match); out.Match != nil {
+		out.Match.Labels = maps.Clone(n.Match.Labels)
+	}
 	s := &out.Spec
 	s.GPUs.Slots.List = slices.Clone(s.GPUs.Slots.List)
 	s.QueueLimits = slices.Clone(s.QueueLimits)

@@ -28,14 +28,14 @@ func TestDecodeFor(t *testing.T) {
 		"empty ones between":  {[]string{"# empty\n", doc("a"), "", doc("b")}, "a", "a", ""},
 		"fault of another":    {[]string{broken, doc("b")}, "b", "b", ""},
 		"fault of its own":    {[]string{broken, doc("b")}, "broken", "", "node.yaml:4:7: spec.workers: is missing; write `workers: []` to run none"},
-		"none fits":           {[]string{doc("a"), doc("b")}, "z", "", `node.yaml:1:1: none of the 2 documents (line 1: "a", line 6: "b") is for the node "z"; write this name as metadata.name of one of them`},
+		"none fits":           {[]string{doc("a"), doc("b")}, "z", "", `node.yaml:1:1: none of the 2 documents (line 1: "a", line 6: "b") is for the node "z"; write this name as metadata.name of one of them, or a match that fits it`},
 		"two fit":             {[]string{doc("a"), doc("a")}, "a", "", `node.yaml:6:1: the file holds 2 documents (line 1: "a", line 6: "a") for one node; keep one of them`},
 		"two nameless":        {[]string{doc(""), doc("")}, "a", "", "node.yaml:5:1: the file holds 2 documents (line 1: without a name, line 5: without a name) for one node; keep one of them"},
 		"syntax of another":   {[]string{"a: [\n", doc("b")}, "b", "", "node.yaml:1:1: cannot be read as YAML: did not find expected node content; close each [ with ] and each { with }"},
 		"a name that is none": {[]string{head + "metadata: {name: [x]}\nspec: {workers: []}\n", doc("b")}, "b", "b", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n, problems := DecodeFor("node.yaml", []byte(strings.Join(c.docs, "---\n")), c.node)
+			n, problems := DecodeFor("node.yaml", []byte(strings.Join(c.docs, "---\n")), Host{Name: c.node})
 			if problems.String() != c.problems {
 				t.Errorf("want %q, got %q", c.problems, problems)
 			}

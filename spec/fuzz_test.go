@@ -48,7 +48,7 @@ func FuzzDecode(f *testing.F) {
 		if (n == nil) != (problems.Err() != nil) {
 			t.Fatalf("a node: %v, problems: %v", n != nil, problems)
 		}
-		_, some := DecodeFor("node.yaml", data, "gpu-07")
+		_, some := DecodeFor("node.yaml", data, Host{Name: "gpu-07"})
 		checkPositions(t, data, some)
 		_, all := DecodeAll("node.yaml", data)
 		checkPositions(t, data, all)

@@ -13,12 +13,12 @@ func (d *decoder) limits(root *yaml.Node) bool {
 	var walk func(n *yaml.Node, depth int) bool
 	walk = func(n *yaml.Node, depth int) bool {
 		if depth > maxDepth {
-			d.report(position{n.Line, n.Column}, SeverityError, "", fmt.Sprintf("is nested more than %d deep", maxDepth), "write less lists and mappings inside each other")
+			d.report(d.position(n), SeverityError, "", fmt.Sprintf("is nested more than %d deep", maxDepth), "write less lists and mappings inside each other")
 			return false
 		}
 		if n.Kind == yaml.AliasNode {
 			if aliases++; aliases > maxAliases {
-				d.report(position{n.Line, n.Column}, SeverityError, "", fmt.Sprintf("has more than %d aliases", maxAliases), "write out what they stand for")
+				d.report(d.position(n), SeverityError, "", fmt.Sprintf("has more than %d aliases", maxAliases), "write out what they stand for")
 				return false
 			}
 		}

@@ -99,6 +99,10 @@ func homesOf(key string) []string {
 // eachField visits every field of a document, as "spec.workers[].name", with the
 // struct that holds it and its key.
 func eachField(visit func(path string, holder reflect.Type, key string)) {
+	eachFieldOf(reflect.TypeFor[Node](), visit)
+}
+
+func eachFieldOf(root reflect.Type, visit func(path string, holder reflect.Type, key string)) {
 	var walk func(path string, t reflect.Type)
 	walk = func(path string, t reflect.Type) {
 		for i := range t.NumField() {
@@ -109,6 +113,9 @@ func eachField(visit func(path string, holder reflect.Type, key string)) {
 			at := keyPath(path, key)
 			visit(at, t, key)
 			ft := t.Field(i).Type
+			if ft.Kind() == reflect.Pointer {
+				ft = ft.Elem()
+			}
 			switch {
 			case ft == reflect.TypeFor[Slots]():
 				walk(at+"[]", reflect.TypeFor[Slot]())
@@ -120,5 +127,5 @@ func eachField(visit func(path string, holder reflect.Type, key string)) {
 			}
 		}
 	}
-	walk("", reflect.TypeFor[Node]())
+	walk("", root)
 }

@@ -28,7 +28,7 @@ func (d *decoder) pairs(n *yaml.Node, at place) ([]pair, bool) {
 			continue
 		}
 		if line, twice := seen[key.Value]; twice {
-			d.report(position{key.Line, key.Column}, SeverityError, keyPath(at.path, key.Value),
+			d.report(d.position(key), SeverityError, keyPath(at.path, key.Value),
 				"is given twice", fmt.Sprintf("delete this one or the one on line %d", line))
 			continue
 		}
@@ -59,7 +59,7 @@ func (d *decoder) key(n *yaml.Node, at place) bool {
 	if n.Kind == yaml.AliasNode {
 		what = "an alias"
 	}
-	d.report(position{n.Line, n.Column}, SeverityError, at.path, "a key is "+what+", not a text", fix)
+	d.report(d.position(n), SeverityError, at.path, "a key is "+what+", not a text", fix)
 	return false
 }
 

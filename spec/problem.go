@@ -96,6 +96,7 @@ func (p Problems) sorted() Problems {
 	slices.SortStableFunc(p, func(a, b Problem) int {
 		return cmp.Or(
 			cmp.Compare(a.Severity, b.Severity),
+			cmp.Compare(a.File, b.File),
 			cmp.Compare(a.Line, b.Line),
 			cmp.Compare(a.Column, b.Column),
 		)
@@ -135,6 +136,9 @@ func keyPath(path, key string) string {
 	}
 	return path + "." + key
 }
+
+// indexPath is the path of an element of the list at path.
+func indexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 // oneOf renders alternatives as "a, b or c".
 func oneOf(list []string) string {

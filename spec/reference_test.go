@@ -45,7 +45,8 @@ The first line is for editors: with a YAML language server they complete and che
 - **Texts that look like numbers** need quotes: ` + "`default: \"3.10\"`" + `; without them YAML reads 3.1.
 - **Secrets** are never in the file. A key that would hold one, or a URL with a password, is an error; write them to a file and name it.
 - **Anchors, aliases and merge keys** (` + "`<<: *name`" + `) work; a document may be nested %d deep and have %d aliases, a file may have %s.
-- **Several documents** in one file, parted by ` + "`---`" + `, are for several nodes: each machine takes the one whose ` + "`metadata.name`" + ` is its own.
+- **Several documents** in one file, parted by ` + "`---`" + `, or in one folder, are for several nodes: each machine takes the one whose ` + "`metadata.name`" + ` is its own
+  or whose ` + "`match`" + ` fits it. Two that fit are an error. ` + "[`NodePatch`](#nodepatch)" + ` documents are laid over it.
 
 ` + "```console\n$ agentctl validate node.yaml\n%s\n```" + `
 
@@ -58,6 +59,17 @@ The last column of the tables says what a change of the field does; ` + "`agentc
 | ` + "`live`" + ` | at once, or with the next task of each worker |
 | ` + "`waits`" + ` | as running tasks end and free what they hold |
 | ` + "`drain`" + ` | workers go: each takes no more tasks and is gone when its task has ended. More workers (a higher ` + "`count`" + `, a new group) are ` + "`live`" + ` |
+`
+
+const tableHead = "| field | type | default | meaning | change |\n|---|---|---|---|---|\n"
+
+const patchHead = `
+## NodePatch
+
+A document that changes some fields of the Node that was chosen for a machine. See [gitops.md](gitops.md#layers).
+
+` + "```yaml\napiVersion: agentctl/v1\nkind: NodePatch\nmetadata: {name: rack-r2}\nmatch: {labels: {rack: r2}}\nspec:\n  cache: {maxSize: 200Gi}\n  workers:\n    - name: train       # the group of this name\n      count: 4\n      runAs: null       # takes the field away\n```" + `
+
 `
 
 // sections are the headings, each with the paths below it.
@@ -74,7 +86,7 @@ func generateReference(t *testing.T) []byte {
 	}
 	rows, intros := map[string][]string{}, map[string]string{}
 	defaults := defaultsByPath()
-	eachField(func(path string, holder reflect.Type, key string) {
+	describe := func(path string, holder reflect.Type, key string) {
 		if strings.HasPrefix(path, "spec.workers[].packageManager.") {
 			return // as spec.packageManager
 		}
@@ -94,7 +106,8 @@ func generateReference(t *testing.T) []byte {
 		at := sectionOf(path)
 		rows[at] = append(rows[at], fmt.Sprintf("| `%s` | %s | %s | %s | %s |",
 			path, typeText(f.Type, rule), defaultText(path, rule, defaults), strings.ReplaceAll(meaning, "|", "\\|"), effect(f.Type, rule)))
-	})
+	}
+	eachField(describe)
 	_, problems := Decode("node.yaml", []byte(faulty))
 	var b bytes.Buffer
 	fmt.Fprintf(&b, referenceHead, maxDepth, maxAliases, Size(MaxSize), problems)
@@ -103,8 +116,11 @@ func generateReference(t *testing.T) []byte {
 		if intros[s.prefix] != "" {
 			b.WriteString(intros[s.prefix] + "\n\n")
 		}
-		b.WriteString("| field | type | default | meaning | change |\n|---|---|---|---|---|\n" + strings.Join(rows[s.prefix], "\n") + "\n")
+		b.WriteString(tableHead + strings.Join(rows[s.prefix], "\n") + "\n")
 	}
+	clear(rows)
+	eachFieldOf(reflect.TypeFor[NodePatch](), describe)
+	b.WriteString(patchHead + tableHead + strings.Join(rows[""], "\n") + "\n")
 	return b.Bytes()
 }
 

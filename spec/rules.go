@@ -115,7 +115,23 @@ var nodeRules = map[string]rule{
 	"Node.apiVersion": {required: "write `apiVersion: " + APIVersion + "`", enum: []string{APIVersion}},
 	"Node.kind":       {required: "write `kind: " + KindNode + "`", enum: []string{KindNode}},
 	"Node.metadata":   {example: "{name: gpu-07}"},
+	"Node.match":      {example: "{hostname: \"gpu-*\"}"},
 	"Node.spec":       {required: "write `spec:` with `workers:` below it"},
+
+	"NodePatch.apiVersion": {required: "write `apiVersion: " + APIVersion + "`", enum: []string{APIVersion}},
+	"NodePatch.kind":       {required: "write `kind: " + KindNodePatch + "`", enum: []string{KindNodePatch}},
+	"NodePatch.metadata":   {required: "give the patch a name, as `metadata: {name: rack-r2}`", example: "{name: rack-r2}"},
+	"NodePatch.match":      {example: "{labels: {rack: r2}}"},
+	"NodePatch.order":      {min: 0, max: 1000000, example: "10"},
+	"NodePatch.spec":       {required: "write the fields to change below `spec:`"},
+	"PatchMetadata.name":   {required: "give the patch a name, as `name: rack-r2`", form: nodeForm, fix: nodeFix, example: "rack-r2", check: nameLength(253)},
+
+	"Match.hostname": {form: hostnameForm, fix: hostnameFix, example: "\"gpu-*\""},
+	"Match.labels": {
+		example: "{rack: r2}",
+		keys:    &rule{form: labelKeyForm, fix: labelFix},
+		each:    &rule{form: labelForm, fix: labelFix, mayBeEmpty: true},
+	},
 
 	"Metadata.name": {form: nodeForm, fix: nodeFix, example: "gpu-07", check: nameLength(253)},
 	"Metadata.labels": {

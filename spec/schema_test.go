@@ -59,11 +59,39 @@ func generateSchema(t *testing.T) []byte {
 			schemaOf(root, holder.Name(), key).Default = value
 		}
 	})
-	data, err := json.MarshalIndent(root, "", "  ")
+	data, err := json.MarshalIndent(eitherKind(t, &r, root), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return append(data, '\n')
+}
+
+// eitherKind makes the schema of both kinds out of that of Node. Of the spec of a patch
+// it knows the first keys alone, since any field may be null there or missing.
+func eitherKind(t *testing.T, r *jsonschema.Reflector, node *jsonschema.Schema) *jsonschema.Schema {
+	t.Helper()
+	patch := r.Reflect(NodePatch{})
+	applyRules(t, "NodePatch", patch)
+	root := &jsonschema.Schema{
+		Version: node.Version, Definitions: node.Definitions, Title: node.Title, Description: node.Description,
+		If: &jsonschema.Schema{
+			Properties: jsonschema.NewProperties(), Required: []string{"kind"},
+		},
+		Then: &jsonschema.Schema{Ref: "#/$defs/NodePatch"}, Else: &jsonschema.Schema{Ref: "#/$defs/Node"},
+	}
+	root.If.Properties.Set("kind", &jsonschema.Schema{Const: KindNodePatch})
+	for name, s := range patch.Definitions {
+		if _, there := root.Definitions[name]; !there {
+			applyRules(t, name, s)
+			root.Definitions[name] = s
+		}
+	}
+	for name, s := range map[string]*jsonschema.Schema{"Node": node, "NodePatch": patch} {
+		part := *s
+		part.Version, part.Definitions, part.Title = "", nil, ""
+		root.Definitions[name] = &part
+	}
+	return root
 }
 
 func schemaOf(root *jsonschema.Schema, holder, key string) *jsonschema.Schema {
@@ -92,6 +120,12 @@ func unionSchema(t reflect.Type) *jsonschema.Schema {
 			{Type: "number", Minimum: "0.01", Maximum: "0.99"},
 			{Type: "array", Items: deviceSchema(), MinItems: &one, UniqueItems: true},
 		}}
+	case reflect.TypeFor[Partial]():
+		part := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
+		for _, key := range keysOf(reflect.TypeFor[NodeSpec]()) {
+			part.Properties.Set(key, jsonschema.TrueSchema)
+		}
+		return part
 	case reflect.TypeFor[Slots]():
 		one := uint64(1)
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
@@ -218,7 +252,7 @@ func defaultsByPath() map[string]any {
 // accepted, and each rule has a field.
 func TestRules(t *testing.T) {
 	seen := map[string]bool{}
-	eachField(func(path string, holder reflect.Type, key string) {
+	check := func(path string, holder reflect.Type, key string) {
 		name := holder.Name() + "." + key
 		seen[name] = true
 		r, ok := rules[name]
@@ -235,7 +269,9 @@ func TestRules(t *testing.T) {
 		if r.form != nil && r.fix == "" {
 			t.Errorf("%s has no fix", name)
 		}
-	})
+	}
+	eachField(check)
+	eachFieldOf(reflect.TypeFor[NodePatch](), check)
 	for name := range rules {
 		if !seen[name] {
 			t.Errorf("no field for the rule %s", name)

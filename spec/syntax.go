@@ -13,15 +13,20 @@ import (
 
 const notYAML = "cannot be read as YAML: "
 
+func tooLarge(data []byte) *Problem {
+	if len(data) <= MaxSize {
+		return nil
+	}
+	return &Problem{
+		Line: 1, Column: 1, Severity: SeverityError,
+		Fault: fmt.Sprintf("is larger than %s (%d bytes)", Size(MaxSize), len(data)), Fix: "write a file for each node",
+	}
+}
+
 // unreadable is the fault of bytes that no document can be made of.
 func unreadable(data []byte) *Problem {
 	p := &Problem{Line: 1, Column: 1, Severity: SeverityError}
-	switch {
-	case len(data) > MaxSize:
-		p.Fault = fmt.Sprintf("is larger than %s (%d bytes)", Size(MaxSize), len(data))
-		p.Fix = "write a file for each node"
-		return p
-	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), bytes.HasPrefix(data, []byte{0xfe, 0xff}):
+	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
 		p.Fault, p.Fix = "is text in UTF-16", "save it in UTF-8"
 		return p
 	}
@@ -47,7 +52,7 @@ func lastPosition(text []byte) position {
 	if len(ends) > 0 {
 		text = text[ends[len(ends)-1][1]:]
 	}
-	return position{len(ends) + 1, utf8.RuneCount(text) + 1}
+	return position{line: len(ends) + 1, column: utf8.RuneCount(text) + 1}
 }
 
 var (

@@ -14,6 +14,8 @@ type Node struct {
 	Kind string `yaml:"kind" json:"kind"`
 	// Name and labels of the machine.
 	Metadata Metadata `yaml:"metadata,omitempty" json:"metadata,omitzero"`
+	// The machines that the document is for, beside the one that has its name.
+	Match *Match `yaml:"match,omitempty" json:"match,omitempty"`
 	// What the machine is to run.
 	Spec NodeSpec `yaml:"spec" json:"spec"`
 }

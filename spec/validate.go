@@ -13,7 +13,7 @@ import (
 // Validate tells the faults of n that no type can express. It is part of Decode,
 // which adds the positions; here there are none.
 func Validate(n *Node) Problems {
-	d := newDecoder("")
+	d := newDecoder(document{})
 	d.validate(n)
 	return d.problems.sorted()
 }
@@ -22,6 +22,7 @@ func Validate(n *Node) Problems {
 // what stands there is not what was written.
 func (d *decoder) validate(n *Node) {
 	d.fields(reflect.ValueOf(n).Elem(), "")
+	d.validMatch(n.Match)
 	d.workers(n.Spec.Workers)
 	d.queues(n)
 	d.sandbox(&n.Spec.Sandbox)
@@ -64,7 +65,7 @@ func (d *decoder) field(v reflect.Value, path string, r rule) {
 	}
 	_, written := d.at[path]
 	if v.IsZero() && !written {
-		if r.required != "" {
+		if r.required != "" && !d.partial {
 			d.semantic(path, SeverityError, "is missing", r.required)
 		}
 		return
@@ -117,7 +118,7 @@ func (d *decoder) list(v reflect.Value, path string, r rule) {
 	}
 	seen := map[any]int{}
 	for i := range v.Len() {
-		at := fmt.Sprintf("%s[%d]", path, i)
+		at := indexPath(path, i)
 		d.content(v.Index(i), at, r.element(i))
 		if !r.unique || d.failed[at] {
 			continue

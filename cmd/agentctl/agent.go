@@ -30,6 +30,7 @@ type agentFlags struct {
 	watch        string
 	serverListen string
 	name         string
+	labels       []string
 	containment  string
 	mountNS      string
 	drain        bool
@@ -72,6 +73,7 @@ func (a *app) agentOnlyFlags(cmd *cobra.Command, f *agentFlags) {
 
 func (a *app) nodeNameFlag(cmd *cobra.Command, f *agentFlags) {
 	cmd.Flags().StringVar(&f.name, "node-name", "", "name of this node (default the host name)")
+	cmd.Flags().StringArrayVar(&f.labels, "label", nil, "label of this machine, as rack=r2, for the documents that match it (repeatable)")
 }
 
 // agent is the running daemon: everything it has opened.
@@ -79,6 +81,7 @@ type agent struct {
 	*app
 	flags   agentFlags
 	name    string
+	labels  map[string]string
 	lock    *fsx.Lock
 	sources *source.Manager
 	servers *servers
@@ -142,6 +145,9 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	if ag.name, err = ag.nodeName(); err != nil {
 		return err
 	}
+	if ag.labels, err = spec.ParseLabels(ag.flags.labels); err != nil {
+		return &usageError{err}
+	}
 	// Others pass through to their environments; nobody lists it.
 	if err = os.MkdirAll(ag.state, 0o711); err != nil {
 		return fmt.Errorf("cannot create the state folder: %w", err)
@@ -180,7 +186,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
 		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.socketFolder(), Once: ag.flags.once,
 	})
-	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources), Log: log})
+	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources), Log: log})
 	ag.metrics = control.NewMetrics(version, ag.loop)
 	return nil
 }
@@ -250,6 +256,8 @@ func (ag *agent) nodeName() (string, error) {
 	}
 	return spec.NodeName(host), nil
 }
+
+func (ag *agent) host() spec.Host { return spec.Host{Name: ag.name, Labels: ag.labels} }
 
 // countAPI counts requests to ClearML servers. The metrics are made after what
 // sends them.

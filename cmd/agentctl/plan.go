@@ -94,7 +94,11 @@ func (a *app) firstPlan(req control.ApplyRequest, f agentFlags) (reconcile.Previ
 	if err != nil {
 		return reconcile.Preview{}, err
 	}
-	node, problems := spec.DecodeFor(req.File, req.Text, name)
+	labels, err := spec.ParseLabels(f.labels)
+	if err != nil {
+		return reconcile.Preview{}, &usageError{err}
+	}
+	node, problems := spec.DecodeFor(req.File, req.Text, spec.Host{Name: name, Labels: labels})
 	p := reconcile.Preview{Problems: problems}
 	if node != nil {
 		p.Plan = reconcile.Compute(reconcile.DesiredOf(node.Default(spec.Env{Hostname: name})), reconcile.Observed{}, time.Now())

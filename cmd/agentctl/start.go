@@ -31,6 +31,9 @@ func (a *app) ensureAgent(ctx context.Context, c *control.Client, f agentFlags) 
 	if f.name != "" {
 		args = append(args, "--node-name", f.name)
 	}
+	for _, label := range f.labels {
+		args = append(args, "--label", label)
+	}
 	if a.verbose {
 		args = append(args, "--verbose")
 	}
