@@ -3,6 +3,7 @@ package control
 import (
 	"time"
 
+	"agentctl/reconcile"
 	"agentctl/spec"
 )
 
@@ -20,6 +21,7 @@ const (
 	pathUsage        = "/v1/usage"
 	pathAudit        = "/v1/audit"
 	pathReload       = "/v1/reload"
+	pathFetch        = "/v1/fetch"
 	pathShutdown     = "/v1/shutdown"
 )
 
@@ -39,10 +41,14 @@ type Agent struct {
 
 // Source is where the spec comes from.
 type Source struct {
-	// Kind is "file", "pinned", or "" when there is none yet.
+	// Kind is "file", "folder", "git", "pinned", or "" when there is none yet.
 	Kind string `json:"kind,omitempty"`
-	// Path is the watched file, or what a pinned text was called.
+	// Path is the watched file or folder, within the repository if there is one, or
+	// what a pinned text was called.
 	Path string `json:"path,omitempty"`
+	// URL of the repository, and Ref the branch or tag in it.
+	URL string `json:"url,omitempty"`
+	Ref string `json:"ref,omitempty"`
 	// By says who named it: "apply" or "flags".
 	By   string    `json:"by,omitempty"`
 	Time time.Time `json:"time,omitzero"`
@@ -64,7 +70,11 @@ type ApplyRequest struct {
 	// Watch makes File the source of the spec: a later change of it is applied
 	// without being told. Else Text is pinned.
 	Watch bool `json:"watch,omitempty"`
-	// TakeOver replaces a source that was given by the agent's flags.
+	// Git makes a repository the source of the spec; File and Text are not read then.
+	// Commit is what the caller found there, and the agent must find too.
+	Git    *Git   `json:"git,omitempty"`
+	Commit string `json:"commit,omitempty"`
+	// TakeOver replaces a source that was given by the agent's flags, or a repository.
 	TakeOver bool `json:"takeOver,omitempty"`
 }
 
@@ -164,4 +174,35 @@ type Environment struct {
 	Dirty    bool      `json:"dirty,omitempty"`
 	Doubt    bool      `json:"doubt,omitempty"`
 	Packages []string  `json:"packages"`
+}
+
+// Git is a repository to follow. There is no secret in it: files are named.
+type Git struct {
+	URL            string        `json:"url"`
+	Ref            string        `json:"ref,omitempty"`
+	Path           string        `json:"path,omitempty"`
+	Interval       time.Duration `json:"interval,omitempty"`
+	Credentials    string        `json:"credentials,omitempty"`
+	SSHKey         string        `json:"sshKey,omitempty"`
+	KnownHosts     string        `json:"knownHosts,omitempty"`
+	Keyring        string        `json:"keyring,omitempty"`
+	AllowedSigners string        `json:"allowedSigners,omitempty"`
+}
+
+// FetchRequest asks what a repository holds; without one, what the source holds.
+type FetchRequest struct {
+	Git *Git `json:"git,omitempty"`
+}
+
+// FetchReply is a text, what it is called in problems, and its commit.
+type FetchReply struct {
+	File   string            `json:"file"`
+	Text   []byte            `json:"text"`
+	Commit *reconcile.Commit `json:"commit,omitempty"`
+}
+
+// ReloadRequest has the source read now.
+type ReloadRequest struct {
+	// AcceptRewind takes a commit that does not come after the last one.
+	AcceptRewind bool `json:"acceptRewind,omitempty"`
 }

@@ -62,9 +62,15 @@ func (c *Client) Apply(ctx context.Context, r ApplyRequest) (res reconcile.Resul
 }
 
 // Reload has the source of the spec read again.
-func (c *Client) Reload(ctx context.Context) (res reconcile.Result, err error) {
-	err = c.call(ctx, http.MethodPost, pathReload, struct{}{}, &res)
+func (c *Client) Reload(ctx context.Context, r ReloadRequest) (res reconcile.Result, err error) {
+	err = c.call(ctx, http.MethodPost, pathReload, r, &res)
 	return res, err
+}
+
+// Fetch asks what a repository, or the source, holds now.
+func (c *Client) Fetch(ctx context.Context, r FetchRequest) (reply FetchReply, err error) {
+	err = c.call(ctx, http.MethodPost, pathFetch, r, &reply)
+	return reply, err
 }
 
 // Order takes workers out of service, or lets them take tasks again; it returns their

@@ -11,6 +11,7 @@
 //	GET  /v1/logs          a task's console, a frame per line
 //	GET  /v1/environments  what is in the environment cache
 //	POST /v1/reload        read the source of the spec again
+//	POST /v1/fetch         tell what a repository holds, and change nothing
 //	POST /v1/shutdown      end the agent; tasks go on
 //	GET  /healthz /readyz /metrics
 //

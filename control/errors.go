@@ -14,6 +14,7 @@ const (
 	CodeNotFound   = "not_found"   // no such worker, task or endpoint
 	CodeAmbiguous  = "ambiguous"   // the beginning of an id fits several
 	CodeTakeOver   = "take_over"   // the source was given by other means
+	CodeUnverified = "unverified"  // a commit is not signed, or does not come after the last
 	CodeTooLarge   = "too_large"
 	CodeInternal   = "internal"
 )
@@ -37,6 +38,7 @@ var statuses = map[string]int{
 	CodeNotFound:   http.StatusNotFound,
 	CodeAmbiguous:  http.StatusConflict,
 	CodeTakeOver:   http.StatusConflict,
+	CodeUnverified: http.StatusForbidden,
 	CodeTooLarge:   http.StatusRequestEntityTooLarge,
 }
 

@@ -107,7 +107,11 @@ func (n *node) Apply(_ context.Context, r ApplyRequest) (reconcile.Result, error
 	return reconcile.Result{Generation: 2, Accepted: true}, n.failWith
 }
 
-func (n *node) Reload(context.Context) (reconcile.Result, error) {
+func (n *node) Fetch(context.Context, FetchRequest) (FetchReply, error) {
+	return FetchReply{File: "node.yaml"}, n.failWith
+}
+
+func (n *node) Reload(context.Context, ReloadRequest) (reconcile.Result, error) {
 	return reconcile.Result{Generation: 1, Unchanged: true}, nil
 }
 

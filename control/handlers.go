@@ -44,8 +44,12 @@ func (s *Server) apply(ctx context.Context, r ApplyRequest) (any, error) {
 	return s.cfg.Specs.Apply(ctx, r)
 }
 
-func (s *Server) reload(ctx context.Context, _ struct{}) (any, error) {
-	return s.cfg.Specs.Reload(ctx)
+func (s *Server) reload(ctx context.Context, r ReloadRequest) (any, error) {
+	return s.cfg.Specs.Reload(ctx, r)
+}
+
+func (s *Server) fetch(ctx context.Context, r FetchRequest) (any, error) {
+	return s.cfg.Specs.Fetch(ctx, r)
 }
 
 func (s *Server) shutdown(context.Context, struct{}) (any, error) {

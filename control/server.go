@@ -27,7 +27,9 @@ type Specs interface {
 	Preview(file string, text []byte) reconcile.Preview
 	Apply(ctx context.Context, r ApplyRequest) (reconcile.Result, error)
 	// Reload reads the source again.
-	Reload(ctx context.Context) (reconcile.Result, error)
+	Reload(ctx context.Context, r ReloadRequest) (reconcile.Result, error)
+	// Fetch reads a repository, or the source, and changes nothing.
+	Fetch(ctx context.Context, r FetchRequest) (FetchReply, error)
 }
 
 // Operator takes orders about workers and tasks, which exist when it is asked.
@@ -100,6 +102,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("POST "+pathOrder, post(s, s.order))
 	s.mux.HandleFunc("POST "+pathStop, post(s, s.stop))
 	s.mux.HandleFunc("POST "+pathReload, post(s, s.reload))
+	s.mux.HandleFunc("POST "+pathFetch, post(s, s.fetch))
 	s.mux.HandleFunc("POST "+pathShutdown, post(s, s.shutdown))
 	s.mux.HandleFunc("GET /healthz", s.healthz)
 	s.mux.HandleFunc("GET /readyz", s.readyz)

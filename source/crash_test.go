@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,10 @@ func play(script, dir string) error {
 		_, err = m.Pin("-", text("new"), true)
 	case "file":
 		_, err = m.SetFile(filepath.Join(dir, "node.yaml"), nil, true)
+	case "folder":
+		_, err = m.SetFile(filepath.Join(dir, "nodes"), nil, true)
+	case "git":
+		_, err = m.SetGit(context.Background(), Git{URL: filepath.Join(dir, "repo.git"), Path: "node.yaml"}, "", true)
 	case "accept":
 		_, err = m.Accept(Accepted{Seq: 1, Text: text("new"), Time: time.Now()})
 	case "finish":
@@ -70,6 +75,8 @@ func TestKilledAtEachPoint(t *testing.T) {
 	scripts := map[string][]string{
 		"pin":    {"source.pin", "source.pinned", "source.record", "source.recorded"},
 		"file":   {"source.record", "source.recorded"},
+		"folder": {"source.record", "source.recorded"},
+		"git":    {"source.git.fetched", "source.git.stored", "source.record", "source.recorded"},
 		"accept": {"source.accept", "source.text", "source.accepted", "source.prune"},
 		"finish": {"source.finish"},
 	}
@@ -82,6 +89,10 @@ func TestKilledAtEachPoint(t *testing.T) {
 				dir := t.TempDir()
 				accepted(t, dir, Options{Keep: 2}, "one", "old")
 				put(t, filepath.Join(dir, "node.yaml"), string(text("new")))
+				put(t, filepath.Join(dir, "nodes", "node.yaml"), string(text("new")))
+				if script == "git" {
+					newGitRepo(t, filepath.Join(dir, "repo.git")).commit("new", "node.yaml", string(text("new")))
+				}
 				before := state(t, dir)
 				killed(t, bin, script, point, dir)
 				got := state(t, dir)

@@ -27,12 +27,14 @@ const (
 	settleTries = 5
 )
 
-// follower reads a file now and whenever it may have changed, and hands on each
+// follower reads a file, or all specs of a folder, now and whenever it may have changed, and hands on each
 // reading that differs from the last. Every event is only a hint: what counts is
 // what the file holds. A watch on the file itself would die with the first rename,
 // so folders are watched (editors rename, Kubernetes swaps the link ..data).
 type follower struct {
 	path string
+	read func(path string) reading
+	dirs func(path string) []string // to watch
 	log  *slog.Logger
 	emit func(text []byte, err error)
 	poll time.Duration
@@ -94,7 +96,7 @@ func (f *follower) look(ctx context.Context) {
 
 // settled reads the file, again while it is being written to.
 func (f *follower) settled(ctx context.Context) (reading, bool) {
-	r := readFile(f.path)
+	r := f.read(f.path)
 	for range settleTries {
 		if !r.torn && time.Since(r.modified) > fresh || r.err != nil {
 			break
@@ -104,7 +106,7 @@ func (f *follower) settled(ctx context.Context) (reading, bool) {
 			return reading{}, false
 		case <-time.After(fresh):
 		}
-		again := readFile(f.path)
+		again := f.read(f.path)
 		if !again.torn && again.same(r) {
 			return again, true
 		}
@@ -124,7 +126,7 @@ func (f *follower) rewatch() {
 	if f.watcher == nil {
 		return
 	}
-	dirs := folders(f.path)
+	dirs := f.dirs(f.path)
 	for dir, was := range f.watched {
 		now, err := os.Stat(dir)
 		if err == nil && os.SameFile(was, now) && slices.Contains(dirs, dir) {

@@ -30,13 +30,17 @@ type following struct {
 // follow starts a follower that gets news by events alone, unless poll says else.
 func follow(t *testing.T, path string, poll time.Duration) *following {
 	t.Helper()
+	return followAs(t, follower{path: path, read: readFile, dirs: folders, poll: poll})
+}
+
+func followAs(t *testing.T, w follower) *following {
+	t.Helper()
+	path := w.path
 	f := &following{t: t, path: path, said: make(chan reading, 10_000)}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	w := follower{
-		path: path, poll: poll, log: slog.New(slog.DiscardHandler),
-		emit: func(text []byte, err error) { f.said <- reading{text: text, err: err} },
-	}
+	w.log = slog.New(slog.DiscardHandler)
+	w.emit = func(text []byte, err error) { f.said <- reading{text: text, err: err} }
 	go func() { defer close(done); w.run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return f
@@ -83,7 +87,7 @@ func must(t *testing.T, errs ...error) {
 // put writes a file in place, as a shell's > does.
 func put(t *testing.T, path, text string) {
 	t.Helper()
-	must(t, os.WriteFile(path, []byte(text), 0o600))
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600))
 }
 
 // place writes a file beside and renames it, as most editors do.
@@ -355,7 +359,7 @@ func TestFollowEndsAtOnce(t *testing.T) {
 		put(t, path, "x")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		w := follower{path: path, poll: byEvents, log: slog.New(slog.DiscardHandler), emit: func([]byte, error) {}}
+		w := follower{path: path, read: readFile, dirs: folders, poll: byEvents, log: slog.New(slog.DiscardHandler), emit: func([]byte, error) {}}
 		go func() { defer close(done); w.run(ctx) }()
 		cancel()
 		<-done

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
 	"agentctl/spec"
 )
@@ -36,6 +34,8 @@ type Manager struct {
 	updates  chan Update   // the newest one, or empty
 	switched chan struct{} // a hint that there is another source
 
+	fetching chan struct{} // holds one while nobody uses the copy of a repository
+
 	writing sync.Mutex // held over every change on disk, before mu
 
 	mu     sync.Mutex // guards all below; never held over a system call
@@ -57,8 +57,9 @@ func Open(dir string, opts Options) (*Manager, error) {
 	}
 	m := &Manager{
 		dir: dir, opts: opts, poll: slowPoll,
-		updates: make(chan Update, 1), switched: make(chan struct{}, 1),
+		updates: make(chan Update, 1), switched: make(chan struct{}, 1), fetching: make(chan struct{}, 1),
 	}
+	m.fetching <- struct{}{}
 	if err := os.MkdirAll(m.revisions(), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot open the spec's folder: %w", err)
 	}
@@ -104,6 +105,7 @@ func (m *Manager) sweep() {
 			}
 		}
 	}
+	m.sweepGit()
 }
 
 func (m *Manager) leftover(path string) bool {
@@ -125,109 +127,4 @@ func (m *Manager) Current() Source {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.source
-}
-
-// Check tells whether a source may replace the present one: a *TakeOverError if
-// the agent's flags named that and takeOver is not asked for.
-func (m *Manager) Check(kind, path string, takeOver bool) error {
-	present, wanted := m.Current(), Source{Kind: kind, Path: path}
-	if present.By == ByFlags && !present.samePlace(wanted) && !takeOver {
-		return &TakeOverError{Present: present, Wanted: wanted}
-	}
-	return nil
-}
-
-// SetFile makes the file at path, which is absolute, the followed source. It holds
-// what the returned Update says; the caller hands that on. text is what the caller
-// found there, or nil; the agent must find the same. A text that is not valid
-// (*spec.InvalidError) and a refused take-over change nothing.
-func (m *Manager) SetFile(path string, text []byte, takeOver bool) (Update, error) {
-	if !filepath.IsAbs(path) {
-		return Update{}, fmt.Errorf("cannot follow %s: the path is not absolute", path)
-	}
-	path = filepath.Clean(path)
-	found, err := ReadFile(path)
-	if err != nil {
-		return Update{}, err
-	}
-	if text != nil && !bytes.Equal(text, found) {
-		return Update{}, &ChangedError{path}
-	}
-	return m.replace(Source{Kind: KindFile, Path: path}, found, takeOver)
-}
-
-// Pin makes text the source, as it is. name is what it is called in problems and
-// in the status. Errors are as of SetFile.
-func (m *Manager) Pin(name string, text []byte, takeOver bool) (Update, error) {
-	if name == "" {
-		name = "-"
-	}
-	return m.replace(Source{Kind: KindPinned, Path: name, Digest: digest(text)}, bytes.Clone(text), takeOver)
-}
-
-func (m *Manager) replace(next Source, text []byte, takeOver bool) (Update, error) {
-	if _, problems := spec.DecodeFor(next.Path, text, m.opts.Host); problems.Err() != nil {
-		return Update{}, problems.Err()
-	}
-	m.writing.Lock()
-	defer m.writing.Unlock()
-	if err := m.Check(next.Kind, next.Path, takeOver); err != nil {
-		return Update{}, err
-	}
-	next.By, next.Since = ByApply, time.Now()
-	if present := m.Current(); present.samePlace(next) { // named before, by whom it was
-		next.By, next.Since = present.By, present.Since
-	}
-	if next.Kind == KindPinned {
-		crash.Point("source.pin")
-		if err := fsx.WriteFile(m.pinnedFile(next.Digest), text, 0o600); err != nil {
-			return Update{}, fmt.Errorf("cannot pin the spec: %w", err)
-		}
-		crash.Point("source.pinned")
-	}
-	return m.record(next, text)
-}
-
-// UseFlags names the file that the agent's flags give. It holds only if no source
-// is recorded, which taken tells. The file need not be there yet.
-func (m *Manager) UseFlags(path string) (taken bool, err error) {
-	if !filepath.IsAbs(path) {
-		return false, fmt.Errorf("cannot follow %s: the path is not absolute", path)
-	}
-	m.writing.Lock()
-	defer m.writing.Unlock()
-	if m.Current().Kind != "" {
-		return false, nil
-	}
-	_, err = m.record(Source{Kind: KindFile, Path: filepath.Clean(path), By: ByFlags, Since: time.Now()}, nil)
-	return err == nil, err
-}
-
-// record makes next the source: on disk first, then for whoever asks. Updates of
-// the old one that are still on their way are dropped from here on.
-func (m *Manager) record(next Source, text []byte) (Update, error) {
-	next.Version = recordVersion
-	old := m.Current()
-	crash.Point("source.record")
-	if err := fsx.WriteJSON(m.sourceFile(), next, 0o600); err != nil {
-		return Update{}, fmt.Errorf("cannot record the source: %w", err)
-	}
-	crash.Point("source.recorded")
-	if old.Kind == KindPinned && old.Digest != next.Digest {
-		_ = os.Remove(m.pinnedFile(old.Digest)) // or by the next start
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.source, m.text = next, nil
-	if next.Kind == KindPinned {
-		m.text = text
-	}
-	m.seq++
-	m.began = m.seq
-	select {
-	case <-m.updates:
-	default:
-	}
-	hint(m.switched)
-	return Update{Source: next, Text: text, Seq: m.seq}, nil
 }

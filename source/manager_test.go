@@ -92,7 +92,7 @@ func (n *node) take(u Update) {
 	if r, good, ok := n.m.LastGood(); ok && bytes.Equal(good, u.Text) && r.Kind == u.Source.Kind && r.Path == u.Source.Path {
 		return
 	}
-	if _, err := n.m.Accept(Accepted{Seq: u.Seq, Text: u.Text, Time: time.Now()}); err != nil && !errors.Is(err, errSuperseded) {
+	if _, err := n.m.Accept(Accepted{Seq: u.Seq, Text: u.Text, Commit: u.Commit, Time: time.Now()}); err != nil && !errors.Is(err, errSuperseded) {
 		n.t.Error(err)
 	}
 }
@@ -372,7 +372,7 @@ func tree(t *testing.T, dir string) map[string]string {
 
 func TestReload(t *testing.T) {
 	m := open(t, t.TempDir())
-	if _, err := m.Reload(); !errors.Is(err, ErrNotFollowed) {
+	if _, err := m.Reload(t.Context(), false); !errors.Is(err, ErrNotFollowed) {
 		t.Errorf("no source: %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "node.yaml")
@@ -380,17 +380,17 @@ func TestReload(t *testing.T) {
 	first, err := m.SetFile(path, nil, false)
 	must(t, err)
 	put(t, path, string(text("two")))
-	u, err := m.Reload()
+	u, err := m.Reload(t.Context(), false)
 	if err != nil || u.Err != nil || word(u.Text) != "two" || u.Seq <= first.Seq {
 		t.Errorf("%+v, %v", u, err)
 	}
 	must(t, os.Remove(path))
-	if u, err = m.Reload(); err != nil || u.Err == nil {
+	if u, err = m.Reload(t.Context(), false); err != nil || u.Err == nil {
 		t.Errorf("%+v, %v", u, err)
 	}
 	_, err = m.Pin("-", text("pin"), false)
 	must(t, err)
-	if _, err := m.Reload(); !errors.Is(err, ErrNotFollowed) {
+	if _, err := m.Reload(t.Context(), false); !errors.Is(err, ErrNotFollowed) {
 		t.Errorf("pinned: %v", err)
 	}
 }
@@ -565,7 +565,7 @@ func TestAtOnce(t *testing.T) {
 				}
 				_, _, _ = n.m.LastGood()
 				_, _ = n.m.History()
-				_, _ = n.m.Reload()
+				_, _ = n.m.Reload(t.Context(), false)
 				_ = n.m.Finish(int64(j), "converged", time.Now())
 			}
 		})

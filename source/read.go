@@ -16,14 +16,19 @@ import (
 type ReadError struct {
 	reason string
 	err    error
+	git    bool
 }
 
 func (e *ReadError) Error() string { return e.err.Error() }
 func (e *ReadError) Unwrap() error { return e.err }
 
-// Reason is one word for programs: Missing, NotAFile, TooLarge, Unreadable or
-// NoSource.
+// Reason is one word for programs: Missing, NotAFile, TooLarge, Unreadable, NoSource;
+// of a repository GitUnreachable, GitAuth, RepositoryNotFound, RefNotFound,
+// PathNotFound, NotAFile, TooLarge, NotSigned or NotDescendant.
 func (e *ReadError) Reason() string { return e.reason }
+
+// Git tells that it is a repository that has none.
+func (e *ReadError) Git() bool { return e.git }
 
 // ReadFile reads a spec file. An error is a *ReadError. What is no regular file is
 // refused: a pipe would be waited for without end, and a device never ends.
@@ -32,7 +37,16 @@ func ReadFile(path string) ([]byte, error) {
 	return r.text, r.err
 }
 
-// reading is one look at a file.
+// ReadPath reads a spec file, or all those of a folder. An error is a *ReadError.
+func ReadPath(path string) ([]byte, error) {
+	if isFolder(path) {
+		r := readFolder(path)
+		return r.text, r.err
+	}
+	return ReadFile(path)
+}
+
+// reading is one look at a file or a folder.
 type reading struct {
 	text []byte
 	err  error
@@ -44,7 +58,7 @@ type reading struct {
 
 func readFile(path string) reading {
 	fail := func(reason, format string, args ...any) reading {
-		return reading{err: &ReadError{reason, fmt.Errorf("cannot read the spec: "+format, args...)}}
+		return reading{err: &ReadError{reason: reason, err: fmt.Errorf("cannot read the spec: "+format, args...)}}
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not block
 	switch {

@@ -14,6 +14,8 @@ import (
 // Kinds of sources.
 const (
 	KindFile   = "file"
+	KindFolder = "folder"
+	KindGit    = "git"
 	KindPinned = "pinned"
 )
 
@@ -23,15 +25,26 @@ const (
 	ByFlags = "flags"
 )
 
-// recordVersion is that of source.json and of the revisions' records.
-const recordVersion = 1
+// recordVersion is that of the revisions' records, and of the sources that the first
+// release knew; newVersion is that of the others, which it must not take for a fault.
+const (
+	recordVersion = 1
+	newVersion    = 2
+)
 
 // Source is where the spec comes from. The zero Source is none.
 type Source struct {
 	Version int    `json:"version"`
 	Kind    string `json:"kind"`
-	// Path is the followed file, absolute, or what a pinned text was called.
+	// Path is the followed file or folder, absolute; within the repository of Git; or
+	// what a pinned text was called.
 	Path string `json:"path,omitempty"`
+	Git  *Git   `json:"git,omitempty"`
+	// Base is the commit that the operator took when he named the repository, or
+	// accepted a rewritten history, and Based when: what comes must come after it, or
+	// after what was applied since.
+	Base  string    `json:"base,omitempty"`
+	Based time.Time `json:"based,omitzero"`
 	// Digest of a pinned text.
 	Digest string    `json:"digest,omitempty"`
 	By     string    `json:"by"`
@@ -44,6 +57,10 @@ func (s Source) String() string {
 	switch s.Kind {
 	case KindFile:
 		out = "the file " + s.Path
+	case KindFolder:
+		out = "the folder " + s.Path
+	case KindGit:
+		out = s.Git.String()
 	case KindPinned:
 		out = "a pinned spec (" + s.Path + ")"
 	default:
@@ -55,16 +72,42 @@ func (s Source) String() string {
 	return out
 }
 
+// Remote is the URL and the ref of a repository, "" of another source.
+func (s Source) Remote() (url, ref string) {
+	if s.Git == nil {
+		return "", ""
+	}
+	return s.Git.URL, s.Git.Ref
+}
+
 // samePlace tells that only the text may differ.
-func (s Source) samePlace(o Source) bool { return s.Kind == o.Kind && s.Path == o.Path }
+func (s Source) samePlace(o Source) bool {
+	return s.Kind == o.Kind && s.Path == o.Path && s.Git.same(o.Git)
+}
 
 func (s Source) check() error {
+	bad := errors.New("it is not a recorded source; remove it and name the source again with agentctl apply")
 	switch {
-	case s.Version > recordVersion:
+	case s.Version > newVersion:
 		return fmt.Errorf("version %d was written by a newer agentctl; run that one", s.Version)
-	case s.Version < 1, s.Kind != KindFile && s.Kind != KindPinned, s.Path == "",
-		s.Kind == KindFile && !filepath.IsAbs(s.Path), s.Kind == KindPinned && !isDigest(s.Digest):
-		return errors.New("it is not a recorded source; remove it and name the source again with agentctl apply")
+	case s.Version < 1, s.Path == "":
+		return bad
+	}
+	ok := false
+	switch s.Kind {
+	case KindFile, KindFolder:
+		ok = filepath.IsAbs(s.Path)
+	case KindPinned:
+		ok = isDigest(s.Digest)
+	case KindGit:
+		ok = s.Git != nil
+		if ok {
+			_, err := s.Git.Checked()
+			ok = err == nil && s.Git.Path == s.Path
+		}
+	}
+	if !ok {
+		return bad
 	}
 	return nil
 }
@@ -76,6 +119,8 @@ type Revision struct {
 	Digest  string    `json:"digest"` // sha256 of its text, in hex
 	Kind    string    `json:"kind"`   // of the source
 	Path    string    `json:"path,omitempty"`
+	URL     string    `json:"url,omitempty"` // of a repository, and the ref in it
+	Ref     string    `json:"ref,omitempty"`
 	Commit  *Commit   `json:"commit,omitempty"` // of a text that came from git
 	Time    time.Time `json:"time"`
 	// Changes are the fields that it changed of the spec before it.
@@ -114,8 +159,8 @@ type Update struct {
 	Seq int64
 }
 
-// TakeOverError refuses to replace a source that the agent's flags named, unless
-// that is asked for.
+// TakeOverError refuses to replace a source that the agent's flags named, or a
+// repository, unless that is asked for.
 type TakeOverError struct{ Present, Wanted Source }
 
 func (e *TakeOverError) Error() string {

@@ -118,9 +118,10 @@ func (m *Manager) Accept(a Accepted) (int64, error) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
 	m.mu.Lock()
+	url, ref := m.source.Remote()
 	r := Revision{
 		Version: recordVersion, Number: m.newest + 1, Digest: digest(a.Text),
-		Kind: m.source.Kind, Path: m.source.Path, Commit: a.Commit, Time: a.Time, Changes: a.Changes,
+		Kind: m.source.Kind, Path: m.source.Path, URL: url, Ref: ref, Commit: a.Commit, Time: a.Time, Changes: a.Changes,
 	}
 	stale := a.Seq < m.began
 	m.mu.Unlock()

@@ -7,21 +7,30 @@ import (
 	"sync"
 )
 
-// ErrNotFollowed means that there is no file to read.
-var ErrNotFollowed = errors.New("the spec does not come from a file")
+// ErrNotFollowed means that there is nothing to read again.
+var ErrNotFollowed = errors.New("the spec does not come from a file, a folder or a repository")
 
-// Reload reads a followed file now, without waiting for an event, and returns what
-// it holds or why it can't be read. The caller hands that on.
-func (m *Manager) Reload() (Update, error) {
-	m.mu.Lock()
-	m.seq++ // before the reading, so that what the follower reads later counts as newer
-	u := Update{Source: m.source, Seq: m.seq}
-	m.mu.Unlock()
-	if u.Source.Kind != KindFile {
-		return Update{}, fmt.Errorf("%w but from %s", ErrNotFollowed, u.Source)
+// Reload reads a followed source now, without waiting for an event or a time, and
+// returns what it holds or why it can't be read. The caller hands that on. With
+// rewind the newest commit is taken though it does not come after the last one.
+func (m *Manager) Reload(ctx context.Context, rewind bool) (Update, error) {
+	source := m.Current()
+	switch source.Kind {
+	case KindFile, KindFolder:
+		u := m.numbered(source) // before the reading, so that what the follower reads later counts as newer
+		u.Text, u.Err = ReadPath(source.Path)
+		return u, nil
+	case KindGit:
+		return m.reloadGit(ctx, source, rewind)
 	}
-	u.Text, u.Err = ReadFile(u.Source.Path)
-	return u, nil
+	return Update{}, fmt.Errorf("%w but from %s", ErrNotFollowed, source)
+}
+
+func (m *Manager) numbered(source Source) Update {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seq++
+	return Update{Source: source, Seq: m.seq}
 }
 
 func hint(c chan struct{}) {
@@ -56,12 +65,17 @@ func (m *Manager) one(ctx context.Context) {
 	offer := func(text []byte, err error) { m.offer(began, Update{Source: source, Text: text, Err: err}) }
 	switch {
 	case source.Kind == KindFile:
-		f := follower{path: source.Path, log: m.opts.Log, poll: m.poll, emit: offer}
+		f := follower{path: source.Path, read: readFile, dirs: folders, log: m.opts.Log, poll: m.poll, emit: offer}
 		following.Go(func() { f.run(ctx) })
+	case source.Kind == KindFolder:
+		f := follower{path: source.Path, read: readFolder, dirs: foldersOf, log: m.opts.Log, poll: m.poll, emit: offer}
+		following.Go(func() { f.run(ctx) })
+	case source.Kind == KindGit:
+		following.Go(func() { m.followGit(ctx, source, began) })
 	case source.Kind == KindPinned:
 		offer(text, nil)
 	case good != nil:
-		offer(nil, &ReadError{"NoSource", errors.New("no source of the spec is recorded; name one with agentctl apply FILE")})
+		offer(nil, &ReadError{reason: "NoSource", err: errors.New("no source of the spec is recorded; name one with agentctl apply FILE")})
 	}
 	select {
 	case <-ctx.Done():
@@ -76,8 +90,10 @@ func (m *Manager) offer(began int64, u Update) {
 	if began != m.began {
 		return
 	}
-	m.seq++
-	u.Seq = m.seq
+	if u.Seq == 0 {
+		m.seq++
+		u.Seq = m.seq
+	}
 	select {
 	case <-m.updates:
 	default:

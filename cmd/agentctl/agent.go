@@ -28,6 +28,7 @@ import (
 // agentFlags are the flags of `agentctl agent`.
 type agentFlags struct {
 	watch        string
+	git          gitFlags
 	serverListen string
 	name         string
 	labels       []string
@@ -46,17 +47,18 @@ func (a *app) agentCmd() *cobra.Command {
 		Long: `Run the agent in the foreground.
 
 It follows the source that was recorded by the last "agentctl apply"; --watch
-names one only when none is recorded. SIGTERM ends the agent and leaves running
+and --git name one only when none is recorded. SIGTERM ends the agent and leaves running
 tasks to their shims: the next agent takes them up again. With --drain-on-stop it
 takes no further task and waits for the end of those that run, by the "drain:" of
 their workers. A second signal ends it at once; tasks go on under their shims.`,
-		Example: "  agentctl agent\n  agentctl agent --watch /etc/agentctl/node.yaml\n  agentctl agent --once    # one task for each worker, then exit",
+		Example: "  agentctl agent\n  agentctl agent --watch /etc/agentctl/node.yaml\n  agentctl agent --git https://git.example.com/fleet.git --path nodes\n  agentctl agent --once    # one task for each worker, then exit",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runAgent(cmd.Context(), f) },
 	}
 	a.agentOnlyFlags(cmd, &f)
 	cmd.Flags().StringVar(&f.layers, "layers", "", "give the layers of images to the ids of sandboxes by this means alone: mapped (as they are mounted) or stored (on the disk; default the best that works)")
-	cmd.Flags().StringVar(&f.watch, "watch", "", "spec file to follow if no source is recorded")
+	cmd.Flags().StringVar(&f.watch, "watch", "", "spec file, or folder of them, to follow if no source is recorded")
+	f.git.flags(cmd)
 	cmd.Flags().BoolVar(&f.drain, "drain-on-stop", false, "at SIGTERM drain the workers before the end")
 	cmd.Flags().BoolVar(&f.once, "once", false, "end when each worker has run one task")
 	cmd.Flags().DurationVar(&f.idle, "idle-timeout", 0, "end when no worker has had a task for so long; 0 is never")

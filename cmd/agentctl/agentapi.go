@@ -28,9 +28,10 @@ func (ag *agent) controlServer(stop func()) *control.Server {
 
 func (ag *agent) describe() control.Agent {
 	s := ag.sources.Current()
+	url, ref := s.Remote()
 	return control.Agent{
 		Version: version, PID: os.Getpid(), Started: ag.started, State: ag.state, Server: ag.serverFolder(),
-		Source: control.Source{Kind: s.Kind, Path: s.Path, By: s.By, Time: s.Since},
+		Source: control.Source{Kind: s.Kind, Path: s.Path, URL: url, Ref: ref, By: s.By, Time: s.Since},
 	}
 }
 
@@ -44,9 +45,12 @@ func (ag *agent) Preview(file string, text []byte) reconcile.Preview {
 func (ag *agent) Apply(ctx context.Context, r control.ApplyRequest) (reconcile.Result, error) {
 	var u source.Update
 	var err error
-	if r.Watch {
+	switch {
+	case r.Git != nil:
+		u, err = ag.sources.SetGit(ctx, source.Git(*r.Git), r.Commit, r.TakeOver)
+	case r.Watch:
 		u, err = ag.sources.SetFile(r.File, r.Text, r.TakeOver)
-	} else {
+	default:
 		u, err = ag.sources.Pin(r.File, r.Text, r.TakeOver)
 	}
 	if err != nil {
@@ -70,6 +74,10 @@ func refusal(err error) error {
 		return &control.Error{Code: control.CodeInvalid, Message: err.Error(), Problems: invalid.Problems}
 	case errors.As(err, &over):
 		return &control.Error{Code: control.CodeTakeOver, Message: err.Error()}
+	case errors.As(err, &unread) && (unread.Reason() == "NotSigned" || unread.Reason() == "NotDescendant"):
+		return &control.Error{Code: control.CodeUnverified, Message: err.Error()}
+	case errors.As(err, &unread) && unread.Git():
+		return &control.Error{Code: control.CodeBadRequest, Message: err.Error()}
 	case errors.As(err, &unread):
 		return &control.Error{Code: control.CodeBadRequest, Message: "the agent can't read the file: " + err.Error() + "; put it where it can, or use --no-watch"}
 	case errors.As(err, &changed), errors.Is(err, source.ErrNotFollowed):
@@ -78,9 +86,24 @@ func refusal(err error) error {
 	return err
 }
 
-// Reload reads the watched file now.
-func (ag *agent) Reload(ctx context.Context) (reconcile.Result, error) {
-	u, err := ag.sources.Reload()
+// Fetch tells what a repository holds, or what the source does.
+func (ag *agent) Fetch(ctx context.Context, r control.FetchRequest) (control.FetchReply, error) {
+	present := ag.sources.Current()
+	if r.Git == nil && present.Git == nil {
+		text, err := source.ReadPath(present.Path)
+		return control.FetchReply{File: present.Path, Text: text}, refusal(err)
+	}
+	g := present.Git
+	if r.Git != nil {
+		g = (*source.Git)(r.Git)
+	}
+	text, commit, err := ag.sources.FetchGit(ctx, *g)
+	return control.FetchReply{File: g.Path, Text: text, Commit: (*reconcile.Commit)(commit)}, refusal(err)
+}
+
+// Reload reads the source now.
+func (ag *agent) Reload(ctx context.Context, r control.ReloadRequest) (reconcile.Result, error) {
+	u, err := ag.sources.Reload(ctx, r.AcceptRewind)
 	if err != nil {
 		return reconcile.Result{}, refusal(err)
 	}

@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
+	"agentctl/control"
 	"agentctl/reconcile"
 	"agentctl/source"
 )
@@ -18,14 +19,24 @@ func (ag *agent) openSources() (err error) {
 	if ag.sources, err = source.Open(filepath.Join(ag.state, "spec"), source.Options{Host: ag.host(), Log: ag.log}); err != nil {
 		return err
 	}
-	if ag.flags.watch == "" {
+	g, err := ag.flags.git.source()
+	if err != nil {
+		return err
+	}
+	path, taken := ag.flags.watch, false
+	switch {
+	case g != nil && path != "":
+		return usagef("--watch and --git name two sources; give one")
+	case g != nil:
+		path = g.String()
+		taken, err = ag.sources.UseFlagsGit(*g)
+	case path != "":
+		if path, err = filepath.Abs(path); err == nil {
+			taken, err = ag.sources.UseFlags(path + strings.Repeat("/", strings.Count(ag.flags.watch[len(ag.flags.watch)-1:], "/")))
+		}
+	default:
 		return nil
 	}
-	path, err := filepath.Abs(ag.flags.watch)
-	if err != nil {
-		return fmt.Errorf("cannot watch %s: %w", ag.flags.watch, err)
-	}
-	taken, err := ag.sources.UseFlags(path)
 	if present := ag.sources.Current(); err == nil && !taken && present.Path != path {
 		ag.log.Warn("the recorded source stays; apply --take-over replaces it", "source", present.String(), "flag", path)
 	}
@@ -38,7 +49,7 @@ func lastGood(m *source.Manager) *reconcile.LastGood {
 		return nil
 	}
 	return &reconcile.LastGood{Text: text, Revision: reconcile.Revision{
-		Number: r.Number, Digest: r.Digest, Time: r.Time, Commit: (*reconcile.Commit)(r.Commit), Origin: reconcile.Origin{Kind: r.Kind, Path: r.Path},
+		Number: r.Number, Digest: r.Digest, Time: r.Time, Commit: (*reconcile.Commit)(r.Commit), Origin: reconcile.Origin{Kind: r.Kind, Path: r.Path, URL: r.URL, Ref: r.Ref},
 	}}
 }
 
@@ -65,7 +76,7 @@ func (ag *agent) feed(ctx context.Context) error {
 				return err
 			}
 		case <-hangup:
-			if _, err := ag.Reload(ctx); err != nil && ctx.Err() == nil {
+			if _, err := ag.Reload(ctx, control.ReloadRequest{}); err != nil && ctx.Err() == nil {
 				ag.log.Warn("cannot read the source again", "error", err)
 			}
 		}
@@ -74,8 +85,10 @@ func (ag *agent) feed(ctx context.Context) error {
 
 // submitSpec hands one update over and counts what became of it.
 func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Result, error) {
+	url, ref := u.Source.Remote()
 	res, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
-		Text: u.Text, Err: u.Err, Seq: u.Seq, Commit: (*reconcile.Commit)(u.Commit), Origin: reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path},
+		Text: u.Text, Err: u.Err, Seq: u.Seq, Commit: (*reconcile.Commit)(u.Commit),
+		Origin: reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path, URL: url, Ref: ref},
 	})
 	if err == nil {
 		ag.metrics.Reconciled(res)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,41 +21,43 @@ type applyFlags struct {
 	yes      bool
 	noWatch  bool
 	takeOver bool
+	git      gitFlags
 	timeout  time.Duration
 }
 
 func (a *app) applyCmd() *cobra.Command {
 	var f applyFlags
 	cmd := &cobra.Command{
-		Use: "apply FILE|-", Short: "Make a spec the node's desired state and wait until it is reached",
+		Use: "apply FILE…|FOLDER|-", Short: "Make a spec the node's desired state and wait until it is reached",
 		Long: `Make a spec the node's desired state.
 
 The spec is checked, the plan is shown and, on a terminal, asked for (--yes
 answers beforehand). The file becomes the node's source: from then on editing it
-is enough. "-" and --no-watch pin the text instead. Running tasks are never
+is enough. So does a folder with all its *.yaml, and with --git a repository. "-"
+and --no-watch pin the text instead; several files can be pinned only. Running tasks are never
 stopped: a worker that is no longer wanted finishes its task. If no agent runs,
 one is started, which stays. Exit code 2 if the spec is not valid, 3 if the node
 has not converged by --timeout; the spec is in force then all the same.`,
 		Example: "  agentctl apply node.yaml\n  agentctl apply --yes --timeout 5m node.yaml\n  agentctl apply --dry-run node.yaml\n  generate | agentctl apply --yes -",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.apply(cmd.Context(), args[0], f) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.apply(cmd.Context(), args, f) },
 	}
 	a.agentOnlyFlags(cmd, &f.agent)
 	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "show the plan and change nothing")
 	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "don't ask")
 	cmd.Flags().BoolVar(&f.noWatch, "no-watch", false, "pin the text instead of following the file")
-	cmd.Flags().BoolVar(&f.takeOver, "take-over", false, "replace a source that was given by the agent's flags")
+	cmd.Flags().BoolVar(&f.takeOver, "take-over", false, "replace a source that was given by the agent's flags, or a repository, and take a repository's rewritten history")
+	f.git.flags(cmd)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "longest wait for convergence; 0 does not wait")
 	return cmd
 }
 
-func (a *app) apply(ctx context.Context, arg string, f applyFlags) error {
-	req, err := a.request(arg, f.noWatch, f.takeOver)
+func (a *app) apply(ctx context.Context, args []string, f applyFlags) error {
+	c := a.client()
+	defer c.Close()
+	req, err := a.applyRequest(ctx, c, args, f)
 	if err != nil {
 		return err
 	}
-	c := a.client()
-	defer c.Close()
 	plan, err := a.plan(ctx, c, req, f.agent)
 	if err != nil {
 		return err
@@ -122,45 +123,6 @@ func (a *app) serverRuns(ctx context.Context, c *control.Client) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-// request reads a spec and makes the agent's request of it.
-func (a *app) request(arg string, noWatch, takeOver bool) (control.ApplyRequest, error) {
-	files, err := a.specFiles(arg, false)
-	if err != nil {
-		return control.ApplyRequest{}, err
-	}
-	if len(files) != 1 {
-		return control.ApplyRequest{}, usagef("%s holds %s; name one", arg, plural(len(files), "spec"))
-	}
-	r := control.ApplyRequest{File: files[0].name, Text: files[0].text, Watch: arg != "-" && !noWatch, TakeOver: takeOver}
-	if arg != "-" {
-		r.File, err = filepath.Abs(r.File)
-	}
-	return r, err
-}
-
-// sourceChange says how the source of the spec changes, "" if it does not, and
-// refuses at once what the agent would refuse.
-func (a *app) sourceChange(ctx context.Context, c *control.Client, req control.ApplyRequest) (string, error) {
-	who, err := c.Agent(ctx)
-	if errors.Is(err, control.ErrNoAgent) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	is, next := who.Source, control.Source{Kind: "pinned", Path: req.File}
-	if req.Watch {
-		next.Kind = "file"
-	}
-	switch {
-	case is.Kind == "" || is.Kind == next.Kind && is.Path == next.Path:
-		return "", nil
-	case is.By == "flags" && !req.TakeOver:
-		return "", fmt.Errorf("the node follows %s %s, named by the agent's flags; use --take-over to replace it", is.Kind, is.Path)
-	}
-	return fmt.Sprintf("~ source: %s %s -> %s %s", is.Kind, is.Path, next.Kind, next.Path), nil
 }
 
 // confirm asks whoever sits at the terminal.

@@ -136,7 +136,7 @@ func (p *page) node(s *reconcile.Snapshot, who control.Agent) {
 	p.line("Agent", "%s, pid %d, for %s", who.Version, who.PID, age(who.Started, p.now))
 	p.line("State", "%s", who.State)
 	if who.Source.Kind != "" {
-		p.line("Source", "%s %s, given by %s", who.Source.Kind, who.Source.Path, who.Source.By)
+		p.line("Source", "%s, given by %s", placeOf(who.Source), who.Source.By)
 	}
 	p.line("Revision", "%s", revision(s.LastApplied))
 	p.at("Applied", s.LastApplied.Time)

@@ -14,13 +14,13 @@ import (
 func (a *app) diffCmd() *cobra.Command {
 	out := newOutput(asJSON, asYAML)
 	cmd := &cobra.Command{
-		Use: "diff [FILE|-]", Short: "Compare a spec with the one in force, field by field",
+		Use: "diff [FILE…|FOLDER|-]", Short: "Compare a spec with the one in force, field by field",
 		Long: `Compare a spec with the one in force, field by field, defaults included. Without
-FILE the watched file is compared, which differs while it is not accepted.
+FILE the followed source is compared, which differs while it is not accepted.
 The exit code is 0 if they are the same, 1 if they differ, above 1 if that can't
 be told.`,
 		Example: "  agentctl diff node.yaml\n  agentctl diff && echo in force",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.compare(cmd.Context(), args)
 			if err != nil {
@@ -56,16 +56,19 @@ func (a *app) compare(ctx context.Context, args []string) (reconcile.Preview, er
 		return reconcile.Preview{}, err
 	}
 	if len(args) == 0 {
-		if who.Source.Kind != "file" {
+		switch who.Source.Kind {
+		case "file", "folder":
+			args = []string{who.Source.Path}
+		case "git":
+		default:
 			return reconcile.Preview{}, usagef("the node watches no file; name one")
 		}
-		args = []string{who.Source.Path}
 	}
-	req, err := a.request(args[0], false, false)
+	ask, err := a.compared(ctx, c, args)
 	if err != nil {
 		return reconcile.Preview{}, err
 	}
-	p, err := c.Plan(ctx, control.PlanRequest{File: req.File, Text: req.Text})
+	p, err := c.Plan(ctx, ask)
 	if err == nil && p.Problems.Err() != nil {
 		err = a.invalid(p.Problems)
 	}
@@ -73,4 +76,14 @@ func (a *app) compare(ctx context.Context, args []string) (reconcile.Preview, er
 		p.Changes = []spec.Change{}
 	}
 	return p, err
+}
+
+// compared is the text to compare: of the arguments, or of the followed repository.
+func (a *app) compared(ctx context.Context, c *control.Client, args []string) (control.PlanRequest, error) {
+	if len(args) == 0 {
+		reply, err := c.Fetch(ctx, control.FetchRequest{})
+		return control.PlanRequest{File: reply.File, Text: reply.Text}, err
+	}
+	req, err := a.request(args)
+	return control.PlanRequest{File: req.File, Text: req.Text}, err
 }

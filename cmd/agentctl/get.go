@@ -107,7 +107,7 @@ func revision(r reconcile.Revision) string {
 	return fmt.Sprintf("%d (%s)", r.Number, cut(r.Digest, 13))
 }
 
-func origin(o reconcile.Origin) string { return strings.TrimSpace(o.Kind + " " + o.Path) }
+func origin(o reconcile.Origin) string { return o.String() }
 
 func serverState(s reconcile.ServerStatus) string {
 	switch {

@@ -24,6 +24,7 @@ const (
 	exitUsage       = 2
 	exitTimeout     = 3
 	exitNoAgent     = 5
+	exitUnverified  = 6
 	exitInterrupted = 130
 )
 
@@ -94,6 +95,8 @@ func classify(ctx context.Context, err error) (int, string) {
 		return exitNoAgent, err.Error()
 	case errors.As(err, &refused) && len(refused.Problems) > 0:
 		return exitUsage, err.Error()
+	case errors.As(err, &refused) && refused.Code == control.CodeUnverified:
+		return exitUnverified, err.Error()
 	case ctx.Err() != nil:
 		return exitInterrupted, "interrupted"
 	}

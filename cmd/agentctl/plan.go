@@ -21,13 +21,13 @@ func (a *app) planCmd() *cobra.Command {
 	var f agentFlags
 	detailed := false
 	cmd := &cobra.Command{
-		Use: "plan [FILE|-]", Short: "Show what applying a spec would do",
+		Use: "plan [FILE…|FOLDER|-]", Short: "Show what applying a spec would do",
 		Long: `Show what applying a spec would do, and change nothing. Each line has a sign, a
 worker and a reason: + starts it, ~ changes its settings from its next task on,
 - takes it out of service, ! waits. Without FILE the plan that the agent is
 carrying out is shown. Where no agent runs, it is what a new one would do.`,
 		Example: "  agentctl plan node.yaml\n  agentctl plan --detailed-exitcode node.yaml",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plan, err := a.preview(cmd.Context(), args, f)
 			if err != nil {
@@ -65,7 +65,7 @@ func (a *app) preview(ctx context.Context, args []string, f agentFlags) (reconci
 		}
 		return reconcile.Preview{Plan: snap.Plan}, nil
 	}
-	req, err := a.request(args[0], false, false)
+	req, err := a.request(args)
 	if err != nil {
 		return reconcile.Preview{}, err
 	}
@@ -74,8 +74,9 @@ func (a *app) preview(ctx context.Context, args []string, f agentFlags) (reconci
 
 // plan asks the agent, or, where none runs, computes what a first start would do.
 func (a *app) plan(ctx context.Context, c *control.Client, req control.ApplyRequest, f agentFlags) (reconcile.Preview, error) {
-	// Checked here first: an agent may be older, and has less to say.
-	if _, problems := spec.DecodeAll(req.File, req.Text); problems.Err() != nil {
+	// Checked here first: an agent may be older, and has less to say. What others have
+	// in their repository is not for this node to refuse.
+	if _, problems := spec.DecodeAll(req.File, req.Text); req.Git == nil && problems.Err() != nil {
 		return reconcile.Preview{}, a.invalid(problems)
 	}
 	plan, err := c.Plan(ctx, control.PlanRequest{File: req.File, Text: req.Text})
@@ -90,18 +91,14 @@ func (a *app) plan(ctx context.Context, c *control.Client, req control.ApplyRequ
 }
 
 func (a *app) firstPlan(req control.ApplyRequest, f agentFlags) (reconcile.Preview, error) {
-	name, err := (&agent{app: a, flags: f}).nodeName()
+	host, err := a.hostOf(f)
 	if err != nil {
 		return reconcile.Preview{}, err
 	}
-	labels, err := spec.ParseLabels(f.labels)
-	if err != nil {
-		return reconcile.Preview{}, &usageError{err}
-	}
-	node, problems := spec.DecodeFor(req.File, req.Text, spec.Host{Name: name, Labels: labels})
+	node, problems := spec.DecodeFor(req.File, req.Text, host)
 	p := reconcile.Preview{Problems: problems}
 	if node != nil {
-		p.Plan = reconcile.Compute(reconcile.DesiredOf(node.Default(spec.Env{Hostname: name})), reconcile.Observed{}, time.Now())
+		p.Plan = reconcile.Compute(reconcile.DesiredOf(node.Default(spec.Env{Hostname: host.Name})), reconcile.Observed{}, time.Now())
 	}
 	return p, nil
 }

@@ -19,14 +19,20 @@ import (
 func (a *app) validateCmd() *cobra.Command {
 	out := newOutput(asJSON, asYAML)
 	recursive := false
+	var f agentFlags
 	cmd := &cobra.Command{
 		Use: "validate FILE|FOLDER|-…", Short: "Check specs and tell every fault at once",
 		Long: `Check specs. Each fault is printed as file:line:column, where it is in the
 document, what is wrong and what to write instead; warnings too. Of a folder, the
-files *.yaml and *.yml are checked. Exit code 2 if a spec is not valid.`,
-		Example: "  agentctl validate node.yaml\n  agentctl validate --recursive nodes/ -o json\n  cat node.yaml | agentctl validate -",
+files *.yaml and *.yml are checked. Each file is checked for itself; with
+--node-name, what the node of this name and of the labels gets of all of them
+together. Exit code 2 if a spec is not valid.`,
+		Example: "  agentctl validate node.yaml\n  agentctl validate --recursive nodes/ -o json\n  cat node.yaml | agentctl validate -\n  agentctl validate nodes/ --node-name gpu-07 --label rack=r2",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if f.name != "" {
+				return a.validateFor(out, args, recursive, f)
+			}
 			all := spec.Problems{}
 			for _, arg := range args {
 				files, err := a.specFiles(arg, recursive)
@@ -45,8 +51,32 @@ files *.yaml and *.yml are checked. Exit code 2 if a spec is not valid.`,
 		},
 	}
 	out.flag(cmd)
+	a.nodeNameFlag(cmd, &f)
 	cmd.Flags().BoolVarP(&recursive, "recursive", "R", false, "check the folders below a folder too")
 	return cmd
+}
+
+// validateFor checks what one node gets of all files together.
+func (a *app) validateFor(out *output, args []string, recursive bool, f agentFlags) error {
+	host, err := a.hostOf(f)
+	if err != nil {
+		return err
+	}
+	var all []spec.File
+	for _, arg := range args {
+		files, err := a.specFiles(arg, recursive)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			all = append(all, spec.File{Name: f.name, Text: f.text})
+		}
+	}
+	_, problems := spec.DecodeFor(args[0], spec.Join(all), host)
+	if problems.Err() == nil {
+		a.say("%s: valid for %s", plural(len(all), "file"), host.Name)
+	}
+	return a.report(out, problems)
 }
 
 func (a *app) report(out *output, all spec.Problems) error {

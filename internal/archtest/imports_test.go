@@ -49,6 +49,8 @@ type library struct {
 
 var libraries = []library{
 	{"github.com/fsnotify/fsnotify", []string{"source"}, "one place knows the traps of watching files"},
+	{"github.com/go-git/go-git/v5", []string{"source"}, "it reads repositories of specs; those of tasks are git's own affair"},
+	{"github.com/hiddeco/sshsig", []string{"source"}, "signatures of specs are verified where they are fetched"},
 	{"modernc.org/sqlite", []string{"server"}, "the database is the server's"},
 	{"database/sql", []string{"server"}, "the database is the server's"},
 	{"github.com/robfig/cron/v3", []string{"spec"}, "a window is a plain value: who asks it gets open or closed"},
