@@ -59,13 +59,13 @@ func readFolder(dir string) reading {
 	was := looks(before)
 	var files []spec.File
 	out, size := reading{}, 0
-	for _, path := range before {
+	for i, path := range before {
 		r := readFile(path)
 		if r.err != nil {
 			return r
 		}
 		files = append(files, spec.File{Name: path, Text: r.text})
-		out.torn = out.torn || r.torn
+		out.torn = out.torn || r.torn || !was[i].same(lookOf(r.fi))
 		if r.modified.After(out.modified) {
 			out.modified = r.modified
 		}
@@ -92,9 +92,11 @@ func looks(paths []string) []look {
 		if err != nil {
 			return look{}
 		}
-		return look{fi, fi.Size(), fi.ModTime()}
+		return lookOf(fi)
 	})
 }
+
+func lookOf(fi os.FileInfo) look { return look{fi, fi.Size(), fi.ModTime()} }
 
 func (l look) same(o look) bool {
 	return l.fi != nil && o.fi != nil && os.SameFile(l.fi, o.fi) && l.size == o.size && l.time.Equal(o.time)

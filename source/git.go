@@ -152,7 +152,7 @@ func loopback(host string) bool {
 
 // gitError is why a repository gives no text.
 func gitError(reason, format string, args ...any) *ReadError {
-	return &ReadError{reason: reason, err: fmt.Errorf("cannot take the spec from git: "+format, args...), git: true}
+	return &ReadError{reason: reason, err: fmt.Errorf(format, args...), git: true}
 }
 
 func readable(s string) bool {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -120,7 +121,8 @@ func (n *node) want(source string, said, good string) {
 
 // word is what text says, "" if there is none.
 func word(text []byte) string {
-	_, w, ok := strings.Cut(string(text), "# ")
+	lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(l string) bool { return strings.HasPrefix(l, "--- # file ") })
+	_, w, ok := strings.Cut(strings.Join(lines, "\n"), "# ")
 	if !ok && len(text) > 0 {
 		return "invalid"
 	}

@@ -19,7 +19,12 @@ type ReadError struct {
 	git    bool
 }
 
-func (e *ReadError) Error() string { return e.err.Error() }
+func (e *ReadError) Error() string {
+	if e.git {
+		return "cannot take the spec from git: " + e.err.Error()
+	}
+	return e.err.Error()
+}
 func (e *ReadError) Unwrap() error { return e.err }
 
 // Reason is one word for programs: Missing, NotAFile, TooLarge, Unreadable, NoSource;
@@ -54,6 +59,8 @@ type reading struct {
 	// it was read.
 	modified time.Time
 	torn     bool
+	// fi is of the file that was read, which its path may not lead to any more.
+	fi os.FileInfo
 }
 
 func readFile(path string) reading {
@@ -87,7 +94,7 @@ func readFile(path string) reading {
 		return fail("Unreadable", "%w", err)
 	}
 	torn := !after.ModTime().Equal(before.ModTime()) || after.Size() != int64(len(text))
-	return reading{text: text, modified: after.ModTime(), torn: torn}
+	return reading{text: text, modified: after.ModTime(), torn: torn, fi: after}
 }
 
 func kindOf(m fs.FileMode) string {
