@@ -1,13 +1,17 @@
 // Package source owns where the node's spec comes from: the recorded source, what
-// was accepted from it, and the following of a file. It owns STATE/spec:
+// was accepted from it, and the following of a file, a folder or a git repository.
+// It owns STATE/spec:
 //
 //	source.json          which source, and who named it (apply, or the agent's flags)
+//	git/                 bare copies of followed repositories; may be removed
 //	pinned-DIGEST.yaml   the text of a pinned source
 //	revisions/N.yaml     an accepted text …
 //	revisions/N.json     … and what is known of it; written last, it makes N count
 //
-// There is one source at a time. A file is followed: whatever it holds next is
-// handed on, or why it can't be read. A pinned text stays until another source is
+// There is one source at a time. A file, a folder or a repository is followed:
+// whatever it holds next is handed on, or why it can't be read. What a server sends
+// is hostile: sizes are bounded and judged before anything unfolds, and no file of a
+// commit ever comes to be. A pinned text stays until another source is
 // named. A restart keeps the recorded source.
 //
 // Manager is for one process at a time, the holder of the agent's lock. The package

@@ -75,6 +75,10 @@ func (a *app) agentOnlyFlags(cmd *cobra.Command, f *agentFlags) {
 
 func (a *app) nodeNameFlag(cmd *cobra.Command, f *agentFlags) {
 	cmd.Flags().StringVar(&f.name, "node-name", "", "name of this node (default the host name)")
+	labelFlag(cmd, f)
+}
+
+func labelFlag(cmd *cobra.Command, f *agentFlags) {
 	cmd.Flags().StringArrayVar(&f.labels, "label", nil, "label of this machine, as rack=r2, for the documents that match it (repeatable)")
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"agentctl/control"
+	"agentctl/reconcile"
 
 	"github.com/spf13/cobra"
 )
@@ -52,7 +53,7 @@ func (a *app) reconcile(ctx context.Context, now, rewind bool, timeout time.Dura
 		case len(res.Problems.Errors()) > 0:
 			return a.invalid(res.Problems)
 		case !res.Accepted && !res.Superseded:
-			return errors.New(res.Error)
+			return a.unread(ctx, c, res.Error)
 		}
 		generation = res.Generation
 	}
@@ -68,4 +69,18 @@ func (a *app) reconcile(ctx context.Context, now, rewind bool, timeout time.Dura
 		return err
 	}
 	return nil
+}
+
+// unread is the error of a source that gave no text; one that is not verified has an
+// exit code of its own.
+func (a *app) unread(ctx context.Context, c *control.Client, message string) error {
+	snap, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	accepted, _ := snap.Condition(reconcile.SpecAccepted)
+	if accepted.Reason == "NotSigned" || accepted.Reason == "NotDescendant" {
+		return &exitError{exitUnverified, errors.New(message)}
+	}
+	return errors.New(message)
 }

@@ -24,10 +24,10 @@ func (a *app) validateCmd() *cobra.Command {
 		Use: "validate FILE|FOLDER|-…", Short: "Check specs and tell every fault at once",
 		Long: `Check specs. Each fault is printed as file:line:column, where it is in the
 document, what is wrong and what to write instead; warnings too. Of a folder, the
-files *.yaml and *.yml are checked. Each file is checked for itself; with
---node-name, what the node of this name and of the labels gets of all of them
-together. Exit code 2 if a spec is not valid.`,
-		Example: "  agentctl validate node.yaml\n  agentctl validate --recursive nodes/ -o json\n  cat node.yaml | agentctl validate -\n  agentctl validate nodes/ --node-name gpu-07 --label rack=r2",
+files *.yaml and *.yml are checked. Each file is checked for itself; with --for,
+what the machine of this name and of the labels gets of all of them together. Exit
+code 2 if a spec is not valid.`,
+		Example: "  agentctl validate node.yaml\n  agentctl validate --recursive nodes/ -o json\n  cat node.yaml | agentctl validate -\n  agentctl validate nodes/ --for gpu-07 --label rack=r2",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if f.name != "" {
@@ -51,7 +51,8 @@ together. Exit code 2 if a spec is not valid.`,
 		},
 	}
 	out.flag(cmd)
-	a.nodeNameFlag(cmd, &f)
+	cmd.Flags().StringVar(&f.name, "for", "", "check what the machine of this name gets of all files together")
+	labelFlag(cmd, &f)
 	cmd.Flags().BoolVarP(&recursive, "recursive", "R", false, "check the folders below a folder too")
 	return cmd
 }

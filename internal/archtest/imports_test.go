@@ -49,7 +49,7 @@ type library struct {
 
 var libraries = []library{
 	{"github.com/fsnotify/fsnotify", []string{"source"}, "one place knows the traps of watching files"},
-	{"github.com/go-git/go-git/v5", []string{"source"}, "it reads repositories of specs; those of tasks are git's own affair"},
+	{"github.com/go-git/go-git/v5/plumbing", []string{"source"}, "it reads repositories of specs; those of tasks are git's own affair"},
 	{"github.com/hiddeco/sshsig", []string{"source"}, "signatures of specs are verified where they are fetched"},
 	{"modernc.org/sqlite", []string{"server"}, "the database is the server's"},
 	{"database/sql", []string{"server"}, "the database is the server's"},
