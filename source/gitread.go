@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -105,8 +106,10 @@ func (r *repository) explain(ctx context.Context, err error, c *Commit) error {
 		return gitError("GitAuth", "%s: %w", where, auth.err)
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
 		return gitError("GitAuth", "%s: the server refuses the login, or wants one", where)
-	case errors.Is(err, transport.ErrRepositoryNotFound):
+	case errors.Is(err, transport.ErrRepositoryNotFound) && strings.HasPrefix(where, "http"): // the rest is a page of HTML
 		return gitError("RepositoryNotFound", "%s: there is no such repository, or the login may not see it", where)
+	case errors.Is(err, transport.ErrRepositoryNotFound):
+		return gitError("RepositoryNotFound", "%s: %s", where, plain(err.Error()))
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return gitError("RefNotFound", "%s: the repository is empty", where)
 	case errors.Is(err, errTooLarge):

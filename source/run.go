@@ -18,12 +18,20 @@ func (m *Manager) Reload(ctx context.Context, rewind bool) (Update, error) {
 	switch source.Kind {
 	case KindFile, KindFolder:
 		u := m.numbered(source) // before the reading, so that what the follower reads later counts as newer
-		u.Text, u.Err = ReadPath(source.Path)
+		r := reader(source.Kind)(source.Path)
+		u.Text, u.Err = r.text, r.err
 		return u, nil
 	case KindGit:
 		return m.reloadGit(ctx, source, rewind)
 	}
 	return Update{}, fmt.Errorf("%w but from %s", ErrNotFollowed, source)
+}
+
+func reader(kind string) func(string) reading {
+	if kind == KindFolder {
+		return readFolder
+	}
+	return readFile
 }
 
 func (m *Manager) numbered(source Source) Update {
@@ -64,11 +72,11 @@ func (m *Manager) one(ctx context.Context) {
 	m.mu.Unlock()
 	offer := func(text []byte, err error) { m.offer(began, Update{Source: source, Text: text, Err: err}) }
 	switch {
-	case source.Kind == KindFile:
-		f := follower{path: source.Path, read: readFile, dirs: folders, log: m.opts.Log, poll: m.poll, emit: offer}
-		following.Go(func() { f.run(ctx) })
-	case source.Kind == KindFolder:
-		f := follower{path: source.Path, read: readFolder, dirs: foldersOf, log: m.opts.Log, poll: m.poll, emit: offer}
+	case source.Kind == KindFile || source.Kind == KindFolder:
+		f := follower{path: source.Path, read: reader(source.Kind), dirs: folders, log: m.opts.Log, poll: m.poll, emit: offer}
+		if source.Kind == KindFolder {
+			f.dirs = foldersOf
+		}
 		following.Go(func() { f.run(ctx) })
 	case source.Kind == KindGit:
 		following.Go(func() { m.followGit(ctx, source, began) })

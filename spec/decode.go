@@ -52,10 +52,9 @@ type decoder struct {
 }
 
 func newDecoder(doc document) *decoder {
-	return &decoder{
-		doc: &doc, from: map[*yaml.Node]*document{}, at: map[string]position{},
-		failed: map[string]bool{}, open: map[*yaml.Node]bool{},
-	}
+	d := &decoder{doc: &doc, from: map[*yaml.Node]*document{}, at: map[string]position{}}
+	d.failed, d.open = map[string]bool{}, map[*yaml.Node]bool{}
+	return d
 }
 
 func (d *decoder) position(n *yaml.Node) position {

@@ -31,8 +31,9 @@ func (ag *agent) openSources() (err error) {
 		path = g.String()
 		taken, err = ag.sources.UseFlagsGit(*g)
 	case path != "":
+		slash := path[len(strings.TrimRight(path, "/")):] // says that it is a folder, also before it is there
 		if path, err = filepath.Abs(path); err == nil {
-			taken, err = ag.sources.UseFlags(path + strings.Repeat("/", strings.Count(ag.flags.watch[len(ag.flags.watch)-1:], "/")))
+			taken, err = ag.sources.UseFlags(path + slash)
 		}
 	default:
 		return nil
