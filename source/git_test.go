@@ -196,7 +196,7 @@ func TestGitShallow(t *testing.T) {
 	n.expect("NotDescendant", "70")
 }
 
-// TestGitDamaged: a copy that can't be read is fetched again.
+// TestGitDamaged: a copy that can't be read, or has grown, is fetched again.
 func TestGitDamaged(t *testing.T) {
 	n, _ := newGitNode(t)
 	n.repo.commit("one", "node.yaml", string(text("one")))
@@ -210,6 +210,15 @@ func TestGitDamaged(t *testing.T) {
 	n.expect("one", "one")
 	n.repo.commit("two", "node.yaml", string(text("two")))
 	n.expect("two", "two")
+	folder := filepath.Join(n.m.gitDir(&n.g), "objects", "pack")
+	for i := range maxPacks { // what as many pushes leave
+		put(t, filepath.Join(folder, fmt.Sprintf("pack-%d.pack", i)), "")
+	}
+	n.repo.commit("three", "node.yaml", string(text("three")))
+	n.expect("three", "three")
+	if packs, _ := filepath.Glob(filepath.Join(folder, "*.pack")); len(packs) > 2 {
+		t.Errorf("the copy has grown to %d packs", len(packs))
+	}
 }
 
 // TestGitRefs: branches, tags with and without a message, full names.

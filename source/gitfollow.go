@@ -124,7 +124,7 @@ func (m *Manager) reloadGit(ctx context.Context, source Source, rewind bool) (Up
 	if err != nil || u.Err != nil || !rewind {
 		return u, err
 	}
-	if _, problems := spec.DecodeFor(source.Path, u.Text, m.opts.Host); problems.Err() != nil {
+	if n, _ := spec.DecodeFor(source.Path, u.Text, m.opts.Host); n == nil {
 		return u, nil // the caller tells; the old base stays with the old spec
 	}
 	return u, m.rebase(source, u.Commit.Hash)

@@ -5,9 +5,12 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,4 +173,27 @@ func TestGitSSH(t *testing.T) {
 	n.set(false)
 	n.repo.commit("two", "node.yaml", string(text("two")))
 	n.expect("two", "two")
+}
+
+// TestGitRedirect: a token goes where its line says, and not where that sends it.
+func TestGitRedirect(t *testing.T) {
+	n, s := newGitNode(t)
+	n.repo.commit("one", "node.yaml", string(text("one")))
+	var got atomic.Value
+	thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got.Store("asked, " + r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer thief.Close()
+	sender := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, thief.URL+r.URL.String(), http.StatusMovedPermanently)
+	}))
+	defer sender.Close()
+	s.addr = sender.Listener.Addr().String()
+	s.login(t, n.g.Credentials, "token-1")
+	n.g.URL = sender.URL + "/fleet.git"
+	_, _, err := n.m.FetchGit(t.Context(), n.g)
+	if said(Update{Err: err}) != "GitAuth" || got.Load() != "asked, " {
+		t.Errorf("%v; the other host was %q", err, got.Load())
+	}
 }

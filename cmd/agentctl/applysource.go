@@ -36,12 +36,14 @@ func (a *app) applyRequest(ctx context.Context, c *control.Client, args []string
 	if err != nil {
 		return control.ApplyRequest{}, err
 	}
-	if reply.Commit != nil {
-		a.say("commit %.12s of %s: %s", reply.Commit.Hash, reply.Commit.Author, reply.Commit.Subject)
-	}
 	req := control.ApplyRequest{File: reply.File, Text: reply.Text, Git: (*control.Git)(g), TakeOver: f.takeOver}
-	if reply.Commit != nil {
-		req.Commit = reply.Commit.Hash
+	if c := reply.Commit; c != nil {
+		req.Commit = c.Hash
+		said := fmt.Sprintf("commit %.12s of %s: %s", c.Hash, c.Author, c.Subject)
+		if c.Signer != "" {
+			said += ", signed by " + c.Signer
+		}
+		a.say("%s", said)
 	}
 	return req, nil
 }
