@@ -246,6 +246,26 @@ func TestGitRefs(t *testing.T) {
 	}
 }
 
+// TestGitMovedTag: a tag that goes on is followed, one that goes back is not.
+func TestGitMovedTag(t *testing.T) {
+	n, _ := newGitNode(t)
+	n.g.Ref = "live"
+	move := func(to, word string) {
+		n.repo.git("tag", "-f", "-a", "-m", word, "live", to)
+		n.repo.git("push", "-q", "--force", "origin", "live")
+	}
+	first := n.repo.commit("one", "node.yaml", string(text("one")))
+	move("HEAD", "first")
+	n.set(false)
+	n.expect("one", "one")
+	n.repo.commit("two", "node.yaml", string(text("two")))
+	n.expect("one", "one")
+	move("HEAD", "on")
+	n.expect("two", "two")
+	move(first, "back")
+	n.expect("NotDescendant", "two")
+}
+
 // TestGitPaths: what of a commit is read, and what never is.
 func TestGitPaths(t *testing.T) {
 	n, _ := newGitNode(t)

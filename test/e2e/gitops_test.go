@@ -1,6 +1,10 @@
 package e2e_test
 
 import (
+	"io"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,13 +34,14 @@ func TestApplyGit(t *testing.T) {
 	n.StartAgent()
 	r := n.NewRepository(map[string]string{"nodes/base.yaml": node(oneWorker)})
 	first := r.Head()
+	url, credentials := serveGit(t, r.Bare)
 	out := n.Must("plan", filepath.Join(r.Folder, "nodes"))
 	if !strings.Contains(out, "w/0") {
 		t.Errorf("plan of a folder:\n%s", out)
 	}
-	n.Must("apply", "--yes", "--git", r.Bare, "--path", "nodes", "--interval", "1h")
+	n.Must("apply", "--yes", "--git", url, "--git-credentials", credentials, "--path", "nodes", "--interval", "1h")
 	s := n.Snapshot()
-	if c := s.LastApplied.Commit; c == nil || c.Hash != first || s.LastApplied.Origin != (reconcile.Origin{Kind: "git", URL: r.Bare, Path: "nodes"}) {
+	if c := s.LastApplied.Commit; c == nil || c.Hash != first || s.LastApplied.Origin != (reconcile.Origin{Kind: "git", URL: url, Path: "nodes"}) {
 		t.Fatalf("applied: %+v, %+v", s.LastApplied, c)
 	}
 	if _, said, code := n.Run("apply", "--yes", filepath.Join(r.Folder, "nodes")); code != 1 || !strings.Contains(said, "--take-over") {
@@ -61,4 +66,31 @@ func TestApplyGit(t *testing.T) {
 	if got := n.Snapshot().LastApplied.Origin.Kind; got != "folder" {
 		t.Errorf("the source is a %s", got)
 	}
+}
+
+// serveGit serves a repository by git's own http-backend behind a password; it returns
+// the URL, and a file with the password.
+func serveGit(t *testing.T, bare string) (url, credentials string) {
+	t.Helper()
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := &cgi.Handler{
+		Path: git, Args: []string{"http-backend"}, Stderr: io.Discard,
+		Env: []string{"GIT_PROJECT_ROOT=" + filepath.Dir(bare), "GIT_HTTP_EXPORT_ALL=1"},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "token" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	credentials = filepath.Join(t.TempDir(), "credentials")
+	if err := os.WriteFile(credentials, []byte("http://reader:token@"+s.Listener.Addr().String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s.URL + "/" + filepath.Base(bare), credentials
 }
