@@ -14,6 +14,7 @@ func FuzzOpen(f *testing.F) {
 	for _, seed := range []string{
 		`{"version":1,"kind":"file","path":"/etc/node.yaml","by":"flags"}`,
 		`{"version":1,"kind":"pinned","path":"-","digest":"` + sum + `","by":"apply"}`,
+		`{"version":2,"kind":"git","path":"n","git":{"url":"/srv/x.git","path":"n","interval":60000000000},"by":"apply"}`,
 		`{"version":1,"number":1,"digest":"` + sum + `","kind":"file","path":"/x","time":"2026-11-24T12:00:00Z"}`,
 		`{"version":-1}`, `[]`, ``, `{"version":1,"kind":"pinned","path":"-","digest":"../../../etc/passwd"}`,
 	} {

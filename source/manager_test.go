@@ -402,7 +402,10 @@ func TestDamagedRecords(t *testing.T) {
 	for name, c := range map[string]struct {
 		file, content, say string
 	}{
-		"newer source":   {"source.json", `{"version": 2, "kind": "git", "path": "x"}`, "newer agentctl"},
+		"newer source":   {"source.json", `{"version": 3, "kind": "http", "path": "x"}`, "newer agentctl"},
+		"no repository":  {"source.json", `{"version": 2, "kind": "git", "path": "x"}`, "not a recorded source"},
+		"climbing":       {"source.json", `{"version": 2, "kind": "git", "path": "../x", "git": {"url": "/srv/x.git", "path": "../x", "interval": 60000000000}}`, "not a recorded source"},
+		"a relative one": {"source.json", `{"version": 2, "kind": "folder", "path": "x"}`, "not a recorded source"},
 		"no source":      {"source.json", `{}`, "apply"},
 		"half a source":  {"source.json", `{"version": 1, "ki`, "source.json"},
 		"unknown kind":   {"source.json", `{"version": 1, "kind": "git", "path": "x"}`, "apply"},
