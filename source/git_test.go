@@ -280,6 +280,7 @@ func TestGitPaths(t *testing.T) {
 	put(t, filepath.Join(n.repo.work, "links", "x.yaml"), "x: 1")
 	must(t, os.Symlink("/etc/passwd", filepath.Join(n.repo.work, "passwd")))
 	must(t, os.Symlink("nodes", filepath.Join(n.repo.work, "there")))
+	must(t, os.MkdirAll(filepath.Join(n.repo.work, "names"), 0o755), os.Symlink("x", filepath.Join(n.repo.work, "names", "a\x1b[31m\n.yaml")))
 	must(t, os.Symlink("/etc/passwd", filepath.Join(n.repo.work, "links", "y.yaml")))
 	n.repo.git("add", "-A")
 	n.repo.git("update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",sub")
@@ -288,7 +289,7 @@ func TestGitPaths(t *testing.T) {
 	for path, want := range map[string]string{
 		"nodes": "--- # file \"nodes/a.yml\"\na: 1\n--- # file \"nodes/b.yaml\"\nb: 1\n", "nodes/b.yaml": "b: 1\n", "nodes/deep": "--- # file \"nodes/deep/c.yaml\"\nc: 1\n",
 		"huge.yaml": "TooLarge", "many": "TooLarge", "empty": "PathNotFound", "empty/x.yaml": "PathNotFound", "nodes/b.yaml/c": "NotAFile",
-		"passwd": "NotAFile", "there/b.yaml": "NotAFile", "links": "NotAFile", "sub": "NotAFile", "sub/x": "NotAFile",
+		"passwd": "NotAFile", "there/b.yaml": "NotAFile", "links": "NotAFile", "sub": "NotAFile", "sub/x": "NotAFile", "names": "NotAFile",
 	} {
 		g := n.g
 		g.Path = path
@@ -296,6 +297,9 @@ func TestGitPaths(t *testing.T) {
 		got := string(text)
 		if err != nil {
 			got = said(Update{Err: err})
+			if !readable(err.Error()) {
+				t.Errorf("a message that breaks a line: %q", err)
+			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %v\n%.300s", path, err, diff)

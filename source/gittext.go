@@ -58,7 +58,7 @@ func folderOf(st storer.EncodedObjectStorer, tree *object.Tree, at string) ([]by
 			continue
 		}
 		if !isFile(&e) {
-			return nil, gitError("NotAFile", "%s is a %s", name, kindOfEntry(&e))
+			return nil, gitError("NotAFile", "%s is a %s", plain(name), kindOfEntry(&e))
 		}
 		text, err := blobOf(st, e.Hash, name, left)
 		if err != nil {
@@ -80,7 +80,7 @@ func blobOf(st storer.EncodedObjectStorer, hash plumbing.Hash, name string, most
 		return nil, damaged(err)
 	}
 	if blob.Size > most {
-		return nil, gitError("TooLarge", "%s is larger than %s, or all files are", name, spec.Size(spec.MaxSize))
+		return nil, gitError("TooLarge", "%s is larger than %s, or all files are", plain(name), spec.Size(spec.MaxSize))
 	}
 	r, err := blob.Reader()
 	if err != nil {

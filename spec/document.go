@@ -146,6 +146,9 @@ func split(file string, data []byte) ([]document, Problems) {
 	}
 	var docs []document
 	for _, f := range parted(file, data) {
+		if f.Name != file { // of a repository: whoever pushes names it
+			f.Name = shownName(f.Name)
+		}
 		found, p := f.documents()
 		if p != nil {
 			p.File = f.Name

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"regexp"
 	"strconv"
+	"strings"
+	"unicode"
 )
 
 // File is one of several files that are one spec together.
@@ -29,6 +31,14 @@ func Join(files []File) []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+// shownName is the name of a file as messages have it, on one line.
+func shownName(name string) string {
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return strconv.QuoteToASCII(name)
+	}
+	return name
 }
 
 // parted undoes Join. What stands before the first marker, which is all where there

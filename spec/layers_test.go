@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -235,6 +236,7 @@ func encoded(t *rapid.T, n *Node) string {
 // marker itself; and no text of files is a panic.
 func FuzzJoin(f *testing.F) {
 	f.Add("a.yaml", doc("a"), "b\n\"\\.yaml", patching("p", "match: {hostname: \"*\"}\nspec: {workers: []}"))
+	f.Add("a\x1b[31m.yaml\n", "kind: [", "b\u202e", "x: 1")
 	f.Add("", "\n", "é\x00\xff", "--- # file \"x\"\nspec: 1")
 	f.Add("a", twoGroups, "b", patching("p", "spec: {workers: [{name: train, count: null}]}"))
 	f.Fuzz(func(t *testing.T, name1, text1, name2, text2 string) {
@@ -250,7 +252,12 @@ func FuzzJoin(f *testing.F) {
 		if (n == nil) != (problems.Err() != nil) {
 			t.Fatalf("a node: %v, problems: %v", n != nil, problems)
 		}
-		DecodeAll("f", joined)
+		_, all := DecodeAll("f", joined)
+		for _, p := range append(all, problems...) {
+			if line := p.String(); strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Fatalf("a message that breaks a line: %q", line)
+			}
+		}
 		if where, _ := Origins("f", joined, Host{Name: "gpu-07"}); n != nil && where[""].Line < 1 {
 			t.Fatalf("no origin of the document: %v", where)
 		}
