@@ -133,6 +133,13 @@ type TaskStatus struct {
 	Commit      string `json:"commit,omitempty"`
 	Containment string `json:"containment,omitempty"`
 	MountNS     string `json:"mountNS,omitempty"`
+	// Image is what a task of mode sandbox runs in, ImageDigest that of its manifest.
+	Image       string `json:"image,omitempty"`
+	ImageDigest string `json:"imageDigest,omitempty"`
+	// Network and User are the sandbox's; HostUser is the number of the user on the host.
+	Network  string `json:"network,omitempty"`
+	User     string `json:"user,omitempty"`
+	HostUser int    `json:"hostUser,omitempty"`
 	// Sandbox is how the task came to its sandbox: "ahead", one that waited for it,
 	// "beside", made beside its environment and its code, or "cold", made after them.
 	Sandbox  string      `json:"sandbox,omitempty"`

@@ -10,7 +10,6 @@ import (
 
 	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/firewall"
-	"agentctl/runtime/internal/landlock"
 	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/relay"
 )
@@ -148,14 +147,6 @@ func SweepNetworks(ctx context.Context, p NetworkPolicy, live func(nonce string)
 	removed, err := netns.Sweep(ctx, p.pool(), live)
 	return len(removed), err
 }
-
-// AbstractSockets tells why sandboxes in the network of the host reach abstract unix
-// sockets of the host; nil if they don't.
-func AbstractSockets() error { return landlock.Available() }
-
-// PrivateNetworks tells why there are no private networks on this host; nil if
-// there are.
-func PrivateNetworks() error { return netns.Available() }
 
 // PlanServers plans how a task without the host's network reaches the servers of
 // its URLs. Its /etc/hosts must have the plan's HostsLines.

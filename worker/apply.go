@@ -12,6 +12,9 @@ import (
 // Apply carries out a plan. It only marks what is to be; it never waits.
 func (p *Pool) Apply(node *spec.Node, actions []reconcile.Action) {
 	p.mu.Lock()
+	if p.node == nil || Limits(p.node.Spec.Cache) != Limits(node.Spec.Cache) || p.node.Spec.Sandbox.Images != node.Spec.Sandbox.Images {
+		hint(p.grown) // limits hold from now on, for what earlier agents left as well
+	}
 	p.node = node
 	for _, a := range actions {
 		p.act(a)

@@ -80,6 +80,9 @@ type Record struct {
 	Commit      string      `json:"commit,omitempty"`
 	Image       string      `json:"image,omitempty"` // of the sandbox, and the digest of its manifest
 	ImageDigest string      `json:"imageDigest,omitempty"`
+	Network     string      `json:"network,omitempty"`
+	User        string      `json:"user,omitempty"` // inside, and the host's number of it
+	HostUser    int         `json:"hostUser,omitempty"`
 	Sandbox     string      `json:"sandbox,omitempty"`  // how it came to it: ahead, beside or cold
 	Frozen      []string    `json:"frozen,omitempty"`   // packages as installed, of earlier agents
 	Thin        bool        `json:"thin,omitempty"`     // a child environment, not an overlay

@@ -42,6 +42,11 @@ func (p *Pool) Recover(ctx context.Context) error {
 	if n, err := runtime.SweepLostNetworks(ctx, runtime.NetworkPolicy{Owner: p.cfg.State}); n > 0 || err != nil {
 		p.cfg.Log.Info("networks of sandboxes that live no more", "removed", n, "error", err)
 	}
+	if len(errs) == 0 && !slices.ContainsFunc(recs, func(r *Record) bool { return !r.Phase.over() }) {
+		if err := runtime.ForgetNetworks(p.cfg.State); err != nil {
+			p.cfg.Log.Debug("rules for the networks of sandboxes not removed", "error", err)
+		}
+	}
 	slices.SortFunc(recs, func(a, b *Record) int { return b.Ended.Compare(a.Ended) })
 	for _, rec := range recs {
 		switch rec.Phase {

@@ -90,8 +90,13 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	if err := r.addPackages(ctx, p); err != nil {
 		return err
 	}
-	p.owner, err = b.owner()
-	return err
+	if p.owner, err = b.owner(); err != nil {
+		return err
+	}
+	r.note(func(rec *Record) {
+		rec.Network, rec.User, rec.HostUser = cmp.Or(b.Settings.Network, spec.NetworkHost), p.owner.Name, p.owner.UID
+	})
+	return nil
 }
 
 // owner is whom the image makes of the task's user.

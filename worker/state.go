@@ -90,6 +90,7 @@ func (rec *Record) status() reconcile.TaskStatus {
 		Leased: rec.Leased, Started: rec.Started, Ended: rec.Ended,
 		Environment: rec.Environment, EnvKey: rec.EnvKey, LockKey: rec.LockKey, Manager: rec.Manager, Why: rec.Why, Commit: rec.Commit,
 		Containment: rec.Containment, MountNS: rec.MountNS, Slots: rec.Slots, Sandbox: rec.Sandbox,
+		Image: rec.Image, ImageDigest: rec.ImageDigest, Network: rec.Network, User: rec.User, HostUser: rec.HostUser,
 		Status: clearml.StatusInProgress,
 	}
 	for _, s := range rec.Times {

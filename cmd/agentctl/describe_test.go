@@ -40,7 +40,8 @@ func TestDescribe(t *testing.T) {
 		ID: "f2ac05019ec07536c03864a535942719", Name: "train \x1b[2J", Worker: "train/0", Queue: "default", Phase: "running",
 		Status: "in_progress", Leased: ago(time.Hour), Started: ago(59 * time.Minute), Environment: "hit", EnvKey: "1842eff454aa",
 		Manager: "uv", Why: "the same parts as the environment built 2026-11-24 11:00:00", LockKey: "77aa0c5e",
-		Containment: "cgroup2", Times: []reconcile.PhaseTime{{Name: "environment", Took: 5 * time.Millisecond}},
+		Containment: "cgroup2", Image: "docker.io/library/debian:12", ImageDigest: "sha256:0a1b", Network: "private", User: "root", HostUser: 1048576,
+		Sandbox: "ahead", Times: []reconcile.PhaseTime{{Name: "environment", Took: 5 * time.Millisecond}},
 	}
 	last := task
 	last.ID, last.Status, last.Reason, last.ExitCode, last.Ended = "aa", "failed", "worker execution exit code 3", &code, ago(time.Minute)
