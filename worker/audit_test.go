@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -46,10 +47,10 @@ func TestAudit(t *testing.T) {
 	}{
 		{"a sandbox as it is by default", box, []string{
 			"  user: the image's user inside, which is an id of ", "  capabilities: none; ", "  memory: 1.0GiB (resources.memory)",
-			"! network: that of the host", "metadata addresses of clouds are refused", "! disk: no limit",
+			"! network: that of the host", "metadata addresses of clouds are refused", "  namespaces: user, pid, mount, uts, cgroup, ipc of its own", "! disk: no limit",
 			"  server: its own task, by a token for this task alone",
 		}, []string{"mount:", "which this host can't hold"}},
-		{"one without a network", box + "  sandbox: {network: none}\n", []string{"  network: none but its own loopback"}, []string{"! network"}},
+		{"one without a network", box + "  sandbox: {network: none}\n", []string{"  network: none but its own loopback", "cgroup, ipc, network of its own", "! network of builds: host"}, []string{"! network: "}},
 		{"one with a private one", box + "  sandbox: {network: private, hostPorts: [5432]}\n", []string{"  network: a network of its own", "! host's services: TCP 5432"}, nil},
 		{"metadata are open", box + "  sandbox: {network: private, metadata: true}\n", []string{"! network: a network of its own", "metadata addresses of clouds as well"}, nil},
 		{"what the node gives", box + "  sandbox: {arguments: {mounts: [{source: /data}, {source: /scratch, writable: true}], devices: [/dev/kfd], capAdd: [SYS_PTRACE], ipc: host}}\n", []string{
@@ -58,8 +59,15 @@ func TestAudit(t *testing.T) {
 		{"what a task may ask for", box + "  sandbox: {allow: {mounts: [/data], devices: [/dev/infiniband], images: []}}\n", []string{
 			"! may ask for: folders of the host, to be read: /data (sandbox.allow.mounts)", "! may ask for: devices /dev/infiniband",
 		}, []string{"any image"}},
+		{"more that it may ask for", box + "  sandbox: {allow: {user: true, tmpfs: 1Gi, ulimits: [memlock], shmSize: 8Gi, images: [docker.io/library/*, host]}, onDenied: drop}\n", []string{
+			"  may ask for: another user", "  may ask for: folders in memory, up to 1.0GiB each", "  may ask for: higher limits of memlock", "  may ask for: up to 8.0GiB of shared memory",
+			"! may ask for: images docker.io/library/*, host", "  may ask for: all else, which is dropped",
+		}, nil},
+		{"limits of each process and of devices", "  workers: [{name: w, queues: [q], mode: sandbox, resources: {ioWeight: 200}}]\n  sandbox: {ulimits: {nofile: 1024}}\n", []string{
+			"! input and output: weight 200, which this host can't hold", "  limit of each process: nofile 1024 to 1024", "  user: root inside",
+		}, nil},
 		{"the host as an image", "  workers: [{name: w, queues: [q], mode: sandbox, image: host}]\n", []string{"! image: the host's own files", "! memory: no limit"}, nil},
-		{"a process of the host", "  workers: [{name: w, queues: [q], mode: venv, runAs: nobody}]\n", []string{"  user: nobody of the host", "! files: what nobody may", "! limits: none"}, nil},
+		{"a process of the host", "  workers: [{name: w, queues: [q], mode: venv, runAs: nobody}]\n", []string{"  user: nobody of the host", "! files: what nobody may", "! limits: none", "packages are built as nobody"}, nil},
 		{"one of root", "  workers: [{name: w, queues: [q], mode: venv, runAs: root}]\n", []string{"! user: root of the host, which is the agent's own", "! capabilities: all"}, nil},
 		{"a server of others", "  server: {url: https://api.example.com}\n" + box, []string{"! server: all that the user of"}, nil},
 	} {
@@ -82,6 +90,34 @@ func TestAudit(t *testing.T) {
 		for _, never := range c.never {
 			if strings.Contains(got, never) {
 				t.Errorf("%s: %q is in\n%s", c.what, never, got)
+			}
+		}
+	}
+}
+
+// What the host can't do is told as such, and a disk limit that holds as one.
+func TestAuditOfWhatTheHostLacks(t *testing.T) {
+	why := errors.New("it is so")
+	all := abilities{why, why, why, why}
+	const size = "  sandbox: {network: %s, scratch: {size: 5Gi}}\n  workers: [{name: w, queues: [q], mode: sandbox, image: docker.io/library/debian:12}]\n"
+	for _, c := range []struct {
+		network string
+		lacks   abilities
+		want    []string
+	}{
+		{"host", all, []string{"metadata addresses of clouds as well: ", "! abstract sockets: those of the host: it is so", "! disk: 5.0GiB, which this host can't hold on the disk: it is so"}},
+		{"private", all, []string{"! network: tasks fail: it is so"}},
+		{"host", abilities{}, []string{"  abstract sockets: its own alone", "  disk: 5.0GiB, over the image in disk"}},
+	} {
+		p := poolWith(t, t.TempDir())
+		p.cfg.Host = runtime.Host{Sandbox: []runtime.Rung{{Name: runtime.SandboxWorks, Reason: "no namespaces"}}}
+		list, err := p.auditOn(c.lacks, workerOf(t, fmt.Sprintf(size, c.network)), &clearml.Task{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range append(c.want, "! sandbox: tasks fail, since this host has none: no namespaces") {
+			if got := audited(list); !strings.Contains(got, want) {
+				t.Errorf("%q is not in\n%s", want, got)
 			}
 		}
 	}

@@ -107,12 +107,16 @@ func (t *top) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// look compares with the look before.
 func (t *top) look(ctx context.Context) ([]topRow, error) {
 	list, err := t.client.Usages(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return t.compare(list), nil
+}
+
+// compare tells what was used since the look before.
+func (t *top) compare(list []control.Usage) []topRow {
 	rows, now := []topRow{}, map[string]control.Usage{}
 	for _, u := range list {
 		row := topRow{Usage: u}
@@ -123,7 +127,7 @@ func (t *top) look(ctx context.Context) ([]topRow, error) {
 		rows, now[u.Task] = append(rows, row), u
 	}
 	t.before = now
-	return rows, nil
+	return rows
 }
 
 func (t *top) render(rows []topRow) []byte {

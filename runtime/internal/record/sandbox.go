@@ -86,6 +86,19 @@ type Sandbox struct {
 	OOMScoreAdj *int `json:"oomScoreAdj,omitempty"`
 }
 
+// Namespaces are the kinds of namespaces that it has for itself, as the OCI's runtime
+// specification names them.
+func (s *Sandbox) Namespaces() []string {
+	kinds := []string{"user", "pid", "mount", "uts", "cgroup"}
+	if !s.HostIPC {
+		kinds = append(kinds, "ipc")
+	}
+	if s.Network.Mode != NetworkHost {
+		kinds = append(kinds, "network")
+	}
+	return kinds
+}
+
 // IDRange is a range of the host's users and groups: 0 inside is Base outside.
 type IDRange struct {
 	Base int `json:"base"`

@@ -38,7 +38,10 @@ func (s *stage) config(p *parts) (*configs.Config, error) {
 		return nil, err
 	}
 	l := spec.Linux
-	l.Namespaces = namespaces(sb)
+	l.Namespaces = nil
+	for _, kind := range sb.Namespaces() {
+		l.Namespaces = append(l.Namespaces, specs.LinuxNamespace{Type: specs.LinuxNamespaceType(kind)})
+	}
 	l.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(sb.IDs.Base), Size: uint32(sb.IDs.Size)}}
 	l.GIDMappings = l.UIDMappings
 	// Power meters tell what other tasks compute; a task's image has no use for them.
@@ -75,20 +78,6 @@ func (s *stage) process(spec *specs.Spec) {
 	p.Capabilities = &specs.LinuxCapabilities{Bounding: caps, Permitted: caps, Effective: caps}
 	p.OOMScoreAdj = sb.OOMScoreAdj
 	p.Rlimits = nil
-}
-
-func namespaces(sb *record.Sandbox) []specs.LinuxNamespace {
-	ns := []specs.LinuxNamespace{
-		{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
-		{Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace},
-	}
-	if !sb.HostIPC {
-		ns = append(ns, specs.LinuxNamespace{Type: specs.IPCNamespace})
-	}
-	if sb.Network.Mode != record.NetworkHost {
-		ns = append(ns, specs.LinuxNamespace{Type: specs.NetworkNamespace})
-	}
-	return ns
 }
 
 // mounts adds what is to be seen to the spec's own mounts.
