@@ -29,6 +29,12 @@ func Attach(dir string) (*Task, error) {
 	return t, nil
 }
 
+// Lives tells whether a shim holds the run in dir, or that this can't be told.
+func Lives(dir string) bool {
+	held, err := lockHeld(dir)
+	return held || err != nil
+}
+
 func attach(dir string) (*Task, error) {
 	for deadline, pause := time.Now().Add(attachPatience), time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		t, err := look(dir)

@@ -44,6 +44,35 @@ func (n *networks) ready(ctx context.Context, state string, ids runtime.IDRange,
 	return ready, fresh, err
 }
 
+// sweepNetworks takes down what an earlier agent left of networks on the host: those of
+// sandboxes that live no more, and, if there are none, the rules for them.
+func (p *Pool) sweepNetworks(ctx context.Context, none bool) {
+	if n, err := runtime.SweepLostNetworks(ctx, runtime.NetworkPolicy{Owner: p.cfg.State}); n > 0 || err != nil {
+		p.cfg.Log.Info("networks of sandboxes that live no more", "removed", n, "error", err)
+	}
+	if none {
+		p.dropRules()
+	}
+}
+
+// forgetNetworks takes the rules for sandboxes off the host when the agent ends and no
+// task goes on: an agent that never comes back would leave them to whoever has its range
+// of ids next.
+func (p *Pool) forgetNetworks() {
+	p.mu.Lock()
+	busy := lo.ContainsBy(lo.Values(p.workers), func(s *slot) bool { return s.run != nil })
+	p.mu.Unlock()
+	if !busy {
+		p.dropRules()
+	}
+}
+
+func (p *Pool) dropRules() {
+	if err := runtime.ForgetNetworks(p.cfg.State); err != nil { // a host without nftables has none
+		p.cfg.Log.Debug("rules for the networks of sandboxes not removed", "error", err)
+	}
+}
+
 // network gives the sandbox its network, and its files in /etc. Without the host's
 // network the task reaches the servers of the URLs by the shim.
 func (s site) network(ctx context.Context, box *runtime.Sandbox, c dockerargs.Settings, urls ...string) error {

@@ -134,6 +134,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	loops.Wait()
 	p.runs.Wait()
 	p.spares.close()
+	p.forgetNetworks()
 	return nil
 }
 

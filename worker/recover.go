@@ -39,14 +39,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
 	}
 	defer p.freeQuotas()
-	if n, err := runtime.SweepLostNetworks(ctx, runtime.NetworkPolicy{Owner: p.cfg.State}); n > 0 || err != nil {
-		p.cfg.Log.Info("networks of sandboxes that live no more", "removed", n, "error", err)
-	}
-	if len(errs) == 0 && !slices.ContainsFunc(recs, func(r *Record) bool { return !r.Phase.over() }) {
-		if err := runtime.ForgetNetworks(p.cfg.State); err != nil {
-			p.cfg.Log.Debug("rules for the networks of sandboxes not removed", "error", err)
-		}
-	}
+	p.sweepNetworks(ctx, len(errs) == 0 && !slices.ContainsFunc(recs, p.mayRun))
 	slices.SortFunc(recs, func(a, b *Record) int { return b.Ended.Compare(a.Ended) })
 	for _, rec := range recs {
 		switch rec.Phase {
@@ -62,6 +55,15 @@ func (p *Pool) Recover(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mayRun tells whether something of the task may run: it, or the build of its environment.
+func (p *Pool) mayRun(rec *Record) bool {
+	switch rec.Phase {
+	case PhaseStarting, PhaseRunning, PhaseEnded:
+		return runtime.Lives(p.taskDir(rec.Task).root)
+	}
+	return !rec.Phase.over()
 }
 
 // resume gives the task of rec its worker and its goroutine back.

@@ -86,6 +86,11 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	}
 	r.release = append(r.release, func() { _ = b.image.Close() })
 	r.span("image", began)
+	r.mu.Lock()
+	if r.loaded > 0 { // it was pulled
+		hint(r.pool.grown)
+	}
+	r.mu.Unlock()
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
 	if err := r.addPackages(ctx, p); err != nil {
 		return err

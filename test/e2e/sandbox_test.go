@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"agentctl/clearml"
+	"agentctl/control"
 	"agentctl/test/e2e/harness"
 	"agentctl/test/imagekit"
 	"agentctl/worker"
@@ -283,6 +285,7 @@ func TestExecInASandbox(t *testing.T) {
 	if out != "mine\n0\nbusybox\n" || errs != "bad\n" || code != 7 {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
+	looksInto(t, n, task)
 	for _, args := range [][]string{{"exec", task}, {"exec", "nosuch", "--", "sh"}, {"exec", task, "sh"}} {
 		if _, errs, code := n.Run(args...); code == 0 || errs == "" {
 			t.Errorf("%v: exit code %d, %q", args, code, errs)
@@ -292,6 +295,27 @@ func TestExecInASandbox(t *testing.T) {
 	n.WaitStatus(task, clearml.StatusStopped)
 	if left := n.TaskStatus(task); left.Status != "stopped" {
 		t.Errorf("%+v", left)
+	}
+}
+
+// looksInto tells of a task that runs in a sandbox what it is and uses.
+func looksInto(t *testing.T, n *harness.Node, task string) {
+	t.Helper()
+	var used []control.Usage
+	if err := json.Unmarshal([]byte(n.Must("top", "-o", "json")), &used); err != nil {
+		t.Fatal(err)
+	}
+	if len(used) != 1 || used[0].Task != task || used[0].Memory <= 0 || used[0].PIDs < 1 {
+		t.Errorf("top: %+v", used)
+	}
+	told := n.Must("describe", "task", task)
+	for _, want := range []string{"Image: +.*/kit/busybox:1\n", "Digest: +sha256:[0-9a-f]{64}\n", "Network: +host\n", "User: +root inside, user [1-9][0-9]{4,} of the host\n"} {
+		if !regexp.MustCompile(want).MatchString(told) {
+			t.Errorf("%q is not in\n%s", want, told)
+		}
+	}
+	if told := n.Must("audit", task); !strings.Contains(told, "kit/busybox:1") {
+		t.Errorf("audit:\n%s", told)
 	}
 }
 

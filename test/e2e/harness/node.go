@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"agentctl/clearml"
+	"agentctl/runtime"
 )
 
 // Node is one machine as the program sees it: a state folder, a socket, a
@@ -224,6 +225,7 @@ func (n *Node) close() {
 		n.client.Close()
 	}
 	n.killLeftovers()
+	_ = runtime.ForgetNetworks(n.State) // of an agent that was killed
 	_ = filepath.WalkDir(n.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			_ = os.Chmod(path, 0o755) // environments are read-only
