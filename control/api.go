@@ -146,6 +146,9 @@ type Usage struct {
 	Limit  int64 `json:"limit,omitempty"`
 	PIDs   int   `json:"pids"`
 	Exact  bool  `json:"exact"`
+	// Read and Written are bytes of devices since its start; 0 where they are not counted.
+	Read    int64 `json:"read,omitempty"`
+	Written int64 `json:"written,omitempty"`
 }
 
 // Frame is one piece of a task's console.

@@ -25,6 +25,9 @@ type Usage struct {
 	Peak  int64 `json:"peak,omitempty"`
 	Limit int64 `json:"limit,omitempty"`
 	Exact bool  `json:"exact"`
+	// Read and Written are bytes of devices, since its start; 0 where they are not counted.
+	Read    int64 `json:"read,omitempty"`
+	Written int64 `json:"written,omitempty"`
 }
 
 // Usage looks at what the task uses now.
@@ -36,6 +39,7 @@ func (t *Task) Usage() (Usage, error) {
 	if err != nil {
 		return Usage{}, fmt.Errorf("cannot tell what task %s uses: %w", t.handle.ID, err)
 	}
+	u.Read, u.Written = traffic(t.handle.Groups)
 	return u, nil
 }
 

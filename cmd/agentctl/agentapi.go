@@ -138,7 +138,7 @@ func (ag *agent) Usages() []control.Usage {
 	return lo.Map(ag.pool.Usages(), func(u worker.TaskUsage, _ int) control.Usage {
 		return control.Usage{
 			Task: u.Task, Name: u.Name, Worker: u.Worker, Since: u.Since, Time: u.Time,
-			CPU: u.CPU, Memory: u.Memory, Peak: u.Peak, Limit: u.Limit, PIDs: u.PIDs, Exact: u.Exact,
+			CPU: u.CPU, Memory: u.Memory, Peak: u.Peak, Limit: u.Limit, PIDs: u.PIDs, Exact: u.Exact, Read: u.Read, Written: u.Written,
 		}
 	})
 }

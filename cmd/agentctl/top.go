@@ -24,7 +24,8 @@ func (a *app) topCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "top", Short: "Show what running tasks use",
 		Long: `Show what running tasks use: processors (100% is one core), memory with its peak
-and its limit, and processes. On a terminal the table is shown anew every two
+and its limit, processes, and what was read from and written to disks since its
+start, as far as cgroups count it. On a terminal the table is shown anew every two
 seconds; elsewhere, and with --once, it is printed once. A ~ before the memory
 says that only the living processes could be asked.`,
 		Example: "  agentctl top\n  agentctl top --once -o json",
@@ -140,10 +141,10 @@ func (t *top) render(rows []topRow) []byte {
 		}
 		cells = append(cells, []string{
 			r.Task, r.Worker, fmt.Sprintf("%.0f%%", r.CPUPercent), memory, some(r.Peak), some(r.Limit),
-			fmt.Sprint(r.PIDs), age(r.Since, r.Time), cut(r.Name, 40),
+			fmt.Sprint(r.PIDs), some(r.Read), some(r.Written), age(r.Since, r.Time), cut(r.Name, 40),
 		})
 	}
-	_ = table(&b, []string{"TASK", "WORKER", "CPU", "MEMORY", "PEAK", "LIMIT", "PROCESSES", "TIME", "NAME"}, cells) // a buffer takes all
+	_ = table(&b, []string{"TASK", "WORKER", "CPU", "MEMORY", "PEAK", "LIMIT", "PROCESSES", "READ", "WRITTEN", "TIME", "NAME"}, cells) // a buffer takes all
 	return b.Bytes()
 }
 

@@ -15,7 +15,7 @@ func TestTop(t *testing.T) {
 		return []control.Usage{
 			{
 				Task: "aa", Name: "train \x1b[2J", Worker: "a/0", Since: began, Time: began.Add(after), CPU: busy,
-				Memory: 3 << 30, Peak: 4 << 30, Limit: 8 << 30, PIDs: 12, Exact: true,
+				Memory: 3 << 30, Peak: 4 << 30, Limit: 8 << 30, PIDs: 12, Exact: true, Written: 5 << 20,
 			},
 			{Task: "bb", Worker: "b/0", Since: began, Time: began.Add(after), CPU: ended, Memory: 1 << 20, PIDs: 1},
 		}
