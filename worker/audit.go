@@ -78,6 +78,7 @@ func (p *Pool) auditOn(lacks abilities, w spec.Worker, t *clearml.Task) ([]Reach
 	a.identity()
 	a.files()
 	a.network()
+	a.preparation()
 	a.limits()
 	return append(a.list, p.auditServer()...), nil
 }

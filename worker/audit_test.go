@@ -47,7 +47,7 @@ func TestAudit(t *testing.T) {
 	}{
 		{"a sandbox as it is by default", box, []string{
 			"  user: the image's user inside, which is an id of ", "  capabilities: none; ", "  memory: 1.0GiB (resources.memory)",
-			"! network: that of the host", "metadata addresses of clouds are refused", "  namespaces: user, pid, mount, uts, cgroup, ipc of its own", "! disk: no limit",
+			"! network: that of the host", "metadata addresses of clouds are refused", "  namespaces: user, pid, mount, uts, cgroup, ipc of its own", "! disk: no limit", "  preparation: packages are built inside its image",
 			"  server: its own task, by a token for this task alone",
 		}, []string{"mount:", "which this host can't hold"}},
 		{"one without a network", box + "  sandbox: {network: none}\n", []string{"  network: none but its own loopback", "cgroup, ipc, network of its own", "! network of builds: host"}, []string{"! network: "}},

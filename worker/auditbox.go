@@ -104,6 +104,17 @@ func (a *auditor) network() {
 	}
 }
 
+// preparation is what runs for a task before it does. The git of a repository that only
+// the agent reaches runs as the agent.
+func (a *auditor) preparation() {
+	const hard = "git runs as the agent, without hooks and programs that a repository names"
+	if os.Geteuid() != 0 {
+		a.say("preparation", "", true, "packages are built inside its image; %s", hard)
+		return
+	}
+	a.say("preparation", "", false, "packages are built inside its image, git fetches in a sandbox; by ssh, or from a path of the host, %s", hard)
+}
+
 // metadata tells whether metadata addresses are reached, and why.
 func (a *auditor) metadata(mode string) (text string, open bool) {
 	switch {
