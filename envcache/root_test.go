@@ -2,7 +2,9 @@ package envcache
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -23,7 +25,8 @@ func inRoot(t *testing.T, names ...string) (*Root, *spy) {
 		}
 	}
 	watch := &spy{Exec: imagePath{HostExec{}, bin}}
-	return &Root{ID: "sha256:" + strings.Repeat("ab", 32), Exec: watch}, watch
+	// What an image has is known by its digest for as long as the process lives.
+	return &Root{ID: fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(bin))), Exec: watch}, watch
 }
 
 // An environment for an image is built in the image, by its interpreter, and is
