@@ -1,13 +1,13 @@
 package source
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -86,6 +86,9 @@ func (m *Manager) loadSource() error {
 	if err == nil && m.source.Kind == KindPinned {
 		m.text, err = readDigest(m.pinnedFile(m.source.Digest), m.source.Digest)
 	}
+	if err == nil {
+		err = m.loadHeld()
+	}
 	if err != nil {
 		return fmt.Errorf("cannot open the recorded source %s: %w", m.sourceFile(), err)
 	}
@@ -112,7 +115,7 @@ func (m *Manager) leftover(path string) bool {
 	case strings.HasPrefix(name, "."):
 		return strings.Contains(name, ".tmp-")
 	case strings.HasPrefix(name, "pinned-"):
-		return path != m.pinnedFile(m.source.Digest)
+		return !slices.ContainsFunc(m.source.texts(), func(sum string) bool { return path == m.pinnedFile(sum) })
 	case filepath.Dir(path) == m.revisions() && strings.HasSuffix(name, ".yaml"):
 		_, err := os.Lstat(strings.TrimSuffix(path, ".yaml") + ".json")
 		return errors.Is(err, fs.ErrNotExist)
@@ -142,41 +145,37 @@ func (m *Manager) Check(kind, path string, takeOver bool) error {
 // found there, or nil; the agent must find the same. A text that is not valid
 // (*spec.InvalidError) and a refused take-over change nothing.
 func (m *Manager) SetFile(path string, text []byte, takeOver bool) (Update, error) {
-	if !filepath.IsAbs(path) {
-		return Update{}, fmt.Errorf("cannot follow %s: the path is not absolute", path)
-	}
-	path = filepath.Clean(path)
-	found, err := ReadFile(path)
-	if err != nil {
-		return Update{}, err
-	}
-	if text != nil && !bytes.Equal(text, found) {
-		return Update{}, &ChangedError{path}
-	}
-	return m.replace(Source{Kind: KindFile, Path: path}, found, takeOver)
+	return m.ApplyFile(path, text, Order{TakeOver: takeOver})
 }
 
 // Pin makes text the source, as it is. name is what it is called in problems and
 // in the status. Errors are as of SetFile.
 func (m *Manager) Pin(name string, text []byte, takeOver bool) (Update, error) {
-	if name == "" {
-		name = "-"
-	}
-	return m.replace(Source{Kind: KindPinned, Path: name, Digest: digest(text)}, bytes.Clone(text), takeOver)
+	return m.ApplyText(name, text, Order{TakeOver: takeOver})
 }
 
-func (m *Manager) replace(next Source, text []byte, takeOver bool) (Update, error) {
+func (m *Manager) replace(next Source, text []byte, o Order) (Update, error) {
 	if _, problems := spec.DecodeFor(next.Path, text, m.opts.NodeName); problems.Err() != nil {
 		return Update{}, problems.Err()
 	}
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	if err := m.Check(next.Kind, next.Path, takeOver); err != nil {
+	if err := m.Check(next.Kind, next.Path, o.TakeOver); err != nil {
 		return Update{}, err
 	}
+	if err := m.checkBase(o.Base); err != nil {
+		return Update{}, err
+	}
+	if s := m.Current().Suspended; s != nil && !o.Resume {
+		return Update{}, &SuspendedError{s, "agentctl resume follows the source again, apply --resume takes this spec"}
+	}
 	next.By, next.Since = ByApply, time.Now()
+	next.Said = &Word{Digest: digest(text), By: o.By, Message: o.Message, AllowEmpty: o.AllowEmpty, Time: next.Since}
 	if present := m.Current(); present.samePlace(next) { // named before, by whom it was
 		next.By, next.Since = present.By, present.Since
+	}
+	if o.Try > 0 {
+		return m.try(next, text, o)
 	}
 	if next.Kind == KindPinned {
 		crash.Point("source.pin")
@@ -206,16 +205,16 @@ func (m *Manager) UseFlags(path string) (taken bool, err error) {
 // record makes next the source: on disk first, then for whoever asks. Updates of
 // the old one that are still on their way are dropped from here on.
 func (m *Manager) record(next Source, text []byte) (Update, error) {
-	next.Version = recordVersion
+	if next.Version = recordVersion; next.Suspended != nil {
+		next.Version = newVersion
+	}
 	old := m.Current()
 	crash.Point("source.record")
 	if err := fsx.WriteJSON(m.sourceFile(), next, 0o600); err != nil {
 		return Update{}, fmt.Errorf("cannot record the source: %w", err)
 	}
 	crash.Point("source.recorded")
-	if old.Kind == KindPinned && old.Digest != next.Digest {
-		_ = os.Remove(m.pinnedFile(old.Digest)) // or by the next start
-	}
+	m.dropTexts(old, next)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.source, m.text = next, nil
@@ -229,5 +228,5 @@ func (m *Manager) record(next Source, text []byte) (Update, error) {
 	default:
 	}
 	hint(m.switched)
-	return Update{Source: next, Text: text, Seq: m.seq}, nil
+	return Update{Source: next, Text: text, Unread: text == nil, Seq: m.seq}, nil
 }

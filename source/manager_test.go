@@ -400,7 +400,7 @@ func TestDamagedRecords(t *testing.T) {
 	for name, c := range map[string]struct {
 		file, content, say string
 	}{
-		"newer source":   {"source.json", `{"version": 2, "kind": "git", "path": "x"}`, "newer agentctl"},
+		"newer source":   {"source.json", `{"version": 3, "kind": "git", "path": "x"}`, "newer agentctl"},
 		"no source":      {"source.json", `{}`, "apply"},
 		"half a source":  {"source.json", `{"version": 1, "ki`, "source.json"},
 		"unknown kind":   {"source.json", `{"version": 1, "kind": "git", "path": "x"}`, "apply"},
