@@ -54,7 +54,7 @@ func historyColumns() []column[control.Revision] {
 	return []column[row]{
 		{head: "REVISION", cell: func(r row, _ time.Time) string { return strconv.FormatInt(r.Number, 10) }},
 		{head: "TIME", cell: func(r row, _ time.Time) string { return r.Time.Local().Format(time.DateTime) }},
-		{head: "SOURCE", cell: func(r row, _ time.Time) string { return cut(cameFrom(r), 50) }},
+		{head: "SOURCE", cell: func(r row, _ time.Time) string { return cameFrom(r) }},
 		{head: "COMMIT", cell: func(r row, _ time.Time) string { return commitHash(r.Commit) }},
 		{head: "AUTHOR", cell: func(r row, _ time.Time) string { return cut(author(r.Commit, r.By), 40) }},
 		{head: "RESULT", cell: func(r row, _ time.Time) string { return cmp.Or(r.Result, "open") }},
@@ -73,9 +73,20 @@ func cameFrom(r control.Revision) string {
 	case "rollback", "revert":
 		return fmt.Sprintf("%s to %d", r.Cause, r.From)
 	case "try":
-		return "try " + origin(r.Source)
+		return "try " + place(r.Source)
 	}
-	return origin(r.Source)
+	return place(r.Source)
+}
+
+// maxPlace is how much of a path a table shows: its end, which tells files apart.
+const maxPlace = 40
+
+func place(o reconcile.Origin) string {
+	path := []rune(o.Path)
+	if len(path) > maxPlace {
+		o.Path = "…" + string(path[len(path)-maxPlace:])
+	}
+	return origin(o)
 }
 
 func commitHash(c *reconcile.Commit) string {
