@@ -76,9 +76,30 @@ func TestBlameIsTheLastChange(t *testing.T) {
 				want--
 			}
 			got := Blame(path, history)
+			kept := rapid.IntRange(0, len(history)).Draw(t, "kept")
+			var older []Revision
+			for _, r := range slices.Backward(history[kept:]) {
+				older = folded(older, r)
+			}
+			if all := Blame(path, append(slices.Clone(history[:kept]), older...)); all == nil || got == nil || all.Number != got.Number {
+				t.Fatalf("%s: with %d kept it is blamed on %s, not on %s", path, kept, fmt.Sprint(all), fmt.Sprint(got))
+			}
 			if got == nil || got.Number != int64(want) {
 				t.Fatalf("%s is %s since revision %d, blamed on %s", path, value, want, fmt.Sprint(got))
 			}
 		}
 	})
+}
+
+// What is kept of dropped revisions grows with the fields of the spec alone.
+func TestOlderIsBounded(t *testing.T) {
+	var older []Revision
+	for i := range 1000 {
+		older = folded(older, Revision{Number: int64(i), Changes: []spec.Change{
+			change(fmt.Sprintf("spec.workers[%d]", i), "x"), {Path: fmt.Sprintf("spec.workers[%d]", i-1), Old: "x"}, change("spec.server.url", "x"),
+		}})
+	}
+	if len(older) != 1 || len(older[0].Changes) != 2 {
+		t.Errorf("%d revisions: %+v", len(older), older)
+	}
 }

@@ -1,10 +1,12 @@
 // Package source owns where the node's spec comes from: the recorded source, what
 // was accepted from it, and the following of a file. It owns STATE/spec:
 //
-//	source.json          which source, and who named it (apply, or the agent's flags)
+//	source.json          which source, who named it (apply, or the agent's flags), and
+//	                     whether an operator lets it have no say (Suspension)
 //	pinned-DIGEST.yaml   the text of a pinned source
 //	revisions/N.yaml     an accepted text …
 //	revisions/N.json     … and what is known of it; written last, it makes N count
+//	older.json           which fields the revisions changed that are not kept any more
 //
 // There is one source at a time. A file is followed: whatever it holds next is
 // handed on, or why it can't be read. A pinned text stays until another source is

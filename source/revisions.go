@@ -186,6 +186,9 @@ func (m *Manager) prune(newest int64) {
 		if n > newest-int64(m.opts.Keep) {
 			return
 		}
+		if err := m.fold(n); err != nil {
+			m.opts.Log.Warn("what an old spec changed is not kept", "revision", n, "error", err)
+		}
 		err := os.Remove(m.revisionFile(n, ".json"))
 		crash.Point("source.prune")
 		if err := errors.Join(err, os.Remove(m.revisionFile(n, ".yaml"))); err != nil {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"agentctl/spec"
 )
 
 // settle does what the loop does with what waits to be taken: it accepts what is held
@@ -311,5 +313,36 @@ func TestRecordsAreBounded(t *testing.T) {
 	}
 	if diff := cmp.Diff(strings.Repeat("é", maxValue/2)+"…", r.Changes[0].New); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Blame finds what a revision changed that is not kept any more, also after a kill
+// between the two.
+func TestOlderRevisionsAreBlamed(t *testing.T) {
+	m := accepted(t, t.TempDir(), Options{Keep: 2})
+	for i, path := range []string{"a", "b", "a", "c", "d"} {
+		_, err := m.Accept(Accepted{Seq: 1, Text: text(path), Time: time.Unix(int64(i), 0), Changes: []spec.Change{change(path, "x")}})
+		must(t, err)
+	}
+	must(t, m.fold(4)) // and died
+	m = open(t, m.dir)
+	history, err := m.History()
+	must(t, err)
+	older, err := m.Older()
+	must(t, err)
+	for path, want := range map[string]int64{"a": 3, "b": 2, "c": 4, "d": 5} {
+		if r := Blame(path, append(history, older...)); r == nil || r.Number != want {
+			t.Errorf("%s: %+v, want revision %d", path, r, want)
+		}
+	}
+}
+
+// What an earlier release wrote of a revision is read.
+func TestOldRecords(t *testing.T) {
+	m := accepted(t, t.TempDir(), Options{}, "one")
+	put(t, m.revisionFile(1, ".json"), `{"version":1,"number":1,"digest":"`+digest(text("one"))+`","kind":"file","path":"/a","time":"2026-01-02T03:04:05Z","result":"converged"}`)
+	history, err := open(t, m.dir).History()
+	if must(t, err); len(history) != 1 || history[0].Cause != "" || history[0].Result != "converged" {
+		t.Errorf("%+v", history)
 	}
 }

@@ -60,6 +60,11 @@ func (ag *agent) Blame() ([]control.Blame, error) {
 	if err != nil {
 		return nil, err
 	}
+	older, err := ag.sources.Older()
+	if err != nil { // it only makes the answer less exact
+		ag.log.Warn("what older specs changed can't be read", "error", err)
+	}
+	history = append(history, older...)
 	return lo.Map(spec.Fields(now.Node), func(f spec.Change, _ int) control.Blame {
 		b := control.Blame{Path: f.Path, Value: f.New}
 		if r := source.Blame(f.Path, history); r != nil {

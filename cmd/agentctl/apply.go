@@ -98,6 +98,9 @@ func (a *app) apply(ctx context.Context, arg string, f applyFlags) error {
 	if f.dryRun {
 		return nil
 	}
+	if err := a.notSuspended(ctx, c, f.resume); err != nil {
+		return err
+	}
 	if err := a.confirm(f.yes || !different(plan) && moved == "", "apply?", "not applied"); err != nil {
 		return err
 	}
@@ -116,6 +119,21 @@ func (a *app) apply(ctx context.Context, arg string, f applyFlags) error {
 		return err
 	}
 	return a.onTrial(ctx, c)
+}
+
+// notSuspended refuses at once what the agent would refuse, with the reason of whoever
+// suspended the node.
+func (a *app) notSuspended(ctx context.Context, c *control.Client, resume bool) error {
+	snap, err := c.Status(ctx)
+	switch {
+	case errors.Is(err, control.ErrNoAgent):
+		return nil
+	case err != nil:
+		return err
+	case snap.Suspension != nil && !resume:
+		return fmt.Errorf("the node is suspended since %s: %s; or apply with --resume, which ends that", snap.Suspension.Since.Local().Format(time.DateTime), snap.Suspension)
+	}
+	return nil
 }
 
 // onTrial tells until when a trial must be confirmed.

@@ -20,8 +20,8 @@ func (a *app) blameCmd() *cobra.Command {
 		Long: `Tell of each field of the spec in force, or of those that FIELD names, which
 revision changed it last, with its commit and author, or who applied it. FIELD is a
 path as "agentctl plan" and "agentctl diff" print it, also without "spec."; that of
-a group of workers may begin with the group. A field that no revision that is kept
-has changed is older than those.`,
+a group of workers may begin with the group. What revisions set that are not kept any
+more is remembered.`,
 		Example: "  agentctl blame train.image\n  agentctl blame server.url\n  agentctl blame train -o json\n  agentctl blame",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
