@@ -128,3 +128,31 @@ func (a *app) await(ctx context.Context, c *control.Client, generation int64, ti
 	}
 	return err
 }
+
+// notSuspended refuses at once what the agent would refuse, with the reason of whoever
+// suspended the node.
+func (a *app) notSuspended(ctx context.Context, c *control.Client, resume bool) error {
+	snap, err := c.Status(ctx)
+	switch {
+	case errors.Is(err, control.ErrNoAgent):
+		return nil
+	case err != nil:
+		return err
+	case snap.Suspension != nil && !resume:
+		return fmt.Errorf("the node is suspended since %s: %s; or apply with --resume, which ends that", snap.Suspension.Since.Local().Format(time.DateTime), snap.Suspension)
+	}
+	return nil
+}
+
+// onTrial tells until when a trial must be confirmed.
+func (a *app) onTrial(ctx context.Context, c *control.Client) error {
+	snap, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if s := snap.Suspension; s != nil && !s.Until.IsZero() {
+		a.say("on trial until %s: `agentctl confirm` keeps it, else the spec before comes back", s.Until.Local().Format(time.DateTime))
+		return nil
+	}
+	return errors.New("the trial is over already: see agentctl describe node")
+}
