@@ -77,6 +77,11 @@ bench-env *args: build
 bench-ahead *args: build
     @go test -v -count=1 -tags bench -run TestAhead ./test/bench -args {{ args }}
 
+[doc("Measure from an edit of node.yaml to its plan carried out, and planning alone")]
+bench-reconcile *args: build
+    @go test -v -count=1 -timeout 30m -tags bench -run TestReconcile ./test/bench -args {{ args }}
+    @go test -count=1 -run '^$' -bench Compute -benchmem ./reconcile
+
 [doc("Measure tasks in sandboxes beside tasks on the host, and sandboxes and images alone")]
 bench-sandbox *args: build
     @go test -v -count=1 -tags bench -run 'TestSandboxes|TestImagePull' ./test/bench -args {{ args }}

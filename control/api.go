@@ -17,6 +17,8 @@ const (
 	pathStop         = "/v1/stop"
 	pathLogs         = "/v1/logs"
 	pathEnvironments = "/v1/environments"
+	pathUsage        = "/v1/usage"
+	pathAudit        = "/v1/audit"
 	pathReload       = "/v1/reload"
 	pathShutdown     = "/v1/shutdown"
 	pathHistory      = "/v1/history"
@@ -119,6 +121,42 @@ type StopRequest struct {
 // StopReply names the task that was meant.
 type StopReply struct {
 	Task string `json:"task"`
+}
+
+// AuditRequest names workers, groups of them or running tasks; none are all workers.
+type AuditRequest struct {
+	Names []string `json:"names,omitempty"`
+}
+
+// Reach is one thing that tasks of a worker can reach, or can't.
+type Reach struct {
+	// Of is the group of workers, or the task.
+	Of   string `json:"of"`
+	What string `json:"what"`
+	Text string `json:"text"`
+	// Risk says that a task can do more by it than run in a box of its own, Key what
+	// changes it in node.yaml.
+	Risk bool   `json:"risk,omitempty"`
+	Key  string `json:"key,omitempty"`
+}
+
+// Usage is what a running task uses.
+type Usage struct {
+	Task   string    `json:"task"`
+	Name   string    `json:"name,omitempty"`
+	Worker string    `json:"worker"`
+	Since  time.Time `json:"since,omitzero"`
+	// Time is when it was looked, CPU what processors had done for it by then, in
+	// nanoseconds since its start.
+	Time time.Time     `json:"time"`
+	CPU  time.Duration `json:"cpu"`
+	// Memory, its peak and its limit are in bytes; 0 where there is none, or where that
+	// can't be told. Exact is false where only the living processes could be asked.
+	Memory int64 `json:"memory"`
+	Peak   int64 `json:"peak,omitempty"`
+	Limit  int64 `json:"limit,omitempty"`
+	PIDs   int   `json:"pids"`
+	Exact  bool  `json:"exact"`
 }
 
 // Frame is one piece of a task's console.

@@ -124,6 +124,18 @@ func (c *Client) StopTask(ctx context.Context, task string) (string, error) {
 	return reply.Task, err
 }
 
+// Audit tells what tasks of workers, or running tasks, can reach.
+func (c *Client) Audit(ctx context.Context, names []string) (list []Reach, err error) {
+	err = c.call(ctx, http.MethodPost, pathAudit, AuditRequest{names}, &list)
+	return list, err
+}
+
+// Usages tells what running tasks use.
+func (c *Client) Usages(ctx context.Context) (list []Usage, err error) {
+	err = c.call(ctx, http.MethodGet, pathUsage, nil, &list)
+	return list, err
+}
+
 // Environments lists the environment cache.
 func (c *Client) Environments(ctx context.Context) (list []Environment, err error) {
 	err = c.call(ctx, http.MethodGet, pathEnvironments, nil, &list)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,6 +125,12 @@ func (n *node) StopTask(id string) error {
 	return nil
 }
 
+func (n *node) Audit(names []string) ([]Reach, error) {
+	return []Reach{{Of: strings.Join(names, " ")}}, n.failWith
+}
+
+func (n *node) Usages() []Usage { return []Usage{{Task: "t", Memory: 5}} }
+
 func (n *node) Environments() ([]Environment, error) { return nil, n.failWith }
 
 func (n *node) Open(task string, from int64) (Console, error) {
@@ -209,7 +216,7 @@ func serve(t *testing.T, n *node) (c *Client, stop func()) {
 	}
 	s := New(Config{
 		Agent: func() Agent { return Agent{Version: "test", PID: 7} },
-		State: n, Specs: n, Revisions: n, Operator: n, Consoles: n, Environments: n,
+		State: n, Specs: n, Revisions: n, Operator: n, Consoles: n, Environments: n, Tasks: n,
 		Shutdown: sync.OnceFunc(func() { close(n.down) }),
 		Metrics:  NewMetrics("test", n),
 		Log:      slog.New(slog.DiscardHandler),

@@ -20,6 +20,22 @@ func (s *Server) environments(*http.Request) (any, error) {
 	return list, err
 }
 
+func (s *Server) usages(*http.Request) (any, error) {
+	list := s.cfg.Tasks.Usages()
+	if list == nil {
+		list = []Usage{}
+	}
+	return list, nil
+}
+
+func (s *Server) audit(_ context.Context, r AuditRequest) (any, error) {
+	list, err := s.cfg.Tasks.Audit(r.Names)
+	if list == nil {
+		list = []Reach{}
+	}
+	return list, err
+}
+
 func (s *Server) plan(_ context.Context, r PlanRequest) (any, error) {
 	return s.cfg.Specs.Preview(r.File, r.Text), nil
 }

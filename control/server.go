@@ -65,6 +65,12 @@ type Console interface {
 	Close() error
 }
 
+// Tasks tells what running tasks use, and what tasks reach.
+type Tasks interface {
+	Usages() []Usage
+	Audit(names []string) ([]Reach, error)
+}
+
 // Environments lists the environment cache.
 type Environments interface {
 	Environments() ([]Environment, error)
@@ -80,6 +86,7 @@ type Config struct {
 	Operator     Operator
 	Consoles     Consoles
 	Environments Environments
+	Tasks        Tasks
 	// Shutdown asks the program to end; it returns at once.
 	Shutdown func()
 	Metrics  *Metrics
@@ -101,8 +108,10 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET "+pathHistory, get(s, func(*http.Request) (any, error) { return cfg.Revisions.History() }))
 	s.mux.HandleFunc("GET "+pathRevision, get(s, s.revision))
 	s.mux.HandleFunc("GET "+pathBlame, get(s, func(*http.Request) (any, error) { return cfg.Revisions.Blame() }))
+	s.mux.HandleFunc("GET "+pathUsage, get(s, s.usages))
 	s.mux.HandleFunc("GET "+pathWatch, s.watch)
 	s.mux.HandleFunc("GET "+pathLogs, s.logs)
+	s.mux.HandleFunc("POST "+pathAudit, post(s, s.audit))
 	s.mux.HandleFunc("POST "+pathPlan, post(s, s.plan))
 	s.mux.HandleFunc("POST "+pathApply, post(s, s.apply))
 	s.mux.HandleFunc("POST "+pathOrder, post(s, s.order))

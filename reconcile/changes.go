@@ -16,14 +16,38 @@ import (
 // It remembers the last answer: the workers of a group mostly change alike, and a
 // comparison costs half a millisecond.
 type comparer struct {
-	from, to spec.Worker
-	changes  []spec.Change
+	from, to spec.Worker // but for what makes a worker of its group
+	known    bool
+	equal    bool
+	changes  []spec.Change // nil until it was asked for
 }
 
-func (c *comparer) compare(from, to spec.Worker) []spec.Change {
+// same tells whether two workers have the same settings. The first look is cheap and
+// true of nearly all workers of nearly all plans.
+func (c *comparer) same(from, to *spec.Worker) bool {
+	if reflect.DeepEqual(from, to) {
+		return true
+	}
+	if from.Name != to.Name || from.Group != to.Group || from.Index != to.Index || from.ID != to.ID {
+		return false
+	}
+	c.look(from, to)
+	return c.equal
+}
+
+// look makes the remembered answer one for these two.
+func (c *comparer) look(from, to *spec.Worker) {
 	a, b := anonymous(from), anonymous(to)
-	if c.changes == nil || !reflect.DeepEqual(a, c.from) || !reflect.DeepEqual(b, c.to) {
-		c.from, c.to, c.changes = a, b, spec.Diff(asNode(a), asNode(b))
+	if c.known && reflect.DeepEqual(&a, &c.from) && reflect.DeepEqual(&b, &c.to) {
+		return
+	}
+	*c = comparer{from: a, to: b, known: true, equal: a.Equal(b)}
+}
+
+func (c *comparer) compare(from, to *spec.Worker) []spec.Change {
+	c.look(from, to)
+	if c.changes == nil {
+		c.changes = spec.Diff(asNode(c.from), asNode(c.to))
 		for i := range c.changes {
 			c.changes[i].Path = strings.TrimPrefix(c.changes[i].Path, "spec.workers[].")
 		}
@@ -36,9 +60,10 @@ func (c *comparer) compare(from, to spec.Worker) []spec.Change {
 }
 
 // anonymous is w without what makes it differ from the others of its group.
-func anonymous(w spec.Worker) spec.Worker {
-	w.Name, w.Group, w.Index, w.ID = "", "", 0, ""
-	return w
+func anonymous(w *spec.Worker) spec.Worker {
+	out := *w
+	out.Name, out.Group, out.Index, out.ID = "", "", 0, ""
+	return out
 }
 
 // asNode is a node with the settings of w as its only group.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -59,11 +58,9 @@ func Compute(desired Desired, observed Observed, now time.Time) Plan {
 		have, there := observed.Workers[w.Name]
 		p.keep(w, have, there)
 	}
-	for _, name := range byIndex(observed.Workers) {
-		if !p.wanted[name] {
-			have := observed.Workers[name]
-			p.remove(name, have, p.unwanted(have))
-		}
+	for _, name := range byIndex(observed.Workers, func(name string) bool { return !p.wanted[name] }) {
+		have := observed.Workers[name]
+		p.remove(name, have, p.unwanted(have))
 	}
 	// What frees something comes before what may need it.
 	slices.SortStableFunc(p.actions, func(a, b Action) int { return cmp.Compare(rank[a.Verb], rank[b.Verb]) })
@@ -72,13 +69,17 @@ func Compute(desired Desired, observed Observed, now time.Time) Plan {
 
 var rank = map[Verb]int{Forget: 0, Stop: 1, End: 2, Requeue: 3, Drain: 4, Update: 5, Start: 6, Wait: 7}
 
-// byIndex orders the workers as a spec would: by group, then by number, so that
-// train/10 comes after train/9.
-func byIndex(workers map[string]WorkerStatus) []string {
-	return slices.SortedFunc(maps.Keys(workers), func(a, b string) int {
+func every(string) bool { return true }
+
+// byIndex orders those of the workers that are asked for as a spec would: by group, then
+// by number, so that train/10 comes after train/9.
+func byIndex(workers map[string]WorkerStatus, asked func(string) bool) []string {
+	names := lo.Filter(slices.Collect(maps.Keys(workers)), func(name string, _ int) bool { return asked(name) })
+	slices.SortFunc(names, func(a, b string) int {
 		x, y := workers[a].Spec, workers[b].Spec
 		return cmp.Or(cmp.Compare(x.Group, y.Group), cmp.Compare(x.Index, y.Index), cmp.Compare(a, b))
 	})
+	return names
 }
 
 type planner struct {
@@ -109,8 +110,8 @@ func (p *planner) keep(want *spec.Worker, have WorkerStatus, there bool) {
 		return
 	case want.MaxTasks > 0 && have.Served >= want.MaxTasks && !have.busy():
 		a.Verb, a.Spec, a.Slots, a.Reason = Stop, nil, nil, fmt.Sprintf("has run %s and starts anew", plural(have.Served, "task"))
-	case !same(*want, have.Spec):
-		a.Changes = p.fields.compare(have.Spec, *want)
+	case !p.fields.same(&have.Spec, want):
+		a.Changes = p.fields.compare(&have.Spec, want)
 		a.Reason = "settings changed"
 		if have.Draining {
 			a.Reason = "in the spec again, with other settings"
@@ -249,10 +250,6 @@ func (p *planner) wakeAt(t time.Time) {
 		p.wake = t
 	}
 }
-
-// same compares settings. The first look is cheap and true of nearly all workers
-// of nearly all plans.
-func same(a, b spec.Worker) bool { return reflect.DeepEqual(a, b) || a.Equal(b) }
 
 // age is how long something lasts, to the minute once it lasts that long: what is
 // read by people, and does not differ from the last plan by its seconds alone.

@@ -29,7 +29,7 @@ func (l *Loop) describe(s, last *Snapshot, observed Observed, now time.Time) {
 	for _, w := range last.Workers {
 		before[w.Name] = w.Conditions
 	}
-	for _, name := range byIndex(observed.Workers) {
+	for _, name := range byIndex(observed.Workers, every) {
 		w := observed.Workers[name]
 		a, doing := planned[name]
 		if !doing && l.node != nil {

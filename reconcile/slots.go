@@ -81,7 +81,10 @@ type allocator struct {
 
 func newAllocator(d Desired, o Observed) *allocator {
 	a := &allocator{slots: inventory(d.Slots, o.GPUs), gpus: o.GPUs, observed: o.Workers, owner: map[string]string{}, task: map[string]string{}}
-	for _, name := range byIndex(o.Workers) {
+	if len(a.slots) == 0 {
+		return a
+	}
+	for _, name := range byIndex(o.Workers, every) {
 		if t := o.Workers[name].Task; t != nil {
 			for _, id := range t.Slots {
 				a.task[id] = name
@@ -275,8 +278,11 @@ func (a *allocator) heldBy(w string, ids []string) (id, holder string) {
 
 // moves are the slots that change hands, in the order of the inventory.
 func (a *allocator) moves() []SlotMove {
+	if len(a.slots) == 0 {
+		return nil
+	}
 	has := map[string]string{}
-	for _, name := range byIndex(a.observed) {
+	for _, name := range byIndex(a.observed, every) {
 		for _, id := range a.observed[name].Slots {
 			has[id] = name
 		}

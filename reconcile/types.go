@@ -128,13 +128,16 @@ type TaskStatus struct {
 	// one lock share it, whatever they were asked for by.
 	LockKey string `json:"lockKey,omitempty"`
 	// Manager that made the environment, and Why it was a hit or was built.
-	Manager     string      `json:"manager,omitempty"`
-	Why         string      `json:"why,omitempty"`
-	Commit      string      `json:"commit,omitempty"`
-	Containment string      `json:"containment,omitempty"`
-	MountNS     string      `json:"mountNS,omitempty"`
-	Times       []PhaseTime `json:"times,omitempty"`
-	ExitCode    *int        `json:"exitCode,omitempty"`
+	Manager     string `json:"manager,omitempty"`
+	Why         string `json:"why,omitempty"`
+	Commit      string `json:"commit,omitempty"`
+	Containment string `json:"containment,omitempty"`
+	MountNS     string `json:"mountNS,omitempty"`
+	// Sandbox is how the task came to its sandbox: "ahead", one that waited for it,
+	// "beside", made beside its environment and its code, or "cold", made after them.
+	Sandbox  string      `json:"sandbox,omitempty"`
+	Times    []PhaseTime `json:"times,omitempty"`
+	ExitCode *int        `json:"exitCode,omitempty"`
 }
 
 // PhaseTime is how long one part of a task's way took, in nanoseconds.

@@ -8,7 +8,9 @@ import (
 	"os"
 	"strings"
 
+	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/firewall"
+	"agentctl/runtime/internal/landlock"
 	"agentctl/runtime/internal/netns"
 	"agentctl/runtime/internal/relay"
 )
@@ -127,6 +129,16 @@ func (p NetworkPolicy) pool() Pool {
 	return Pool{Tag: netns.Tag(p.Owner), Lock: lock}
 }
 
+// SweepLostNetworks takes down the private networks of the agent's sandboxes of which no
+// process lives, and says how many: what is left where the record of a task was lost
+// with its shim.
+func SweepLostNetworks(ctx context.Context, p NetworkPolicy) (int, error) {
+	return SweepNetworks(ctx, p, func(nonce string) bool {
+		pids, err := contain.Marked(nonce, 0)
+		return err != nil || len(pids) > 0
+	})
+}
+
 // SweepNetworks takes down the private networks of the agent's sandboxes that don't
 // live, by the nonces of their runs, and says how many.
 func SweepNetworks(ctx context.Context, p NetworkPolicy, live func(nonce string) bool) (int, error) {
@@ -136,6 +148,10 @@ func SweepNetworks(ctx context.Context, p NetworkPolicy, live func(nonce string)
 	removed, err := netns.Sweep(ctx, p.pool(), live)
 	return len(removed), err
 }
+
+// AbstractSockets tells why sandboxes in the network of the host reach abstract unix
+// sockets of the host; nil if they don't.
+func AbstractSockets() error { return landlock.Available() }
 
 // PrivateNetworks tells why there are no private networks on this host; nil if
 // there are.

@@ -20,9 +20,11 @@ import (
 type Spare struct {
 	launcher *Launcher
 	config   Config // as it was asked for
+	texts    texts
 	run      *record.Run
 	shim     *spawned
 	conn     *packet.Conn
+	ready    bool
 }
 
 // ErrUnfit means that a spare sandbox is not what the run needs.
@@ -30,7 +32,8 @@ var ErrUnfit = errors.New("the sandbox that was made ahead is another one")
 
 // Prepare begins making the sandbox of cfg in cfg.Dir, a folder of its own.
 // Args, Env, Cwd, Overlays, Keep, the limits of time and ID may differ when it is
-// started, and so may the sandbox's Resources. It returns when the shim lives.
+// started, and so may the sandbox's Resources, which can only be added to and
+// changed. It returns when the shim lives.
 func (l *Launcher) Prepare(ctx context.Context, cfg Config) (*Spare, error) {
 	s, err := l.prepare(ctx, cfg)
 	if err != nil {
@@ -40,15 +43,19 @@ func (l *Launcher) Prepare(ctx context.Context, cfg Config) (*Spare, error) {
 }
 
 func (l *Launcher) prepare(ctx context.Context, cfg Config) (*Spare, error) {
+	cfg.Args, cfg.Env, cfg.Cwd, cfg.Overlays, cfg.Keep = nil, nil, "/", nil, nil
 	if err := cfg.ValidateAhead(); err != nil {
 		return nil, err
 	}
-	cfg.Args, cfg.Env, cfg.Overlays, cfg.Keep = nil, nil, nil, nil
 	run, err := l.complete(cfg, 0)
 	if err != nil {
 		return nil, err
 	}
 	run.Ahead = true
+	shown, err := readTexts(run.Sandbox)
+	if err != nil {
+		return nil, err
+	}
 	lock, err := l.claim(ctx, run)
 	if err != nil {
 		return nil, err
@@ -58,7 +65,7 @@ func (l *Launcher) prepare(ctx context.Context, cfg Config) (*Spare, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spare{launcher: l, config: cfg, run: run, conn: ours}
+	s := &Spare{launcher: l, config: cfg, texts: shown, run: run, conn: ours}
 	s.shim, err = l.spawn(run, lock.File(), []*os.File{theirs})
 	_ = theirs.Close()
 	if err == nil {
@@ -77,13 +84,19 @@ func (s *Spare) Fits(cfg Config) error {
 		return fmt.Errorf("%w: none is wanted", ErrUnfit)
 	}
 	have, want := *s.config.Sandbox, *cfg.Sandbox
-	// These are set late.
-	have.Resources, want.Resources = Resources{}, Resources{}
-	if have.Upper != "" || want.Upper != "" {
-		// The folder is the run's own; where it lies is no part of what is asked for.
-		have.Upper, want.Upper = "x", "x"
+	shown, err := readTexts(&want)
+	if err != nil {
+		return fmt.Errorf("cannot compare a sandbox: %w", err)
 	}
-	if !reflect.DeepEqual(have, want) {
+	// Resources are set late, the upper folder is moved, and of the texts only what
+	// is in them counts.
+	for _, sb := range []*Sandbox{&have, &want} {
+		sb.Resources, sb.ResolvConf, sb.Hosts = Resources{}, "", ""
+		if sb.Upper != "" {
+			sb.Upper = "own"
+		}
+	}
+	if !reflect.DeepEqual(have, want) || shown != s.texts {
 		return fmt.Errorf("%w: its settings differ", ErrUnfit)
 	}
 	if s.config.UID != cfg.UID || s.config.GID != cfg.GID || !slices.Equal(s.config.Groups, cfg.Groups) || !slices.Equal(s.config.Hide, cfg.Hide) {
@@ -92,8 +105,27 @@ func (s *Spare) Fits(cfg Config) error {
 	return nil
 }
 
+// texts are the files of the host that are shown as copies.
+type texts struct{ resolvConf, hosts string }
+
+func readTexts(sb *Sandbox) (t texts, err error) {
+	if sb.ResolvConf != "" {
+		t.resolvConf, err = readText(sb.ResolvConf)
+	}
+	if err == nil && sb.Hosts != "" {
+		t.hosts, err = readText(sb.Hosts)
+	}
+	return t, err
+}
+
+func readText(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	return string(data), err
+}
+
 // Start is Launcher.Start in the sandbox that was made ahead, which is used up by
-// it, whether or not it succeeds.
+// it, whether or not it succeeds. An upper folder in another place becomes
+// cfg.Sandbox.Upper, which is empty and on the same file system.
 func (s *Spare) Start(ctx context.Context, cfg Config, leases ...*os.File) (*Task, error) {
 	t, err := s.start(ctx, cfg, leases)
 	if err != nil {
@@ -117,8 +149,12 @@ func (s *Spare) start(ctx context.Context, cfg Config, leases []*os.File) (*Task
 	if err != nil {
 		return nil, err
 	}
+	// Before the order: of a run that was begun nothing lies in the spare's folder.
+	if err := s.moveUpper(ctx, cfg.Sandbox.Upper); err != nil {
+		return nil, err
+	}
 	// Its processes and cgroups carry these names already.
-	run.Nonce, run.CgroupPath, run.Sandbox.Upper = s.run.Nonce, s.run.CgroupPath, s.run.Sandbox.Upper
+	run.Nonce, run.CgroupPath = s.run.Nonce, s.run.CgroupPath
 	lock, err := s.launcher.claim(ctx, run)
 	if err != nil {
 		return nil, err
@@ -129,6 +165,23 @@ func (s *Spare) start(ctx context.Context, cfg Config, leases []*os.File) (*Task
 	s.launcher.step("runtime.handed")
 	t, err := s.taken(ctx, run, err)
 	return t, errors.Join(err, s.conn.Close())
+}
+
+// moveUpper gives the upper folder of the root to the run. It is mounted by then,
+// not looked for by its name.
+func (s *Spare) moveUpper(ctx context.Context, to string) error {
+	from := s.run.Sandbox.Upper
+	if from == to {
+		return nil
+	}
+	if err := s.Ready(ctx); err != nil {
+		return err
+	}
+	// os.Rename refuses a folder that is there.
+	if err := unix.Rename(from, to); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
 }
 
 // taken waits until the shim, to which the order was sent unless err tells
@@ -178,6 +231,9 @@ func (s *Spare) end(dirs ...string) error {
 
 // Ready waits until the sandbox is made.
 func (s *Spare) Ready(ctx context.Context) error {
+	if s.ready {
+		return nil
+	}
 	var w record.Word
 	_, err := s.conn.Receive(ctx, &w)
 	if err == nil && w.Failed != "" {
@@ -186,6 +242,7 @@ func (s *Spare) Ready(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot make a sandbox ahead: %w", err)
 	}
+	s.ready = true
 	return nil
 }
 

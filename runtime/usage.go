@@ -20,7 +20,11 @@ type Usage struct {
 	Memory int64         `json:"memory"`
 	CPU    time.Duration `json:"cpu"` // since its start
 	PIDs   int           `json:"pids"`
-	Exact  bool          `json:"exact"`
+	// Peak is the most memory that it had, and Limit what it may have, in bytes; 0 where
+	// that can't be told, and where there is none.
+	Peak  int64 `json:"peak,omitempty"`
+	Limit int64 `json:"limit,omitempty"`
+	Exact bool  `json:"exact"`
 }
 
 // Usage looks at what the task uses now.
@@ -48,14 +52,16 @@ func groupUsage(groups map[string]string) (u Usage, err error) {
 	usage, err1 := readNumber(memory, "memory.usage_in_bytes")
 	cpu, err2 := readNumber(groups["cpuacct"], "cpuacct.usage")
 	pids, err3 := readNumber(groups["pids"], "pids.current")
-	return Usage{Memory: usage, CPU: time.Duration(cpu), PIDs: int(pids), Exact: true}, errors.Join(err1, err2, err3)
+	u = Usage{Memory: usage, CPU: time.Duration(cpu), PIDs: int(pids), Exact: true}
+	u.Peak, u.Limit = optional(memory, "memory.max_usage_in_bytes"), optional(memory, "memory.limit_in_bytes")
+	return u, errors.Join(err1, err2, err3)
 }
 
 func group2Usage(dir string) (Usage, error) {
 	memory, err1 := readNumber(dir, "memory.current")
 	pids, err2 := readNumber(dir, "pids.current")
 	stat, err3 := os.ReadFile(filepath.Join(dir, "cpu.stat"))
-	u := Usage{Memory: memory, PIDs: int(pids), Exact: true}
+	u := Usage{Memory: memory, PIDs: int(pids), Exact: true, Peak: optional(dir, "memory.peak"), Limit: optional(dir, "memory.max")}
 	for line := range strings.Lines(string(stat)) {
 		if value, ok := strings.CutPrefix(line, "usage_usec "); ok {
 			us, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
@@ -63,6 +69,18 @@ func group2Usage(dir string) (Usage, error) {
 		}
 	}
 	return u, errors.Join(err1, err2, err3)
+}
+
+// unlimited is where the numbers begin by which cgroup v1 says that there is no limit.
+const unlimited = 1 << 60
+
+// optional is a number of a cgroup that older kernels don't have, or that says max.
+func optional(dir, file string) int64 {
+	n, err := readNumber(dir, file)
+	if err != nil || n >= unlimited {
+		return 0
+	}
+	return n
 }
 
 func readNumber(dir, file string) (int64, error) {

@@ -19,7 +19,7 @@ const (
 	hostFix    = "write the name of a host in lower case, as pypi.example.com, or its address, without a port"
 	packageFix = "write the name of a package alone, as numpy; its version belongs to the requirements"
 	groupFix   = "write a name, as train, or \"*\" for all"
-	imageFix   = "write an image reference, as docker.io/library/python:3.12-slim, or host"
+	imageFix   = "write an image reference, as docker.io/library/python:3.12-slim, oci:/srv/images/python or docker-archive:/srv/python.tar, or host"
 )
 
 var (
@@ -36,7 +36,7 @@ var (
 	channelForm  = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
 	urlLogin     = regexp.MustCompile(`://[^/?#\s]*@`)
 	condaToken   = regexp.MustCompile(`(^|/)t/[^/]+(/|$)`)
-	imageForm    = regexp.MustCompile(`^(host|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:)*)$`)
+	imageForm    = regexp.MustCompile(`^(host|(oci|oci-archive|docker-archive):/[^\s]+|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:)*)$`)
 )
 
 func nameLength(longest int) func(any) string {

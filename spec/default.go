@@ -151,6 +151,7 @@ func (s Sandbox) clone() Sandbox {
 		s.Registries[i].Mirrors = slices.Clone(s.Registries[i].Mirrors)
 	}
 	s.Ulimits = maps.Clone(s.Ulimits)
+	s.HostPorts = slices.Clone(s.HostPorts)
 	s.CreateAhead, s.Allow.Env = clonePointer(s.CreateAhead), clonePointer(s.Allow.Env)
 	s.Allow.Images = slices.Clone(s.Allow.Images)
 	args := &s.Arguments

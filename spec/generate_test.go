@@ -18,8 +18,11 @@ var valid = rapid.Custom(func(t *rapid.T) *Node {
 			CredentialsFile: optional(t, "credentials", paths),
 			PollInterval:    optional(t, "poll", durations(200*time.Millisecond, time.Hour)),
 		},
-		GPUs:           GPUs{Slots: slots.Draw(t, "slots")},
-		Workers:        rapid.SliceOfNDistinct(groups, 0, 4, func(g WorkerSpec) string { return g.Name }).Draw(t, "workers"),
+		GPUs:    GPUs{Slots: slots.Draw(t, "slots")},
+		Workers: rapid.SliceOfNDistinct(groups, 0, 4, func(g WorkerSpec) string { return g.Name }).Draw(t, "workers"),
+		QueueLimits: someOf(t, "limits", rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) QueueLimit {
+			return QueueLimit{Name: queues.Draw(t, "queue"), MaxRunning: rapid.IntRange(1, 9).Draw(t, "most")}
+		}), 0, 2, func(q QueueLimit) string { return q.Name })),
 		PackageManager: managers.Draw(t, "manager"),
 		Git:            Git{CredentialsFile: optional(t, "netrc", paths), CredentialsCommand: commands.Draw(t, "command")},
 		Cache: Cache{
@@ -33,6 +36,23 @@ var valid = rapid.Custom(func(t *rapid.T) *Node {
 		Sandbox: sandboxes.Draw(t, "sandbox"),
 	}
 	return n
+})
+
+// someOf is a list that is left out where it is empty.
+func someOf[T any](t *rapid.T, label string, g *rapid.Generator[[]T]) []T {
+	list := g.Draw(t, label)
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+var windows = rapid.Custom(func(t *rapid.T) Window {
+	return Window{
+		Cron:     rapid.SampledFrom([]string{"0 20 * * *", "*/5 8-17 * * 1-5", "30 2 1 1 *"}).Draw(t, "cron"),
+		For:      durations(time.Minute, 30*day).Draw(t, "for"),
+		TimeZone: optional(t, "zone", rapid.SampledFrom([]string{"UTC", "Europe/Berlin"})),
+	}
 })
 
 var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
@@ -57,7 +77,12 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 		OnInfrastructureFailure: OnInfrastructureFailure{
 			Policy: optional(t, "infrastructure", rapid.Just(InfrastructureRequeue)), Attempts: optional(t, "attempts", rapid.IntRange(1, 1000)),
 		},
-		Drain: Drain{Policy: optional(t, "policy", rapid.SampledFrom([]string{DrainFinish, DrainStop})), Deadline: optional(t, "deadline", durations(0, day))},
+		Windows:  someOf(t, "windows", rapid.SliceOfN(windows, 0, 2)),
+		MaxTasks: optional(t, "maxTasks", rapid.IntRange(1, 1000)),
+		Drain: Drain{
+			Policy: optional(t, "policy", rapid.SampledFrom([]string{DrainFinish, DrainStop})), Deadline: optional(t, "deadline", durations(0, day)),
+			Checkpoint: Checkpoint{Signal: optional(t, "signal", rapid.SampledFrom(CheckpointSignals)), Grace: optional(t, "save", durations(time.Second, day))},
+		},
 		RunAs: optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
 	}
 })

@@ -37,6 +37,8 @@ var sandboxRules = map[string]rule{
 	"Sandbox.ids":             {example: "{base: 231072, size: 65536}"},
 	"Sandbox.network":         {enum: networks, example: NetworkHost},
 	"Sandbox.buildNetwork":    {enum: networks, example: NetworkHost},
+	"Sandbox.metadata":        {example: "true"},
+	"Sandbox.hostPorts":       {each: &rule{min: 1, max: 65535}, unique: true, most: maxNames, example: "[5432]"},
 	"Sandbox.shmSize":         {check: aboveZero, fix: "write a size above 0", example: "1Gi"},
 	"Sandbox.ulimits": {
 		keys: &rule{enum: ulimitNames}, each: &rule{form: ulimitForm, check: ulimitOrder, fix: "write a number, two as 1024:4096, or unlimited", bare: true},
@@ -45,7 +47,7 @@ var sandboxRules = map[string]rule{
 	"Sandbox.scratch":     {example: "{size: 50Gi}"},
 	"Sandbox.aptPackages": {each: aptRule, unique: true, most: maxNames, example: "[libgl1]", pending: aptLater, unless: "[]"},
 	"Sandbox.arguments":   {example: "{env: {NCCL_DEBUG: INFO}}"},
-	"Sandbox.createAhead": {example: "false", pending: "sandboxes are made when a task is ready to run; making them before comes with a later release", unless: "true"},
+	"Sandbox.createAhead": {example: "false"},
 	"Sandbox.onDenied":    {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
 	"Sandbox.keep":        {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
 	"Sandbox.allow":       {example: "{shmSize: 16Gi}"},

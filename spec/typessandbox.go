@@ -58,6 +58,10 @@ type Sandbox struct {
 	Network string `yaml:"network,omitempty" json:"network,omitempty"`
 	// Network while the environment of a task is built and its setup script runs.
 	BuildNetwork string `yaml:"buildNetwork,omitempty" json:"buildNetwork,omitempty"`
+	// Lets tasks reach link-local addresses and those at which clouds hand out the machine's own credentials.
+	Metadata bool `yaml:"metadata,omitempty" json:"metadata,omitempty"`
+	// TCP ports of services of this machine that tasks in private networks reach.
+	HostPorts []int `yaml:"hostPorts,omitempty" json:"hostPorts,omitempty"`
 	// Size of /dev/shm; what is in it counts as memory of the task.
 	ShmSize Size `yaml:"shmSize,omitempty" json:"shmSize,omitempty"`
 	// Resource limits by name, as `nofile: 65536`, `stack: 1024:4096` (soft and hard) or `memlock: unlimited`.
@@ -68,7 +72,7 @@ type Sandbox struct {
 	AptPackages []string `yaml:"aptPackages,omitempty" json:"aptPackages,omitempty"`
 	// What each sandbox has besides, in the place of arguments for a container.
 	Arguments Arguments `yaml:"arguments,omitempty" json:"arguments,omitzero"`
-	// Create the sandbox of the next task while its environment and its code are prepared.
+	// Make sandboxes before they are needed: one waits for the next task of each idle worker, of the image that its last task had, for 10 minutes; where it does not fit, the task's own is made while its environment and its code are prepared.
 	CreateAhead *bool `yaml:"createAhead,omitempty" json:"createAhead,omitempty"`
 	// For an argument of a task that is not allowed: fail the task, or drop the argument with a warning.
 	OnDenied string `yaml:"onDenied,omitempty" json:"onDenied,omitempty"`

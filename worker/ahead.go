@@ -46,7 +46,7 @@ const (
 // as many at once as there are workers would together cost the running tasks more
 // than little. Nothing is claimed, and nothing is said of it to the server.
 func (p *Pool) lookAhead(ctx context.Context) {
-	p.sweepAhead() // an agent that was killed left it
+	p.discardAhead(ctx) // an agent that was killed left it
 	disk := time.NewTicker(diskEvery)
 	defer disk.Stop()
 	stop := func(error) {}
@@ -119,7 +119,7 @@ func (p *Pool) upcoming() []upcoming {
 	var out []upcoming
 	for _, c := range claims(lanes, waiting) {
 		u := upcoming{claim: c, node: p.node.Spec, spec: p.workers[c.worker].spec}
-		settings, err := json.Marshal([]any{u.spec.RunAs, u.spec.PackageManager, u.node.Server, u.node.Git, u.node.Cache.ResolveAge})
+		settings, err := json.Marshal([]any{u.spec.RunAs, u.spec.PackageManager, u.spec.Mode, u.spec.Image, u.spec.Sandbox, u.node.Server, u.node.Git, u.node.Cache.ResolveAge})
 		if err != nil {
 			panic(err) // a spec always encodes
 		}

@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -68,18 +70,26 @@ func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
 	if err != nil {
 		return err
 	}
-	needs, err := p.needsOf(task, u.spec, u.node.Git, u.node.Cache.ResolveAge)
-	if err != nil {
+	var next prepared
+	if next.needs, err = p.needsOf(task, u.spec, u.node.Git, u.node.Cache.ResolveAge); err != nil {
 		return err
 	}
-	checkout, err := p.checkOutAhead(ctx, &needs)
+	defer p.sweepAhead()
+	needs := &next.needs
+	if needs.box != nil {
+		end, err := p.insideAhead(ctx, u, &next)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
+	checkout, err := p.checkOutAhead(ctx, needs)
 	if err != nil {
 		return err
 	}
 	if checkout != nil {
 		defer func() { _ = checkout.Close() }()
 	}
-	defer p.sweepAhead()
 	base, err := needs.folder(checkout, p.scratchAhead())
 	if err != nil {
 		return err
@@ -94,6 +104,42 @@ func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
 	}
 	p.collectAfter(lease.Hit)
 	return lease.Close()
+}
+
+// insideAhead gets the image of a task and has its environment built in it, until end.
+// Both are done as by the task's own run, of a task that never begins.
+func (p *Pool) insideAhead(ctx context.Context, u upcoming, next *prepared) (end func(), err error) {
+	r := newRun(p, u.worker, &Record{Task: u.task, Server: u.node.Server, Worker: u.spec})
+	r.dirs = p.boxAhead()
+	if err := os.MkdirAll(r.dirs.root, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot create the look-ahead's folder: %w", err)
+	}
+	if err := r.fetchImage(context.WithValue(ctx, aheadKey{}, true), next); err != nil {
+		return nil, err
+	}
+	built, err := r.buildInside(ctx, next)
+	if err != nil {
+		return nil, errors.Join(err, next.box.image.Close())
+	}
+	return func() { built(); _ = next.box.image.Close() }, nil
+}
+
+// aheadKey marks contexts in which an image is got for a task that has not come yet.
+type aheadKey struct{}
+
+// IsAhead tells whether nobody waits for what is done under the context.
+func IsAhead(ctx context.Context) bool { return ctx.Value(aheadKey{}) != nil }
+
+// boxAhead is for what a run keeps in its task's folder, sandboxes of builds among it.
+func (p *Pool) boxAhead() folders { return folders{filepath.Join(p.scratchAhead(), "box")} }
+
+// discardAhead ends what an earlier agent was preparing.
+func (p *Pool) discardAhead(ctx context.Context) {
+	if err := p.boxAhead().discardBoxes(ctx); err != nil {
+		p.cfg.Log.Warn("look-ahead's sandbox not ended", "error", err)
+		return
+	}
+	p.sweepAhead()
 }
 
 func (p *Pool) scratchAhead() string { return filepath.Join(p.cfg.State, aheadFolder) }

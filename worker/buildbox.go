@@ -23,12 +23,14 @@ type buildBoxes struct {
 	launcher *runtime.Launcher
 	base     runtime.Config // with a sandbox
 	root     string         // folder of the task
+	files    string         // folder below it with what all of them show
 	lease    *os.File       // of the image
 
-	mu   sync.Mutex
-	made int
-	task *runtime.Task
-	seen []string // folders that it was made with
+	mu    sync.Mutex
+	made  int
+	task  *runtime.Task
+	seen  []string // folders that it was made with
+	least bool     // it leaves the CPUs to others
 }
 
 // boxPrefix begins the names of their folders below the task's.
@@ -43,6 +45,7 @@ func (b *buildBoxes) Run(ctx context.Context, c envcache.Cmd) (envcache.Exit, er
 	if err != nil {
 		return envcache.Exit{}, err
 	}
+	defer b.promoteWhen(c, task)()
 	cfg := runtime.ExecConfig{Args: c.Args, Env: c.Env, Cwd: c.Dir, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		code, err := runtime.Exec(ctx, task.Dir(), cfg)
@@ -61,6 +64,35 @@ func (b *buildBoxes) Run(ctx context.Context, c envcache.Cmd) (envcache.Exit, er
 	}
 }
 
+// promoteWhen has a sandbox leave the CPUs to others no longer once somebody waits for
+// what runs in it; what it returns ends the waiting for that.
+func (b *buildBoxes) promoteWhen(c envcache.Cmd, task *runtime.Task) (end func()) {
+	if !c.Nice {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-done:
+		case <-c.Lift:
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			_ = b.promote(task) // else it gets what others leave, still
+		}
+	})
+	return func() { close(done); waiting.Wait() }
+}
+
+// promote gives a sandbox the usual share of the CPUs. The mutex is held.
+func (b *buildBoxes) promote(task *runtime.Task) error {
+	if !b.least || b.task != task {
+		return nil
+	}
+	b.least = false
+	return task.Promote()
+}
+
 // gone tells why there is no sandbox.
 func (b *buildBoxes) gone(ctx context.Context, task *runtime.Task) error {
 	exit, err := task.Wait(ctx)
@@ -76,6 +108,9 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	defer b.mu.Unlock()
 	wanted := slices.Concat(c.Writes, []string{"-"}, c.Reads)
 	if b.task != nil && slices.Equal(wanted, b.seen) {
+		if !c.Nice {
+			return b.task, b.promote(b.task)
+		}
 		return b.task, nil
 	}
 	if err := b.end(ctx); err != nil {
@@ -85,6 +120,9 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	cfg := b.base
 	box := *cfg.Sandbox
 	cfg.Sandbox = &box
+	if b.least = c.Nice; c.Nice {
+		box.Resources.CPUShares, box.OOMScoreAdj = runtime.LeastShare, new(1000)
+	}
 	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%d", boxPrefix, b.made))
 	cfg.Args, cfg.Env, cfg.Cwd = runtime.IdleArgs(), nil, "/"
 	cfg.Keep, cfg.MaxRuntime, cfg.Grace = c.Writes, longestBuild, 0
@@ -122,7 +160,10 @@ func (b *buildBoxes) close() error {
 	defer b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return b.end(ctx)
+	if err := b.end(ctx); err != nil {
+		return err
+	}
+	return runtime.RemoveAll(b.files)
 }
 
 func (b *buildBoxes) end(ctx context.Context) error {

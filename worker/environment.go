@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"time"
 
 	"agentctl/envcache"
@@ -17,18 +19,11 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	if p.box != nil && len(p.box.image.Layers) > 0 {
-		boxes, err := r.buildBoxes(ctx, p)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			if err := boxes.close(); err != nil {
-				r.log.Error("sandbox of a build not ended", "error", err)
-			}
-		}()
-		p.root = &envcache.Root{ID: p.box.image.Digest, Exec: boxes}
+	end, err := r.buildInside(ctx, p)
+	if err != nil {
+		return err
 	}
+	defer end()
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
 		return err
@@ -57,10 +52,40 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	return nil
 }
 
+// buildInside has the environment built in the task's image, if it has one, until end.
+func (r *run) buildInside(ctx context.Context, p *prepared) (end func(), err error) {
+	if p.box == nil || len(p.box.image.Layers) == 0 {
+		return func() {}, nil
+	}
+	boxes, err := r.buildBoxes(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	p.root = &envcache.Root{ID: p.box.image.Digest, Exec: boxes}
+	return func() {
+		if err := boxes.close(); err != nil {
+			r.log.Error("sandbox of a build not ended", "error", err)
+		}
+	}, nil
+}
+
 // buildBoxes are for the environment of a task that has an image.
 func (r *run) buildBoxes(ctx context.Context, p *prepared) (*buildBoxes, error) {
-	b := &buildBoxes{launcher: r.pool.cfg.Launcher, root: r.dirs.root, lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task}}
-	return b, r.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+	b := &buildBoxes{
+		launcher: r.pool.cfg.Launcher, root: r.dirs.root, lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task},
+		// With another network they have other files than the task's sandbox.
+		files: filepath.Join(r.dirs.root, boxPrefix+"files"),
+	}
+	if err := os.MkdirAll(b.files, 0o711); err != nil {
+		return nil, err
+	}
+	at := r.site()
+	at.dirs = folders{b.files}
+	err := at.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

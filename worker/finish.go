@@ -65,6 +65,7 @@ func (r *run) report(ctx context.Context, final Final) {
 	if err := r.enter(PhaseReported, false); err != nil {
 		r.log.Error("task's report not recorded", "error", err)
 	}
+	r.pool.rememberPutBack(r.rec)
 	r.checkBase(ctx)
 	r.log.Info("task ended", "status", final.Status, "reason", final.Reason)
 	r.done()

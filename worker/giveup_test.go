@@ -20,9 +20,11 @@ import (
 
 // taskServer answers for one task, which is in no queue, and notes what is asked of it.
 type taskServer struct {
-	mu     sync.Mutex
-	status string
-	asked  []string
+	mu      sync.Mutex
+	status  string
+	message string
+	started string
+	asked   []string
 }
 
 func (s *taskServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -35,7 +37,7 @@ func (s *taskServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case "auth.login":
 		data["token"] = "x.y.z"
 	case "tasks.get_by_id":
-		data["task"] = map[string]any{"id": "t", "status": s.status}
+		data["task"] = map[string]any{"id": "t", "status": s.status, "status_message": s.message, "started": s.started}
 	case "tasks.get_all", "tasks.get_all_ex":
 		data["tasks"] = []any{map[string]any{"id": "t", "status": s.status}}
 	case "queues.get_all", "queues.get_all_ex":

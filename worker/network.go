@@ -12,6 +12,8 @@ import (
 	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
 	"agentctl/spec"
+
+	"github.com/samber/lo"
 )
 
 // networks is what the agent has told of the networks of sandboxes, and whether one
@@ -23,11 +25,14 @@ type networks struct {
 }
 
 // ready readies the host for a sandbox with a network of the kind mode.
-func (n *networks) ready(ctx context.Context, state string, ids runtime.IDRange, mode string) (ready runtime.Networks, fresh []string, err error) {
+func (n *networks) ready(ctx context.Context, state string, ids runtime.IDRange, mode string, s spec.Sandbox) (ready runtime.Networks, fresh []string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.private = n.private || mode == spec.NetworkPrivate
-	ready, err = runtime.ReadyNetworks(ctx, runtime.NetworkPolicy{Owner: state, Private: n.private, Users: ids})
+	ready, err = runtime.ReadyNetworks(ctx, runtime.NetworkPolicy{
+		Owner: state, Private: n.private, Users: ids, Metadata: s.Metadata,
+		Ports: lo.Map(s.HostPorts, func(port, _ int) uint16 { return uint16(port) }), //nolint:gosec // 1 to 65535
+	})
 	for _, note := range ready.Notes {
 		if !slices.Contains(n.told, note) {
 			n.told, fresh = append(n.told, note), append(fresh, note)
@@ -38,9 +43,9 @@ func (n *networks) ready(ctx context.Context, state string, ids runtime.IDRange,
 
 // network gives the sandbox its network, and its files in /etc. Without the host's
 // network the task reaches the servers of the URLs by the shim.
-func (r *run) network(ctx context.Context, box *runtime.Sandbox, s dockerargs.Settings, urls ...string) error {
+func (r site) network(ctx context.Context, box *runtime.Sandbox, s dockerargs.Settings, urls ...string) error {
 	mode := box.Network.Mode
-	ready, notes, err := r.pool.nets.ready(ctx, r.pool.cfg.State, box.IDs, mode)
+	ready, notes, err := r.pool.nets.ready(ctx, r.pool.cfg.State, box.IDs, mode, r.worker.Sandbox)
 	for _, note := range notes {
 		r.log.Warn("networks of sandboxes", "note", note)
 	}

@@ -64,6 +64,7 @@ type Pool struct {
 	orders  orders
 	leaving *reconcile.Order // of an agent that ends
 	ahead   ahead
+	spares  *spares // has a mutex of its own
 	nets    networks
 	conn    *connection
 	server  reconcile.ServerStatus
@@ -79,7 +80,9 @@ type Pool struct {
 	makeAhead func(context.Context, upcoming) error
 	free      func() int64
 	quotas    *quota.Ledger
-	runs      sync.WaitGroup
+	// putBackTasks are by id; guarded by mu.
+	putBackTasks map[string]putBackTask
+	runs         sync.WaitGroup
 }
 
 // slot is one worker: what it is to be and what it does. It is guarded by the
@@ -114,8 +117,9 @@ func NewPool(cfg Config) *Pool {
 		grown:   make(chan struct{}, 1),
 		glance:  make(chan struct{}, 1),
 	}
-	p.quotas = quota.New(cfg.State)
+	p.quotas, p.putBackTasks = quota.New(cfg.State), map[string]putBackTask{}
 	p.makeAhead, p.free = p.prepareAhead, p.freeBytes
+	p.spares = newSpares(p, filepath.Join(cfg.State, sparesFolder))
 	p.conn = newConnection(cfg.Connect, p.noteServer)
 	return p
 }
@@ -124,11 +128,12 @@ func NewPool(cfg Config) *Pool {
 // shims; the next agent's Recover finds them.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){p.dispatch, p.lookAhead, p.watchTasks, p.heartbeat, p.collect, p.recheck} {
+	for _, loop := range []func(context.Context){p.dispatch, p.lookAhead, p.spares.keep, p.watchTasks, p.watchPutBack, p.heartbeat, p.collect, p.recheck} {
 		loops.Go(func() { loop(ctx) })
 	}
 	loops.Wait()
 	p.runs.Wait()
+	p.spares.close()
 	return nil
 }
 
@@ -139,6 +144,7 @@ func (p *Pool) Changed() <-chan struct{} { return p.changed }
 func (p *Pool) stir() {
 	hint(p.kick)
 	hint(p.glance)
+	hint(p.spares.wake)
 }
 
 func hint(c chan struct{}) {

@@ -47,11 +47,15 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 		if err := r.limitDisk(); err != nil {
 			return nil, err
 		}
+		if err := r.site().lay(ctx, &p, r.conn.Endpoints.servers()...); err != nil {
+			return nil, err
+		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	checkedOut := make(chan struct{})
 	group.Go(func() error { return r.login(ctx, &p) })
 	group.Go(func() error { return r.giveCredentials(ctx, &p) })
+	group.Go(func() error { r.findSandbox(ctx, &p); return nil })
 	group.Go(func() error {
 		defer close(checkedOut)
 		return r.checkOut(ctx, &p)

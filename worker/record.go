@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"agentctl/clearml"
 	"agentctl/internal/fsx"
 	"agentctl/runtime"
 	"agentctl/spec"
@@ -64,28 +65,31 @@ type Record struct {
 	ResolveAge spec.Duration `json:"resolveAge,omitempty"`
 	// Worker holds the settings that the task was leased with; later changes of
 	// the spec don't touch a running task.
-	Worker      spec.Worker   `json:"worker"`
-	Phase       Phase         `json:"phase"`
-	Since       time.Time     `json:"since"`
-	Leased      time.Time     `json:"leased"`
-	Started     time.Time     `json:"started,omitzero"`
-	Ended       time.Time     `json:"ended,omitzero"`
-	Times       []Span        `json:"times,omitempty"`
-	Environment string        `json:"environment,omitempty"` // built or hit
-	EnvKey      string        `json:"envKey,omitempty"`
-	LockKey     string        `json:"lockKey,omitempty"` // of what the environment was resolved to
-	Manager     string        `json:"manager,omitempty"`
-	Why         string        `json:"why,omitempty"` // reason of the hit or miss
-	Commit      string        `json:"commit,omitempty"`
-	Image       string        `json:"image,omitempty"` // of the sandbox, and the digest of its manifest
-	ImageDigest string        `json:"imageDigest,omitempty"`
-	Frozen      []string      `json:"frozen,omitempty"`   // packages as installed, of earlier agents
-	Thin        bool          `json:"thin,omitempty"`     // a child environment, not an overlay
-	Failures    int           `json:"failures,omitempty"` // of nodes, before this run
-	Containment string        `json:"containment,omitempty"`
-	MountNS     string        `json:"mountNS,omitempty"`
-	Exit        *runtime.Exit `json:"exit,omitempty"`
-	Final       *Final        `json:"final,omitempty"`
+	Worker      spec.Worker `json:"worker"`
+	Phase       Phase       `json:"phase"`
+	Since       time.Time   `json:"since"`
+	Leased      time.Time   `json:"leased"`
+	Started     time.Time   `json:"started,omitzero"`
+	Ended       time.Time   `json:"ended,omitzero"`
+	Times       []Span      `json:"times,omitempty"`
+	Environment string      `json:"environment,omitempty"` // built or hit
+	EnvKey      string      `json:"envKey,omitempty"`
+	LockKey     string      `json:"lockKey,omitempty"` // of what the environment was resolved to
+	Manager     string      `json:"manager,omitempty"`
+	Why         string      `json:"why,omitempty"` // reason of the hit or miss
+	Commit      string      `json:"commit,omitempty"`
+	Image       string      `json:"image,omitempty"` // of the sandbox, and the digest of its manifest
+	ImageDigest string      `json:"imageDigest,omitempty"`
+	Sandbox     string      `json:"sandbox,omitempty"`  // how it came to it: ahead, beside or cold
+	Frozen      []string    `json:"frozen,omitempty"`   // packages as installed, of earlier agents
+	Thin        bool        `json:"thin,omitempty"`     // a child environment, not an overlay
+	Failures    int         `json:"failures,omitempty"` // of nodes, before this run
+	// ServerStarted is when the run began by the server's clock, of one that is put back.
+	ServerStarted clearml.Time  `json:"serverStarted,omitzero"`
+	Containment   string        `json:"containment,omitempty"`
+	MountNS       string        `json:"mountNS,omitempty"`
+	Exit          *runtime.Exit `json:"exit,omitempty"`
+	Final         *Final        `json:"final,omitempty"`
 	// Slots are the GPUs that the task has, Draining when its worker began to drain.
 	Slots    []string  `json:"slots,omitempty"`
 	Draining time.Time `json:"draining,omitzero"`

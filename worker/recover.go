@@ -33,16 +33,21 @@ func (p *Pool) Recover(ctx context.Context) error {
 	if err := p.loadOrders(); err != nil {
 		return err
 	}
+	p.spares.sweep(ctx) // a sandbox that was being handed to a task must not be taken for it
 	recs, errs := readRecords(p.tasks)
 	for _, err := range errs {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
 	}
 	defer p.freeQuotas()
+	if n, err := runtime.SweepLostNetworks(ctx, runtime.NetworkPolicy{Owner: p.cfg.State}); n > 0 || err != nil {
+		p.cfg.Log.Info("networks of sandboxes that live no more", "removed", n, "error", err)
+	}
 	slices.SortFunc(recs, func(a, b *Record) int { return b.Ended.Compare(a.Ended) })
 	for _, rec := range recs {
 		switch rec.Phase {
 		case PhaseReported:
 			p.ended = append(p.ended, rec.status())
+			p.rememberPutBack(rec)
 		case PhaseDropped:
 			_ = runtime.RemoveAll(p.taskDir(rec.Task).root)
 		default:

@@ -105,6 +105,10 @@ func (r *run) requeue(ctx context.Context, f Final) error {
 		// An enqueue would wipe the wish of a user.
 		return r.conn.Client.Stopped(ctx, r.rec.Task, "task was stopped by tasks.stop", f.Message)
 	case task.Status == clearml.StatusInProgress && ranBy(task, r.rec.WorkerID()):
+		r.note(func(rec *Record) { rec.ServerStarted = task.Started })
+		if err := r.save(false); err != nil {
+			r.log.Error("requeue not recorded", "error", err)
+		}
 		if err := r.conn.Client.Requeue(ctx, r.rec.Task, r.rec.Queue, f.Reason, f.Message); err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ type sandboxed struct {
 	container
 	ids   runtime.IDRange
 	image *Image
+	laid  runtime.Config // with the sandbox as it is before environment and checkout
 }
 
 // setupFile is the setup script of a task, below its folder.
@@ -43,7 +44,7 @@ func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
 	if err != nil {
 		return err
 	}
-	own := append([]string{p.cfg.State}, p.cfg.Hide...)
+	own := p.hidden()
 	c, err := containerOf(n.task, w, places{never: append(own, p.secretFiles(n.git, w)...), reserved: own})
 	if err != nil {
 		return err
@@ -87,25 +88,30 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	}
 	r.span("image", began)
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
+	p.owner, err = b.owner()
+	return err
+}
+
+// owner is whom the image makes of the task's user.
+func (b *sandboxed) owner() (identity, error) {
 	u, err := b.image.userOf(b.Settings.User)
 	if err != nil {
-		return err
+		return identity{}, err
 	}
 	groups, err := b.image.groupsOf(b.Settings.Groups)
 	if err != nil {
-		return err
+		return identity{}, err
 	}
 	groups = lo.Uniq(append(u.Sgids, groups...))
 	for _, id := range append([]int{u.Uid, u.Gid}, groups...) {
 		if id >= b.ids.Size {
-			return fmt.Errorf("cannot run as user or group %d in a sandbox: the range of this node has %d ids (spec.sandbox.ids)", id, b.ids.Size)
+			return identity{}, fmt.Errorf("cannot run as user or group %d in a sandbox: the range of this node has %d ids (spec.sandbox.ids)", id, b.ids.Size)
 		}
 	}
-	p.owner = identity{
+	return identity{
 		Name: cmp.Or(b.Settings.User, b.image.User, "root"), UID: b.ids.Base + u.Uid, GID: b.ids.Base + u.Gid,
 		Groups: lo.Map(groups, func(id, _ int) int { return b.ids.Base + id }),
-	}
-	return nil
+	}, nil
 }
 
 // said tells a step with its bytes on the console and in the status.
@@ -121,18 +127,11 @@ func (r *run) said(step, text string, done, total int64) {
 
 // sandbox lays the task out in its image: environment and checkout at their own
 // paths, as in a mount namespace of the host.
-func (r *run) sandbox(ctx context.Context, cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string, err error) {
+func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string, err error) {
 	code, python = r.overlay(cfg, env, p, root)
 	b, s := p.box, p.box.Settings
-	if err := r.confine(ctx, cfg, p, cmp.Or(s.Network, dockerargs.NetworkHost), r.conn.Endpoints.servers()...); err != nil {
-		return "", "", err
-	}
+	cfg.UID, cfg.GID, cfg.Groups, cfg.Sandbox = b.laid.UID, b.laid.GID, b.laid.Groups, b.laid.Sandbox
 	if err := r.certify(cfg, env, b.image); err != nil {
-		return "", "", err
-	}
-	cfg.Sandbox.Mounts = lo.Map(s.Mounts, mountOf)
-	cfg.Sandbox.HostIPC = s.HostIPC
-	if cfg.Sandbox.Devices, err = devicesOf(s.Devices); err != nil {
 		return "", "", err
 	}
 	// What the environment and the agent say counts over what the operator and the task
@@ -143,7 +142,7 @@ func (r *run) sandbox(ctx context.Context, cfg *runtime.Config, env *taskEnv, p 
 
 // confine gives cfg the sandbox of the task's image with its limits, and of the host
 // nothing yet.
-func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, network string, urls ...string) error {
+func (r site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, network string, urls ...string) error {
 	b, s := p.box, p.box.Settings
 	inside := func(id int) int { return id - b.ids.Base }
 	cfg.UID, cfg.GID = inside(p.owner.UID), inside(p.owner.GID)
@@ -162,7 +161,7 @@ func (r *run) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 	if s.MemorySwap > s.Memory {
 		box.Resources.Swap = s.MemorySwap - s.Memory
 	}
-	switch scratch := r.rec.Worker.Sandbox.Scratch; {
+	switch scratch := r.worker.Sandbox.Scratch; {
 	case box.Host: // is read-only
 	case scratch.Medium == spec.MediumMemory:
 		box.UpperSize = int64(scratch.Size)

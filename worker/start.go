@@ -28,6 +28,7 @@ func (r *run) prepareAndStart(ctx context.Context) error {
 	if stopped {
 		return context.Canceled
 	}
+	defer r.dropSandbox()
 	p, err := r.prepare(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -44,7 +45,7 @@ func (r *run) prepareAndStart(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	proc, err := r.pool.cfg.Launcher.Start(ctx, cfg, p.leases()...)
+	proc, err := r.launch(ctx, cfg, p)
 	if err != nil && cfg.Validate() == nil {
 		err = Infrastructure(err)
 	}
@@ -141,7 +142,7 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 	var python string
 	var err error
 	if p.box != nil {
-		root, python, err = r.sandbox(ctx, &cfg, &env, p, root)
+		root, python, err = r.sandbox(&cfg, &env, p, root)
 		if err != nil {
 			return cfg, err
 		}
@@ -194,7 +195,7 @@ func (r *run) addProject(cfg *runtime.Config, env *taskEnv, p *prepared, root, p
 }
 
 func (r *run) overlay(cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string) {
-	cfg.Hide = append([]string{r.pool.cfg.State}, r.pool.cfg.Hide...)
+	cfg.Hide = r.pool.hidden()
 	cfg.Keep = []string{r.dirs.home(), r.dirs.tmp(), r.dirs.code()}
 	if p.env != nil {
 		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: p.env.Path, Lower: p.env.Path, Upper: filepath.Join(r.dirs.upper(), "env")})

@@ -89,7 +89,7 @@ func (rec *Record) status() reconcile.TaskStatus {
 		ID: rec.Task, Name: rec.Name, Worker: rec.Worker.Name, Queue: rec.QueueName, Phase: string(rec.Phase),
 		Leased: rec.Leased, Started: rec.Started, Ended: rec.Ended,
 		Environment: rec.Environment, EnvKey: rec.EnvKey, LockKey: rec.LockKey, Manager: rec.Manager, Why: rec.Why, Commit: rec.Commit,
-		Containment: rec.Containment, MountNS: rec.MountNS, Slots: rec.Slots,
+		Containment: rec.Containment, MountNS: rec.MountNS, Slots: rec.Slots, Sandbox: rec.Sandbox,
 		Status: clearml.StatusInProgress,
 	}
 	for _, s := range rec.Times {

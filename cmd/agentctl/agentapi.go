@@ -3,20 +3,25 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"agentctl/control"
 	"agentctl/reconcile"
 	"agentctl/runtime"
 	"agentctl/source"
 	"agentctl/spec"
+	"agentctl/worker"
+
+	"github.com/samber/lo"
 )
 
 // controlServer puts the agent behind the control socket; stop ends the agent.
 func (ag *agent) controlServer(stop func()) *control.Server {
 	return control.New(control.Config{
-		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: ag.pool, Consoles: ag, Environments: ag,
+		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: ag.pool, Consoles: ag, Environments: ag, Tasks: ag,
 		Shutdown: stop, Metrics: ag.metrics, Log: ag.log,
 	})
 }
@@ -121,4 +126,56 @@ func (c console) Next(ctx context.Context) (control.Frame, error) {
 func (ag *agent) Environments() ([]control.Environment, error) {
 	entries, err := ag.envs.Entries()
 	return environmentRows(entries), err
+}
+
+// Usages tells what the running tasks use.
+func (ag *agent) Usages() []control.Usage {
+	return lo.Map(ag.pool.Usages(), func(u worker.TaskUsage, _ int) control.Usage {
+		return control.Usage{
+			Task: u.Task, Name: u.Name, Worker: u.Worker, Since: u.Since, Time: u.Time,
+			CPU: u.CPU, Memory: u.Memory, Peak: u.Peak, Limit: u.Limit, PIDs: u.PIDs, Exact: u.Exact,
+		}
+	})
+}
+
+// Audit tells what tasks reach: of all groups of workers, or of those, and of those
+// running tasks, that names name.
+func (ag *agent) Audit(names []string) ([]control.Reach, error) {
+	snap := ag.loop.Snapshot()
+	var out []control.Reach
+	add := func(of string, list []worker.Reach, err error) error {
+		for _, r := range list {
+			out = append(out, control.Reach{Of: of, What: r.What, Text: r.Text, Risk: r.Risk, Key: r.Key})
+		}
+		return err
+	}
+	workers := worker.Audited(snap)
+	if len(names) == 0 {
+		for _, w := range workers {
+			list, err := ag.pool.Audit(w)
+			if err := add(w.Group, list, err); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	for _, name := range names {
+		w, found := lo.Find(workers, func(w spec.Worker) bool { return w.Group == name || strings.HasPrefix(name, w.Group+"/") })
+		if found {
+			list, err := ag.pool.Audit(w)
+			if err := add(w.Group, list, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		t, err := control.FindTask(snap, name)
+		if err != nil {
+			return nil, &control.Error{Code: control.CodeNotFound, Message: fmt.Sprintf("this node has no worker, and runs no task, %.100q", name)}
+		}
+		list, err := ag.pool.AuditTask(t.ID)
+		if err := add(t.ID, list, err); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

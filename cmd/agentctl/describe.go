@@ -221,6 +221,13 @@ func step(t reconcile.TaskStatus) string {
 	return t.Phase
 }
 
+// sandboxMade is when the task's sandbox was made.
+func sandboxMade(t reconcile.TaskStatus) string {
+	return map[string]string{
+		"ahead": "made before the task came", "beside": "made beside its environment and its code", "cold": "made when the task was ready",
+	}[t.Sandbox]
+}
+
 func (p *page) task(t reconcile.TaskStatus) {
 	p.line("Task", "%s", t.ID)
 	p.line("Name", "%s", t.Name)
@@ -241,6 +248,7 @@ func (p *page) task(t reconcile.TaskStatus) {
 	p.line("Commit", "%s", t.Commit)
 	p.line("Containment", "%s", t.Containment)
 	p.line("View of files", "%s", t.MountNS)
+	p.line("Sandbox", "%s", sandboxMade(t))
 	if len(t.Times) > 0 {
 		p.section("Phases")
 		for _, one := range t.Times {

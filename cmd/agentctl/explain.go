@@ -90,7 +90,7 @@ func (a *app) explainQueue(ctx context.Context, s *reconcile.Snapshot, name stri
 	queues, err := a.queueFacts(ctx, s)
 	if err != nil {
 		down := reconcile.Finding{Code: reconcile.WhyServer, Message: err.Error()}
-		return append([]reconcile.Finding{down}, s.Serving(reconcile.QueueFacts{Name: name})...), nil
+		return append([]reconcile.Finding{down}, s.Serving(reconcile.QueueFacts{Name: name})...), nil //nolint:nilerr // it is the answer
 	}
 	for _, q := range queues {
 		if q.ID == name || strings.EqualFold(q.Name, name) {
@@ -125,7 +125,7 @@ func (a *app) explainTask(ctx context.Context, s *reconcile.Snapshot, id string)
 	}
 	facts, err := a.taskFacts(ctx, s, id)
 	if err != nil {
-		return []reconcile.Finding{{Code: reconcile.WhyServer, Message: err.Error()}}, nil
+		return []reconcile.Finding{{Code: reconcile.WhyServer, Message: err.Error()}}, nil //nolint:nilerr // it is the answer
 	}
 	return s.ExplainTask(facts), nil
 }

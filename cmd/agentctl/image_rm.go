@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"agentctl/control"
 	"agentctl/runtime/image"
 
 	"github.com/samber/lo"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func (a *app) imageRm() *cobra.Command {
@@ -52,11 +54,12 @@ func (a *app) imageGC() *cobra.Command {
 	var f gcFlags
 	cmd := &cobra.Command{
 		Use: "gc", Short: "Remove images beyond the limits, the least recently used first",
-		Long: `Remove images beyond the limits that flags give, and layers that no image has. Without
-a flag only the latter go. What a task uses stays, and for room the last used image.`,
+		Long: `Remove images beyond the limits, and layers that no image has. The limits of the spec
+in force hold, where an agent answers; flags replace them one by one. What a task
+uses stays, and for room the last used image.`,
 		Example: "  agentctl image gc\n  agentctl image gc --dry-run --max-age 30d\n  agentctl image gc --max-size 50Gi",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.collectImages(cmd.Context(), f) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.collectImages(cmd, f) },
 	}
 	cmd.Flags().IntVar(&f.entries, "max-entries", 0, "images to keep at most; 0: no limit")
 	cmd.Flags().Var(sizeValue{&f.size}, "max-size", "bytes to keep at most, as 50Gi; 0: no limit")
@@ -66,14 +69,44 @@ a flag only the latter go. What a task uses stays, and for room the last used im
 	return cmd
 }
 
-func (a *app) collectImages(ctx context.Context, f gcFlags) error {
+func (a *app) collectImages(cmd *cobra.Command, f gcFlags) error {
+	ctx := cmd.Context()
+	keep, err := a.imageLimits(ctx, cmd.Flags(), f)
+	if err != nil {
+		return err
+	}
 	return a.withImages(ctx, registryFlags{}, false, func(s *image.Store) error {
 		collect := lo.Ternary(f.dry, s.Preview, s.Collect)
-		done, err := collect(ctx, image.Keep{Images: f.entries, Bytes: int64(f.size), Free: int64(f.free), Age: time.Duration(f.age)})
+		done, err := collect(ctx, keep)
 		for _, digest := range done.Removed {
 			fmt.Fprintln(a.Stdout, digest)
 		}
 		a.say("%s %s, %s; %d kept", lo.Ternary(f.dry, "would remove", "removed"), plural(len(done.Removed), "image"), bytesOf(done.Freed), done.Kept)
 		return err
 	})
+}
+
+// imageLimits are those of the spec in force, with what flags say in their place.
+func (a *app) imageLimits(ctx context.Context, flags *pflag.FlagSet, f gcFlags) (image.Keep, error) {
+	var keep image.Keep
+	c := a.client()
+	defer c.Close()
+	snap, err := c.Status(ctx)
+	switch {
+	case err == nil && snap.Node != nil:
+		keep = imageKeep(snap.Node.Spec.Sandbox, int64(snap.Node.Spec.Cache.MinFree))
+	case err != nil && !errors.Is(err, control.ErrNoAgent):
+		return keep, err
+	}
+	keep.Images = f.entries
+	if flags.Changed("max-size") {
+		keep.Bytes = int64(f.size)
+	}
+	if flags.Changed("min-free") {
+		keep.Free = int64(f.free)
+	}
+	if flags.Changed("max-age") {
+		keep.Age = time.Duration(f.age)
+	}
+	return keep, nil
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -40,7 +42,7 @@ func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say fu
 	if err != nil {
 		return nil, err
 	}
-	l, err := store.Acquire(ctx, image.Request{Ref: ref, Policy: policies[s.Pull], Local: ref == s.DefaultImage || ref == spec.ImageHost}, func(p image.Progress) {
+	l, err := store.Acquire(ctx, image.Request{Ref: ref, Policy: policies[s.Pull], Local: ref == s.DefaultImage || ref == spec.ImageHost, Gently: worker.IsAhead(ctx)}, func(p image.Progress) {
 		say(p.Text, p.Done, p.Total)
 	})
 	if image.Transient(err) {
@@ -57,16 +59,21 @@ func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say fu
 
 // Collect removes images beyond the limits.
 func (i *images) Collect(ctx context.Context, s spec.Sandbox, minFree int64) (removed int, freed int64, err error) {
-	i.mu.Lock()
-	store := i.store
-	i.mu.Unlock()
-	if store == nil { // none was used since the agent started
-		return 0, 0, nil
+	if _, err := os.Lstat(filepath.Join(i.state, "images")); errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil // there never was one
 	}
-	done, err := store.Collect(ctx, image.Keep{
-		Bytes: int64(s.Images.MaxSize), Free: cmp.Or(int64(s.Images.MinFree), minFree), Age: time.Duration(s.Images.MaxAge),
-	})
+	store, err := i.open(s)
+	if err != nil {
+		return 0, 0, err
+	}
+	done, err := store.Collect(ctx, imageKeep(s, minFree))
 	return len(done.Removed), done.Freed, err
+}
+
+// imageKeep are the limits of a spec in the words of the store; minFree holds where it
+// names no free space of its own.
+func imageKeep(s spec.Sandbox, minFree int64) image.Keep {
+	return image.Keep{Bytes: int64(s.Images.MaxSize), Free: cmp.Or(int64(s.Images.MinFree), minFree), Age: time.Duration(s.Images.MaxAge)}
 }
 
 // open gives the store for settings.

@@ -35,6 +35,8 @@ type Request struct {
 	// Local allows a reference to a file or folder of this host, or to the host itself: the
 	// operator's, never a task's.
 	Local bool
+	// Gently asks for it for a task that has not come yet: slowly, until somebody waits.
+	Gently bool
 }
 
 // request is a Request that was understood.
@@ -42,6 +44,7 @@ type request struct {
 	ref      Reference
 	policy   Policy
 	platform v1.Platform
+	gently   bool
 }
 
 func (r Request) parse() (request, error) {
@@ -52,7 +55,7 @@ func (r Request) parse() (request, error) {
 	if ref.Local() && !r.Local {
 		return request{}, fmt.Errorf("%.128q is of this host, which only the operator may choose", r.Ref)
 	}
-	q := request{ref: ref, policy: r.Policy, platform: v1.Platform{OS: "linux", Architecture: goruntime.GOARCH}}
+	q := request{ref: ref, policy: r.Policy, gently: r.Gently, platform: v1.Platform{OS: "linux", Architecture: goruntime.GOARCH}}
 	switch r.Policy {
 	case "":
 		q.policy = IfNotPresent
@@ -79,6 +82,10 @@ func (s *Store) Acquire(ctx context.Context, req Request, say func(Progress)) (*
 	q, err := req.parse()
 	if err != nil {
 		return nil, err
+	}
+	if !q.gently {
+		s.awaited.Add(1)
+		defer s.awaited.Add(-1)
 	}
 	if q.ref.where == onHost {
 		return &Lease{Ref: Host, Host: true, Config: Config{OS: "linux", Architecture: goruntime.GOARCH}}, nil

@@ -35,6 +35,9 @@ func child(dir string) {
 		if err := l.Close(); err != nil {
 			return err
 		}
+		if os.Getenv("IMAGE_TEST_KEEP") != "" { // a child that comes late shares what the others fetched
+			return s.Close()
+		}
 		if _, err := s.Collect(context.Background(), Keep{Images: 1}); err != nil {
 			return err
 		}
@@ -131,7 +134,7 @@ func TestTwoProcessesPullAtOnce(t *testing.T) {
 	var cmds []*exec.Cmd
 	for _, ref := range []string{one, two, one, two} {
 		cmd := start(bin, dir, ref, "")
-		cmd.Stderr = os.Stderr
+		cmd.Env, cmd.Stderr = append(cmd.Env, "IMAGE_TEST_KEEP=all"), os.Stderr
 		cmds = append(cmds, cmd)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -154,11 +154,12 @@ func (o order) do(ctx context.Context, s *Store, w *answers) (a answer, err erro
 // kinds are the errors that callers tell apart, by the names they travel by.
 var kinds = map[string]error{
 	"absent": ErrAbsent, "digest": ErrDigest, "inUse": ErrInUse, "notFound": ErrNotFound, "noSpace": unix.ENOSPC, "quota": unix.EDQUOT, "noFile": os.ErrNotExist,
+	"transient": errTransient,
 }
 
 func kindsOf(err error) (names []string) {
 	for name, kind := range kinds {
-		if errors.Is(err, kind) {
+		if errors.Is(err, kind) || name == "transient" && Transient(err) {
 			names = append(names, name)
 		}
 	}

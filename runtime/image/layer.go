@@ -112,7 +112,7 @@ func (p *pull) unpack(ctx context.Context, giveUp func(), path string, packed io
 		return unpack.Result{}, err
 	}
 	defer func() { _ = plain.Close() }()
-	in := stream.NewAhead(plain, sum, ahead)
+	in := stream.NewAhead(p.pace(ctx, plain), sum, ahead)
 	res, err := unpack.Unpack(ctx, path, in, o)
 	if err != nil && !byContent(err) {
 		giveUp() // else the reader ahead would wait for what the source still sends

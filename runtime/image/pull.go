@@ -112,6 +112,9 @@ func (p *pull) layers(ctx context.Context, diffIDs []v1.Hash) ([]imageLayer, err
 	slices.SortStableFunc(order, func(a, b int) int { return int(min(1, max(-1, descs[b].Size-descs[a].Size))) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.store.opts.Parallel)
+	if p.q.gently {
+		g.SetLimit(1)
+	}
 	for _, i := range order {
 		g.Go(func() (err error) {
 			layers[i], err = p.layer(ctx, p.found.manifest.Layers[i].Digest, descs[i], diffIDs[i])

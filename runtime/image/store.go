@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"agentctl/internal/fsx"
@@ -33,6 +34,7 @@ type Store struct {
 	keychain  keychain
 	transport http.RoundTripper
 	backoff   time.Duration // before a request is tried again
+	awaited   atomic.Int32  // orders that somebody waits for
 
 	connections *http.Transport
 	flusher     flusher

@@ -26,6 +26,7 @@ func TestTransient(t *testing.T) {
 		&transport.Error{StatusCode: 503}:   true,
 		&transport.Error{StatusCode: 429}:   true,
 		fmt.Errorf("layer: %w", errStalled): true,
+		&failure{"of a child", []string{"transient"}}:                                              true,
 		errors.Join(errors.New("mirror"), &net.OpError{Op: "read", Err: errors.New("reset")}):      true,
 		&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}:        false,
 		&net.OpError{Op: "dial", Err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}}: true,

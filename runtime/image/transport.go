@@ -62,6 +62,9 @@ func passes(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, net.ErrClosed) || cut(err)
 }
 
+// errTransient is such an error that a child has told of.
+var errTransient = errors.New("the registry can't be reached")
+
 // Transient tells whether an error is one of the way to a registry, or of a registry that
 // is not well, and says nothing of the image.
 func Transient(err error) bool {
@@ -69,6 +72,8 @@ func Transient(err error) bool {
 	var lookup *net.DNSError
 	var network net.Error
 	switch {
+	case errors.Is(err, errTransient):
+		return true
 	case errors.Is(err, errPlain), errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, &lookup) && lookup.IsNotFound:
 		return false
 	case errors.As(err, &answer):

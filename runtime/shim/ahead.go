@@ -100,10 +100,6 @@ func (s *shim) drop(e ended, why error) {
 	_ = os.Remove(filepath.Join(s.dir, record.RunFile))
 }
 
-// leaveSpare removes what the shim wrote to the folder that it was started in.
-func (s *shim) leaveSpare() {
-	for _, name := range []string{record.RunFile, record.LogFile, record.LockFile} {
-		_ = os.Remove(filepath.Join(s.spare, name))
-	}
-	_ = os.Remove(s.spare)
-}
+// leaveSpare removes the folder that the shim was started in: by now nothing in it
+// is looked for by its name.
+func (s *shim) leaveSpare() { _ = os.RemoveAll(s.spare) }

@@ -74,6 +74,9 @@ func (s *shim) begin() error {
 	if s.run == nil {
 		return fmt.Errorf("there is no order in %s", s.dir)
 	}
+	if s.run.Sandbox != nil {
+		go wake(s.run.CgroupHome)
+	}
 	s.view = newView(s.run, s.dir)
 	if s.run.Ahead {
 		s.orders, err = packet.Open(orderFD)

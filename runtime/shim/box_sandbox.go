@@ -25,7 +25,6 @@ type sandboxed struct {
 }
 
 func newSandboxed(run *record.Run, dir string) *sandboxed {
-	go wake(run.CgroupHome)
 	return &sandboxed{run: run, dir: dir, gathered: sandbox.Gather(run)}
 }
 

@@ -5,6 +5,7 @@ package bench
 import (
 	"flag"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,29 +28,52 @@ spec:
     - {name: image, queues: [image], mode: sandbox, image: %q}
   packageManager: {python: {onMissing: nearest}}
   cache: {minFree: 500Mi}
-  sandbox: {registries: [{name: %q, insecure: true}]}
+  sandbox: {registries: [{name: %q, insecure: true}], createAhead: %v}
 `
 
 // TestSandboxes measures from the enqueueing of a task to its first line, turn and
-// turn about.
+// turn about: on the host, in sandboxes that are made for it, and in ones that wait.
 func TestSandboxes(t *testing.T) {
 	r := imagekit.Serve(t, &imagekit.Registry{})
 	ref := r.Push(t, "kit/debian:1", imagekit.Debian(t))
 	n := harness.New(t)
 	n.StartAgent()
-	n.Apply(fmt.Sprintf(benchBox, ref, r.Host()))
-	job, modes := newJob(n), []string{"venv", "host", "image"}
-	took := map[string][]time.Duration{}
-	for _, mode := range modes {
-		fmt.Printf("cold, %s: %s\n", mode, chart.Short(job.firstLine(mode)))
-	}
-	for range *boxed {
+	job, took := newJob(n), map[string][]time.Duration{}
+	measure := func(ahead bool, modes ...string) {
+		n.Apply(fmt.Sprintf(benchBox, ref, r.Host(), ahead))
 		for _, mode := range modes {
-			took[mode] = append(took[mode], job.firstLine(mode))
+			name := mode
+			if ahead {
+				name += ", made ahead"
+				waitSpares(n, 2)
+			}
+			took[name] = append(took[name], job.firstLine(mode))
 		}
 	}
-	fmt.Printf("\n| enqueue → first line, n = %d | p5 | p50 | p95 |\n|---|---|---|---|\n", *boxed)
-	for _, mode := range modes {
-		fmt.Printf("| %s | %s | %s | %s |\n", mode, chart.Short(chart.Quantile(took[mode], 0.05)), chart.Short(chart.Quantile(took[mode], 0.5)), chart.Short(chart.Quantile(took[mode], 0.95)))
+	rows := []string{"venv", "host", "image"}
+	measure(false, rows...)
+	for _, mode := range rows {
+		fmt.Printf("the first time, %s: %s\n", mode, chart.Short(took[mode][0]))
 	}
+	clear(took)
+	for range *boxed {
+		measure(false, rows...)
+		measure(true, rows[1:]...)
+	}
+	fmt.Printf("\n| enqueue → first line, n = %d | p5 | p50 | p95 |\n|---|---|---|---|\n", *boxed)
+	for _, row := range []string{"venv", "host", "host, made ahead", "image", "image, made ahead"} {
+		fmt.Printf("| %s | %s | %s | %s |\n", row, chart.Short(chart.Quantile(took[row], 0.05)), chart.Short(chart.Quantile(took[row], 0.5)), chart.Short(chart.Quantile(took[row], 0.95)))
+	}
+}
+
+// waitSpares waits until as many sandboxes wait for tasks, and the machine is quiet.
+func waitSpares(n *harness.Node, want int) {
+	n.T.Helper()
+	harness.Eventually(n.T, harness.Patience, "sandboxes to wait", func() string {
+		if made, _ := filepath.Glob(filepath.Join(n.State, "spares", "*", "handle.json")); len(made) != want {
+			return fmt.Sprintf("%d wait", len(made))
+		}
+		return ""
+	})
+	time.Sleep(100 * time.Millisecond)
 }

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,6 +103,7 @@ func requeuedAt(t *testing.T, n *harness.Node, point string) {
 	n.StartAgent()
 	task := n.Submit(stays(n, point, "2"))
 	waitRuns(t, n, point, 1)
+	n.WaitConsole(task, regexp.MustCompile(`^run 1$`)) // what a shim has not read dies with it
 	killShim(t, n, task)
 	n.WaitAgent()
 	n.Env = nil
@@ -111,6 +113,5 @@ func requeuedAt(t *testing.T, n *harness.Node, point string) {
 	if got := runs(t, n, point); got != 2 {
 		t.Errorf("it ran %d times", got)
 	}
-	n.WantConsole(t, task, "run 1")
 	n.WantConsole(t, task, "run 2")
 }

@@ -181,6 +181,37 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 	}
 }
 
+// While a task runs, the image of the next one is pulled and its environment built in
+// it; nothing is said of that, and the task has a hit of both.
+func TestLookAheadInASandbox(t *testing.T) {
+	t.Parallel()
+	r, settings := registry(t)
+	busy := r.Push(t, "kit/busybox:1", imagekit.Busybox(t))
+	n := boxed(t, r.Push(t, "kit/debian:1", imagekit.Debian(t)), settings)
+	first := n.Submit(shellTask("echo staying; sleep 1000\n", map[string]string{"image": busy}))
+	n.WaitConsole(first, regexp.MustCompile("^staying$"))
+	next := n.Submit(harness.Script{Pip: []string{"six==1.17.0"}, Code: "import six; print('six', six.__version__)"})
+	harness.Eventually(t, 4*harness.Patience, "the next task's environment", func() string {
+		if whole, litter := environments(t, n); whole != 1 || litter != nil || n.Workers()[0].Ahead != "" {
+			return fmt.Sprintf("%d environments, %q, %+v", whole, litter, n.Workers())
+		}
+		return ""
+	})
+	if task := n.Task(next); task.Status != clearml.StatusQueued || len(n.Console(next)) > 0 {
+		t.Errorf("the task was touched: %+v, %q", task, n.Console(next))
+	}
+	if left, err := os.ReadDir(filepath.Join(n.State, "ahead")); err == nil {
+		t.Errorf("left: %v", left)
+	}
+	asked := len(r.Asked())
+	n.Must("stop", first)
+	n.WaitStatus(next, clearml.StatusCompleted)
+	n.WantConsole(t, next, "six 1.17.0")
+	if env := n.TaskStatus(next).Environment; env != "hit" || len(r.Asked()) != asked {
+		t.Errorf("environment %q, and the registry was asked for %q", env, r.Asked()[asked:])
+	}
+}
+
 // Under each network a task with the SDK reaches its server, and what it reports
 // arrives; without a network it reaches nothing else.
 func TestSandboxNetworks(t *testing.T) {

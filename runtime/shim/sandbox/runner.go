@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"agentctl/runtime/internal/landlock"
 	"agentctl/runtime/internal/packet"
 	"agentctl/runtime/shim/command"
 )
@@ -34,6 +36,15 @@ func RunnerMain() int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	// All commands are started by this thread, which is scoped with what it starts. A
+	// kernel that can't is told by audit and doctor.
+	goruntime.LockOSThread()
+	if landlock.Available() == nil {
+		if err := landlock.Scope(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	shieldFromSignals()
 	children := make(chan os.Signal, 1)
