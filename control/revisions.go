@@ -54,7 +54,7 @@ type RevisionText struct {
 type Blame struct {
 	Path  string `json:"path"`
 	Value string `json:"value"`
-	// Where the field is written in the text, "" if it has its default.
+	// Where the field is written, or "default"; "" if nobody can tell.
 	Where string `json:"where,omitempty"`
 	// Revision that changed it last; 0: none that is kept, it is older.
 	Revision int64             `json:"revision,omitempty"`

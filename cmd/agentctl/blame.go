@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -52,7 +51,7 @@ func blameRow(b control.Blame, _ int) []string {
 		number, at = strconv.FormatInt(b.Revision, 10), b.Time.Local().Format(time.DateTime)
 	}
 	return []string{
-		strings.TrimPrefix(b.Path, "spec."), cut(b.Value, 50), number, at, cut(author(b.Commit, b.By), 40), commitHash(b.Commit), cmp.Or(b.Where, "default"),
+		strings.TrimPrefix(b.Path, "spec."), cut(b.Value, 50), number, at, cut(author(b.Commit, b.By), 40), commitHash(b.Commit), b.Where,
 	}
 }
 
