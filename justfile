@@ -82,10 +82,10 @@ bench-reconcile *args: build
     @go test -v -count=1 -timeout 30m -tags bench -run TestReconcile ./test/bench -args {{ args }}
     @go test -count=1 -run '^$' -bench Compute -benchmem ./reconcile
 
-[doc("Measure tasks in sandboxes beside tasks on the host, and sandboxes and images alone")]
+[doc("Measure sandboxes and images beside runc, crun, bubblewrap, podman and docker, and tasks in them from end to end")]
 bench-sandbox *args: build
-    @go test -v -count=1 -tags bench -run 'TestSandboxes|TestImagePull' ./test/bench -args {{ args }}
-    @go test -count=1 -run '^$' -bench Sandbox ./runtime
+    @go test -v -count=1 -timeout 30m -tags bench -run 'TestSandboxStart|TestImagePull' ./test/bench/box -args {{ args }}
+    @go test -v -count=1 -tags bench -run TestSandboxes ./test/bench
 
 [doc("Rewrite the golden files of the tests; look at the diff after it")]
 golden: build

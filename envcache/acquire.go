@@ -48,6 +48,9 @@ func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 	parts := withAge(a.parts, gen)
 	key := keyOf(parts)
 	held, err := a.find(ctx, key)
+	if errors.Is(err, errNone) && a.away() {
+		return a.fetch(ctx)
+	}
 	why := ""
 	if errors.Is(err, errNone) {
 		if why = a.plan.origin; why == "" {
@@ -78,6 +81,28 @@ func (a *acquisition) present(ctx context.Context) (*Lease, error) {
 		why = "resolved to the same packages as the environment built " + built(held)
 	}
 	return a.leased(held, why), nil
+}
+
+// away tells whether another process makes what is not here.
+func (a *acquisition) away() bool { return a.req.Root != nil && a.req.Root.Away != nil }
+
+// fetch has the environment made by another process, and leases it.
+func (a *acquisition) fetch(ctx context.Context) (*Lease, error) {
+	hit, why, err := a.req.Root.Away(ctx, a.req, a.say)
+	if err != nil {
+		return nil, err
+	}
+	gen, err := a.cache.readGeneration(keyOf(a.parts))
+	if err != nil {
+		return nil, failed(err)
+	}
+	held, err := a.find(ctx, keyOf(withAge(a.parts, gen)))
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the environment that was built: %w", err)
+	}
+	l := a.leased(held, why)
+	l.Hit = hit
+	return l, nil
 }
 
 func (a *acquisition) leased(held *shelf.Lease[record], why string) *Lease {
@@ -139,6 +164,9 @@ func (a *acquisition) find(ctx context.Context, key string) (*shelf.Lease[record
 	for examined := false; ; examined = true {
 		held, err := a.cache.named(key)
 		inDoubt := (*doubtful)(nil)
+		if errors.As(err, &inDoubt) && a.away() {
+			return nil, errNone // its files can't be read here
+		}
 		if errors.As(err, &inDoubt) {
 			if err = a.cache.examine(ctx, inDoubt.key, a.tell); err != nil {
 				return nil, err

@@ -109,8 +109,10 @@ func (a *acquisition) openSite(m shelf.Making, settling *settling) (*site, error
 	if err := os.Chmod(m.Path, 0o755); err != nil {
 		return nil, err
 	}
-	if err := enterable(m.Path, uid, gid); err != nil {
-		return nil, err
+	if a.req.Root == nil { // there, the folders above are others
+		if err := enterable(m.Path, uid, gid); err != nil {
+			return nil, err
+		}
 	}
 	root, err := os.OpenRoot(m.Path)
 	if err != nil {

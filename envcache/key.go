@@ -49,10 +49,14 @@ const (
 func commonParts(req Request, location string, brings bool) []Part {
 	py := req.Python
 	uid, gid := owner(req.UID, req.GID)
+	owned := strconv.Itoa(uid) + ":" + strconv.Itoa(gid)
+	if req.Root != nil && req.Root.Owner != "" {
+		owned = req.Root.Owner
+	}
 	parts := []Part{
 		{Name: "schema", Value: schema},
 		{Name: "location", Value: location},
-		{Name: "owner", Value: strconv.Itoa(uid) + ":" + strconv.Itoa(gid)},
+		{Name: "owner", Value: owned},
 	}
 	if req.Root != nil {
 		parts = append(parts, Part{Name: "image", Value: req.Root.ID})

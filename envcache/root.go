@@ -17,6 +17,11 @@ type Root struct {
 	// Exec runs programs in it. They see there, at their paths on the host, what the
 	// Cmd names of the state folder.
 	Exec Exec
+	// Owner is who owns the environment, as UID:GID of the host; "": the Request's.
+	Owner string
+	// Away, if not nil, makes what is not here in another process, which may own files
+	// as this one may not; it tells whether it was there after all, and why.
+	Away func(ctx context.Context, req Request, say func(Progress)) (hit bool, why string, err error)
 }
 
 // rootManagers are those that can build in another root. The other ones' own

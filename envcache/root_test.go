@@ -2,6 +2,7 @@ package envcache
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -125,4 +126,60 @@ func (p imagePath) Run(ctx context.Context, c Cmd) (Exit, error) {
 		c.Args = append([]string{filepath.Join(p.bin, c.Args[0])}, c.Args[1:]...)
 	}
 	return p.Exec.Run(ctx, c)
+}
+
+// Where another process makes the environments of an image, it is asked once; what it
+// made is leased here, as another one than what this process would make.
+func TestEnvironmentMadeAway(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("one", "1.0"))
+	c := newCache(t, Options{})
+	other, err := Open(c.state, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	root, _ := inRoot(t, "python3")
+	req := uvRequest(t, x.url(), "one")
+	req.Manager = ManagerPip
+	req.Root = root
+	if req.Python, _, err = c.Python(t.Context(), PythonWish{}, req, nil); err != nil {
+		t.Fatal(err)
+	}
+	own := acquire(t, c, req)
+	asked, there := 0, *root
+	there.Owner = "100000:100000"
+	here := there
+	here.Away = func(ctx context.Context, req Request, say func(Progress)) (bool, string, error) {
+		asked++
+		req.Root = &there
+		l, err := other.Acquire(ctx, req, say)
+		if err != nil {
+			return false, "", err
+		}
+		return l.Hit, l.Why, l.Close()
+	}
+	req.Root = &here
+	made := acquire(t, c, req)
+	if made.Hit || asked != 1 || made.Key == own.Key || !slices.Equal(made.Frozen, own.Frozen) {
+		t.Errorf("asked %d times: %+v", asked, made)
+	}
+	if hit := acquire(t, c, req); !hit.Hit || hit.Key != made.Key || asked != 1 {
+		t.Errorf("asked %d times: %+v", asked, hit)
+	}
+	// Its files can't be read here: who asks for one in doubt has it examined there.
+	_ = made.Close()
+	if err := c.shelf.DoubtAll(); err != nil {
+		t.Fatal(err)
+	}
+	if hit := acquire(t, c, req); !hit.Hit || hit.Key != made.Key || asked != 2 {
+		t.Errorf("asked %d times: %+v", asked, hit)
+	}
+	failed := errors.New("no")
+	here.Away = func(context.Context, Request, func(Progress)) (bool, string, error) { return false, "", failed }
+	req.Requirements = []string{"two"}
+	if _, err := c.Acquire(t.Context(), req, nil); !errors.Is(err, failed) {
+		t.Errorf("err = %v", err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"agentctl/runtime/internal/record"
@@ -145,8 +146,11 @@ func settleUser(cfg *Config) error {
 
 // Only is h as if no other rungs worked than those named; "" leaves a ladder as it
 // is. It fails when a named rung does not work here.
-func (h Host) Only(containment, mountNS string) (Host, error) {
+func (h Host) Only(containment, mountNS, layers string) (Host, error) {
 	var err error
+	if h.Sandbox, err = onlyLayers(h.Sandbox, layers); err != nil {
+		return h, fmt.Errorf("cannot give layers to sandboxes by %s: %w", layers, err)
+	}
 	if h.Containment, err = only(h.Containment, containment); err != nil {
 		return h, fmt.Errorf("cannot contain tasks by %s: %w", containment, err)
 	}
@@ -156,6 +160,33 @@ func (h Host) Only(containment, mountNS string) (Host, error) {
 		return h, fmt.Errorf("cannot give tasks a view of their own by %s: %w", mountNS, err)
 	}
 	return h, nil
+}
+
+// How the layers of images get owners in the range of ids.
+const (
+	LayersMapped = "mapped" // as they are mounted
+	LayersStored = "stored" // on the disk
+)
+
+// MapsOwners tells whether layers need not be stored with owners of the range.
+func (h Host) MapsOwners() bool { return find(h.Sandbox, SandboxIDMap).Works }
+
+func onlyLayers(rungs []Rung, layers string) ([]Rung, error) {
+	switch mapped := find(rungs, SandboxIDMap); {
+	case layers == "" || layers == LayersMapped && mapped.Works:
+		return rungs, nil
+	case layers == LayersMapped:
+		return nil, errors.New(mapped.Reason)
+	case layers != LayersStored:
+		return nil, errors.New("there is no such means")
+	}
+	stored := slices.Clone(rungs)
+	for i, r := range stored {
+		if r.Name == SandboxIDMap {
+			stored[i] = Rung{Name: r.Name, Reason: "another means is wanted"}
+		}
+	}
+	return stored, nil
 }
 
 func only(rungs []Rung, name string) ([]Rung, error) {

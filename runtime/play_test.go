@@ -22,6 +22,8 @@ func play(name string, args []string) int {
 		return agent(args)
 	case "as-user":
 		return asUser(args)
+	case "in-range":
+		return inRange(args)
 	case "stay":
 		return stay(args)
 	}

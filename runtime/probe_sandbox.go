@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"agentctl/internal/fsx"
-	"agentctl/runtime/internal/record"
 )
 
 // What a host may be able to do for a sandbox.
@@ -118,18 +117,38 @@ func own(dir string, id int) error {
 	})
 }
 
+// limit is a kind of limits, of which this host may be able to keep some.
+type limit struct {
+	rung, what string
+	set        func(Resources) bool
+	drop       func(*Resources)
+}
+
+var limits = []limit{
+	{SandboxMemory, "memory and swap", func(r Resources) bool { return r.Memory != 0 }, func(r *Resources) { r.Memory, r.Swap = 0, 0 }},
+	{SandboxCPU, "CPU time", func(r Resources) bool { return r.CPUs != 0 || r.CPUShares != 0 }, func(r *Resources) { r.CPUs, r.CPUShares = 0, 0 }},
+	{SandboxCPUSet, "CPUs", func(r Resources) bool { return r.CPUSet != "" || r.MemorySet != "" }, func(r *Resources) { r.CPUSet, r.MemorySet = "", "" }},
+	{SandboxPIDs, "the number of processes", func(r Resources) bool { return r.PIDs != 0 }, func(r *Resources) { r.PIDs = 0 }},
+	{SandboxIO, "input and output", func(r Resources) bool { return r.IOWeight != 0 || len(r.IO) > 0 }, func(r *Resources) { r.IOWeight, r.IO = 0, nil }},
+}
+
+// Keepable is those limits of r that this host can keep, and what the others are of.
+func (h Host) Keepable(r Resources) (kept Resources, lost []string) {
+	kept = r
+	for _, l := range limits {
+		if l.set(r) && !find(h.Sandbox, l.rung).Works {
+			l.drop(&kept)
+			lost = append(lost, l.what)
+		}
+	}
+	return kept, lost
+}
+
 // limited refuses limits that this host can't keep.
-func (h Host) limited(r record.Resources) error {
-	for _, limit := range []struct {
-		name, what string
-		set        bool
-	}{
-		{SandboxMemory, "memory and swap", r.Memory != 0}, {SandboxCPU, "CPU time", r.CPUs != 0 || r.CPUShares != 0},
-		{SandboxCPUSet, "CPUs", r.CPUSet != "" || r.MemorySet != ""}, {SandboxPIDs, "the number of processes", r.PIDs != 0},
-		{SandboxIO, "input and output", r.IOWeight != 0 || len(r.IO) > 0},
-	} {
-		if rung := find(h.Sandbox, limit.name); limit.set && !rung.Works {
-			return errors.New("limiting " + limit.what + " is not available here: " + rung.Reason)
+func (h Host) limited(r Resources) error {
+	for _, l := range limits {
+		if rung := find(h.Sandbox, l.rung); l.set(r) && !rung.Works {
+			return errors.New("limiting " + l.what + " is not available here: " + rung.Reason)
 		}
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"agentctl/internal/tree"
 )
 
 // RemoveAll removes path and all below it, as os.RemoveAll, and also where a
@@ -25,7 +27,11 @@ func RemoveAll(path string) error {
 		}
 		return nil
 	})
-	if rerr := os.RemoveAll(path); rerr != nil {
+	rerr := os.RemoveAll(path)
+	if errors.Is(rerr, fs.ErrPermission) && tree.Elevated != nil {
+		rerr = tree.Elevated(path)
+	}
+	if rerr != nil {
 		return fmt.Errorf("cannot remove %s: %w", path, errors.Join(rerr, err))
 	}
 	return nil

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"agentctl/runtime/internal/record"
 )
 
@@ -61,13 +63,10 @@ func widest(path string, names []string) (r IDRange, err error) {
 // rootless turns the order of a plain user into what his shim sees in a user
 // namespace, in which he is root and the subordinate ids follow.
 func rootless(run *record.Run) error {
-	uids, gids, err := SubIDs()
-	if err != nil {
-		return err
-	}
 	sb := *run.Sandbox
-	if sb.IDs.Base < uids.Base || sb.IDs.Base+sb.IDs.Size > uids.Base+uids.Size {
-		return fmt.Errorf("the ids %d+%d are not among the agent's subordinate ids, which are %d+%d", sb.IDs.Base, sb.IDs.Size, uids.Base, uids.Size)
+	var err error
+	if run.Mapped, err = mappingOf(sb.IDs); err != nil {
+		return err
 	}
 	if sb.Network.Mode == NetworkPrivate {
 		return errors.New("a private network is not available to an agent that is not root: use none or host")
@@ -75,8 +74,7 @@ func rootless(run *record.Run) error {
 	if !sb.Shifted {
 		return errors.New("an agent that is not root can't map the owners of layers: store them in its range of ids")
 	}
-	run.Mapped = &record.Mapping{UID: sb.IDs.Base, GID: gids.Base + sb.IDs.Base - uids.Base, Size: sb.IDs.Size}
-	sb.IDs.Base = 1
+	run.Rootless, sb.IDs.Base = true, 1
 	run.Sandbox = &sb
 	return nil
 }
@@ -116,10 +114,18 @@ func mapIDs(pid int, m record.Mapping) error {
 			"0", strconv.Itoa(way.own), "1", "1", strconv.Itoa(way.base), strconv.Itoa(m.Size))
 		cmd.Env = []string{"PATH=/usr/bin:/bin"}
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("cannot map subordinate ids with %s, which Debian has in the package uidmap: %w: %s", way.program, err, strings.TrimSpace(string(out)))
+			return fmt.Errorf("cannot map subordinate ids with %s, %s: %w: %s", way.program, mappingHint(), err, strings.TrimSpace(string(out)))
 		}
 	}
 	return nil
+}
+
+// mappingHint is what mostly keeps those programs from working.
+func mappingHint() string {
+	if n, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && n == 1 {
+		return "which can do nothing here, since the agent may gain no privileges (NoNewPrivileges=yes of its unit, or a container)"
+	}
+	return "which Debian has in the package uidmap"
 }
 
 // findProgram does not trust the agent's PATH with a program that is set-user-id.

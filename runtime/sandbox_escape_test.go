@@ -47,12 +47,15 @@ func (o *outside) look(t *testing.T) string {
 		}
 		return nil
 	}))
-	for _, file := range []string{realShim(t), "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname"} {
+	for _, file := range []string{realShim(t), "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/panic"} {
 		data, err := os.ReadFile(file)
 		must(t, err)
 		sum := sha256.Sum256(data)
 		fmt.Fprintln(&b, file, hex.EncodeToString(sum[:]))
 	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	must(t, err)
+	fmt.Fprintln(&b, "mounts:", strings.Count(string(mounts), o.dir))
 	return b.String()
 }
 
@@ -71,7 +74,6 @@ func (o *outside) check(t *testing.T, out map[string]string) {
 // Images whose files lead out of them. Each is refused, or leads nowhere.
 func TestHostileRoots(t *testing.T) {
 	up := strings.Repeat("../", 12)
-	read := `cat /dev/x/secret /dev/secret /proc/secret /etc/secret /data/secret /sys/secret /tmp/secret 2>/dev/null; echo changed > /data/secret; echo changed > /etc/secret; echo changed > /dev/null; touch /data/new /dev/new /etc/new; true`
 	for _, tt := range []struct {
 		name   string
 		links  map[string]string // in the image, to the outside
@@ -97,33 +99,43 @@ func TestHostileRoots(t *testing.T) {
 		{name: "a loop", links: map[string]string{"data": "loop", "loop": "data"}, mount: "/data", refuse: "too many levels"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o := newOutside(t)
-			root := busyboxLayer(t)
-			for name, target := range tt.links {
-				path := filepath.Join(root, name)
-				must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-				must(t, os.RemoveAll(path))
-				if target == "" {
-					must(t, os.WriteFile(path, nil, 0o755))
-					continue
-				}
-				must(t, os.Symlink(strings.ReplaceAll(target, "OUT", o.dir), path))
-			}
-			cfg := boxConfig(t, read, root)
-			if tt.mount != "" {
-				cfg.Sandbox.Mounts = []Mount{{Source: newDir(t), Target: tt.mount}}
-			}
-			exit, out := runToEnd(t, cfg)
-			o.check(t, out)
-			if tt.refuse != "" && (exit.Reason != StartFailed || !strings.Contains(exit.Message, tt.refuse)) {
-				t.Errorf("ended as %+v, want a refusal that speaks of %q", exit, tt.refuse)
-			}
-			if tt.refuse == "" && exit.Code != 0 {
-				t.Errorf("ended as %+v with %q", exit, out)
-			}
-			noGroupsOf(t, cfg.Dir)
+			leadsOut(t, tt.links, tt.mount, tt.refuse)
 		})
 	}
+}
+
+// readsOut reads and writes, in a sandbox, by all names that may lead out of it.
+const readsOut = `cat /dev/x/secret /dev/secret /proc/secret /etc/secret /data/secret /sys/secret /tmp/secret 2>/dev/null; echo changed > /data/secret; echo changed > /etc/secret; echo changed > /dev/null; touch /data/new /dev/new /etc/new; true`
+
+// leadsOut runs an image with links that lead out of it, where OUT is the outside.
+// It is refused with a word, or runs and is held.
+func leadsOut(t *testing.T, links map[string]string, mount, refuse string) {
+	t.Helper()
+	o := newOutside(t)
+	root := busyboxLayer(t)
+	for name, target := range links {
+		path := filepath.Join(root, name)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.RemoveAll(path))
+		if target == "" {
+			must(t, os.WriteFile(path, nil, 0o755))
+			continue
+		}
+		must(t, os.Symlink(strings.ReplaceAll(target, "OUT", o.dir), path))
+	}
+	cfg := boxConfig(t, readsOut, root)
+	if mount != "" {
+		cfg.Sandbox.Mounts = []Mount{{Source: newDir(t), Target: mount}}
+	}
+	exit, out := runToEnd(t, cfg)
+	o.check(t, out)
+	if refuse != "" && (exit.Reason != StartFailed || !strings.Contains(exit.Message, refuse)) {
+		t.Errorf("ended as %+v, want a refusal that speaks of %q", exit, refuse)
+	}
+	if refuse == "" && exit.Code != 0 {
+		t.Errorf("ended as %+v with %q", exit, out)
+	}
+	noGroupsOf(t, cfg.Dir)
 }
 
 // What comes late is placed where its path says, or not at all.
@@ -184,13 +196,13 @@ func TestHostileFolders(t *testing.T) {
 	task := staying(t, nil)
 	for n := range 16 {
 		for _, base := range []string{"/proc/self/fd/%d", "/dev/fd/%d", "/proc/1/fd/%d", "/proc/1/cwd", "/proc/1/root/proc/self/fd/%d", "/proc/thread-self/fd/%d"} {
-			var out strings.Builder
+			var out, errOut strings.Builder
 			cwd := fmt.Sprintf(base, n)
 			if !strings.Contains(base, "%") {
 				cwd = base
 			}
-			code, err := Exec(t.Context(), task.Dir(), ExecConfig{Args: sh(look), Env: []string{"PATH=/bin"}, Cwd: cwd, Stdout: &out, Stderr: &out})
-			o.check(t, map[string]string{cwd: out.String()})
+			code, err := Exec(t.Context(), task.Dir(), ExecConfig{Args: sh(look), Env: []string{"PATH=/bin"}, Cwd: cwd, Stdout: &out, Stderr: &errOut})
+			o.check(t, map[string]string{cwd: out.String(), StreamStderr: errOut.String()})
 			if err == nil && !strings.HasPrefix(out.String(), "/\n") {
 				t.Errorf("%s: %d, %s", cwd, code, out.String())
 			}
@@ -252,11 +264,11 @@ func TestSandboxesAreApart(t *testing.T) {
 	must(t, err)
 	defer func() { _, _ = unix.SysvShmCtl(key, unix.IPC_RMID, nil) }()
 	mark := "token-of-a"
-	a := boxConfig(t, `for d in /tmp /dev/shm /dev/mqueue / /dev /root; do echo `+canary+` > $d/`+mark+`; done; hostname `+mark+`; echo staying; sleep 1000; echo `+mark, root)
+	a := boxConfig(t, `for d in /tmp /dev/shm /dev/mqueue / /dev /root; do echo `+canary+` > $d/`+mark+`; done; hostname `+mark+`; for n in ipc pid mnt uts user cgroup; do readlink /proc/self/ns/$n; done; echo staying; sleep 1000; echo `+mark, root)
 	a.ID += "a"
 	task := start(t, a)
 	untilHidden(t, a)
-	b := boxConfig(t, `find / -name '*`+mark+`*' -not -path '/proc/*' 2>/dev/null; cat /tmp/* /dev/shm/* 2>/dev/null; ps; cat /proc/[0-9]*/cmdline; hostname; tail -n +2 /proc/sysvipc/shm; kill -KILL -1; ls /proc | grep -c '^[0-9]'`, root)
+	b := boxConfig(t, `find / -name '*`+mark+`*' -not -path '/proc/*' 2>/dev/null; cat /tmp/* /dev/shm/* 2>/dev/null; ps; cat /proc/[0-9]*/cmdline; hostname; tail -n +2 /proc/sysvipc/shm; kill -KILL -1; ls /proc | grep -c '^[0-9]'; for n in ipc pid mnt uts user cgroup; do readlink /proc/self/ns/$n; done`, root)
 	b.ID += "b"
 	exit, out := runToEnd(t, b)
 	text := strings.ReplaceAll(out[StreamStdout], "*"+mark+"*", "")
@@ -267,5 +279,15 @@ func TestSandboxesAreApart(t *testing.T) {
 	case <-task.Done():
 		t.Error("b killed a")
 	default:
+	}
+	must(t, task.Kill())
+	wait(t, task)
+	for line := range strings.Lines(readAll(t, a.Dir)[StreamStdout]) {
+		if strings.Contains(line, ":[") && strings.Contains(text, line) {
+			t.Errorf("b is in a's %s", line)
+		}
+	}
+	if strings.Count(text, ":[") != 6 {
+		t.Errorf("b does not tell its namespaces: %s", text)
 	}
 }

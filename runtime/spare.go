@@ -31,7 +31,7 @@ type Spare struct {
 var ErrUnfit = errors.New("the sandbox that was made ahead is another one")
 
 // Prepare begins making the sandbox of cfg in cfg.Dir, a folder of its own.
-// Args, Env, Cwd, Overlays, Keep, the limits of time and ID may differ when it is
+// Args, Env, Cwd, Overlays, Keep, Own, the limits of time and ID may differ when it is
 // started, and so may the sandbox's Resources, which can only be added to and
 // changed. It returns when the shim lives.
 func (l *Launcher) Prepare(ctx context.Context, cfg Config) (*Spare, error) {

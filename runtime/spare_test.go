@@ -13,6 +13,9 @@ import (
 // the run that is to be started in it, which has all of that elsewhere.
 func fittingBox(t *testing.T, script string) (s *Spare, cfg Config) {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("in a layer of this user's own the range makes no files")
+	}
 	cfg = boxConfig(t, script, busyboxLayer(t))
 	own := func(dir string) *Sandbox {
 		sb := *cfg.Sandbox

@@ -90,6 +90,9 @@ func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
 	if checkout != nil {
 		defer func() { _ = checkout.Close() }()
 	}
+	if needs.owner.Later {
+		return nil // a child builds it, which would not leave the CPUs to the tasks that run
+	}
 	base, err := needs.folder(checkout, p.scratchAhead())
 	if err != nil {
 		return err

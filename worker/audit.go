@@ -59,7 +59,7 @@ func (p *Pool) auditSandbox(w spec.Worker) ([]Reach, error) {
 
 // auditContainer is of what t runs in on w, which is decided as for a run.
 func (p *Pool) auditContainer(w spec.Worker, t *clearml.Task) ([]Reach, error) {
-	ids, err := idRange(p.cfg.State, w.Sandbox.IDs)
+	ids, err := IDRange(p.cfg.State, w.Sandbox.IDs)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type buildBoxes struct {
 	root     string         // folder of the task
 	files    string         // folder below it with what all of them show
 	lease    *os.File       // of the image
+	prefix   string         // of their folders; "": the usual one
 
 	mu    sync.Mutex
 	made  int
@@ -33,8 +35,12 @@ type buildBoxes struct {
 	least bool     // it leaves the CPUs to others
 }
 
-// boxPrefix begins the names of their folders below the task's.
-const boxPrefix = "build-"
+// boxPrefix begins the names of their folders below the task's, and insidePrefix of
+// those that a child in the range of ids makes.
+const (
+	boxPrefix    = "build-"
+	insidePrefix = boxPrefix + "inside-"
+)
 
 // longestBuild ends a sandbox whose agent died and never came back.
 const longestBuild = 24 * time.Hour
@@ -123,7 +129,7 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	if b.least = c.Nice; c.Nice {
 		box.Resources.CPUShares, box.OOMScoreAdj = runtime.LeastShare, new(1000)
 	}
-	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%d", boxPrefix, b.made))
+	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%d", cmp.Or(b.prefix, boxPrefix), b.made))
 	cfg.Args, cfg.Env, cfg.Cwd = runtime.IdleArgs(), nil, "/"
 	cfg.Keep, cfg.MaxRuntime, cfg.Grace = c.Writes, longestBuild, 0
 	cfg.Overlays = nil
@@ -164,6 +170,13 @@ func (b *buildBoxes) close() error {
 		return err
 	}
 	return runtime.RemoveAll(b.files)
+}
+
+// idle ends what runs until another program comes.
+func (b *buildBoxes) idle(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.end(ctx)
 }
 
 func (b *buildBoxes) end(ctx context.Context) error {

@@ -33,7 +33,7 @@ func (p *Pool) collect(ctx context.Context) {
 
 // recheck examines, once, the environments that are in doubt after an unclean start.
 func (p *Pool) recheck(ctx context.Context) {
-	done, err := p.cfg.Envs.Recheck(ctx)
+	done, err := p.recheckEnvs(ctx)
 	if err != nil && ctx.Err() == nil {
 		p.cfg.Log.Warn("cannot check the environments after an unclean start", "error", err)
 	}
@@ -50,7 +50,7 @@ func (p *Pool) collectOnce(ctx context.Context) {
 		return
 	}
 	c := node.Spec.Cache
-	done, err := p.cfg.Envs.Collect(ctx, Limits(c))
+	done, err := p.collectEnvs(ctx, Limits(c))
 	p.collected("environments", done, err)
 	done, err = p.cfg.Repos.Collect(ctx, envcache.Limits{MaxAge: unusedCheckouts, MinFree: int64(c.MinFree)})
 	p.collected("checkouts", done, err)

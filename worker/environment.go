@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"agentctl/envcache"
 	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
+	"agentctl/spec"
 )
 
 // environment finds the interpreter and leases the environment.
@@ -53,15 +55,20 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 }
 
 // buildInside has the environment built in the task's image, if it has one, until end.
+// On the host's own file system as well an agent that is not root can't run anything as
+// a user of the range, but in a sandbox.
 func (r *run) buildInside(ctx context.Context, p *prepared) (end func(), err error) {
-	if p.box == nil || len(p.box.image.Layers) == 0 {
+	if p.box == nil || len(p.box.image.Layers) == 0 && !p.owner.Later {
 		return func() {}, nil
 	}
 	boxes, err := r.buildBoxes(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	p.root = &envcache.Root{ID: p.box.image.Digest, Exec: boxes}
+	p.root = &envcache.Root{ID: cmp.Or(p.box.image.Digest, spec.ImageHost), Exec: boxes}
+	if p.owner.Later {
+		p.root.Owner, p.root.Away = fmt.Sprintf("%d:%d", p.owner.UID, p.owner.GID), r.buildAway(p, boxes)
+	}
 	return func() {
 		if err := boxes.close(); err != nil {
 			r.log.Error("sandbox of a build not ended", "error", err)

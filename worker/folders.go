@@ -63,6 +63,18 @@ func (f folders) createPrivate(owner identity) error {
 	return nil
 }
 
+// own lists the folders that are to be the task's own, with what was put into the
+// upper ones of its overlays.
+func (f folders) own(overlays []runtime.Overlay) []string {
+	all := []string{f.home(), f.tmp(), f.code(), f.project()}
+	for _, o := range overlays {
+		if o.Upper != "" {
+			all = append(all, o.UpperDir())
+		}
+	}
+	return slices.DeleteFunc(all, func(dir string) bool { return !exists(dir) })
+}
+
 // removePrivate drops what only the running task needed, but for keep; record and
 // console stay.
 func (f folders) removePrivate(keep ...string) error {

@@ -26,10 +26,13 @@ const (
 	highestRange = 1 << 30
 )
 
-// idRange settles which users and groups of the host are those of sandboxes: what
+// IDRange settles which users and groups of the host are those of sandboxes: what
 // node.yaml says, else what it was before, else the agent's own range in /etc/subuid,
 // else, for root, one that nobody has.
-func idRange(state string, want spec.IDRange) (runtime.IDRange, error) {
+func IDRange(state string, want spec.IDRange) (runtime.IDRange, error) {
+	if os.Geteuid() != 0 {
+		return subordinate(want)
+	}
 	if want.Base > 0 {
 		return runtime.IDRange{Base: want.Base, Size: cmp.Or(want.Size, idRangeSize)}, nil
 	}
@@ -51,6 +54,29 @@ func idRange(state string, want spec.IDRange) (runtime.IDRange, error) {
 	return r, nil
 }
 
+// subordinate is the range of an agent that is not root: all of its subordinate ids,
+// or those of them that are wanted. Nothing is to be remembered of it.
+func subordinate(want spec.IDRange) (runtime.IDRange, error) {
+	has, _, err := runtime.SubIDs()
+	if err != nil {
+		return has, fmt.Errorf("cannot make sandboxes: %w; until then use mode: venv", err)
+	}
+	return among(has, want)
+}
+
+// among takes the range that is wanted out of the one that there is.
+func among(has runtime.IDRange, want spec.IDRange) (runtime.IDRange, error) {
+	if want.Base == 0 {
+		has.Size = min(has.Size, idRangeSize)
+		return has, nil
+	}
+	ids := runtime.IDRange{Base: want.Base, Size: cmp.Or(want.Size, idRangeSize)}
+	if ids.Base < has.Base || ids.Base+ids.Size > has.Base+has.Size {
+		return ids, fmt.Errorf("cannot make sandboxes of the ids %d+%d (spec.sandbox.ids): the agent is not root, and its subordinate ids are %d+%d", ids.Base, ids.Size, has.Base, has.Size)
+	}
+	return ids, nil
+}
+
 // freeRange is the agent's own range, else one that no other user has.
 func freeRange() (runtime.IDRange, error) {
 	var taken []user.SubID
@@ -69,9 +95,6 @@ func freeRange() (runtime.IDRange, error) {
 		if (t.Name == name || t.Name == id) && t.Count >= idRangeSize {
 			return runtime.IDRange{Base: int(t.SubID), Size: idRangeSize}, nil
 		}
-	}
-	if os.Geteuid() != 0 {
-		return runtime.IDRange{}, fmt.Errorf("cannot make sandboxes as %s: it has no %d ids in /etc/subuid and /etc/subgid: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s", name, idRangeSize, name)
 	}
 	for base := lowestRange; base < highestRange; base += idRangeSize {
 		if !slices.ContainsFunc(taken, func(t user.SubID) bool {

@@ -21,8 +21,10 @@ type Image struct {
 	// Layers are the folders of its layers, topmost first; none for the host's own root.
 	Layers []string
 	// Env, User and StopSignal are what the image says of its programs.
-	Env        []string
-	User       string
+	Env  []string
+	User string
+	// Shifted tells that the layers are stored with owners of the range of ids.
+	Shifted    bool
 	StopSignal string
 	Lease      *os.File // nil for the host
 	Close      func() error

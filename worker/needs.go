@@ -41,7 +41,9 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 		return n, err
 	}
 	if w.Mode == spec.ModeSandbox {
-		err = p.sandboxOf(&n, w)
+		if err = p.sandboxOf(&n, w); err != nil || n.owner.Later {
+			return n, err // the shim mounts what no user of the range could pass through to
+		}
 	} else {
 		n.owner, err = resolveUser(w.RunAs)
 	}
@@ -92,6 +94,9 @@ func (n *needs) request(ctx context.Context, base string) (envcache.Request, str
 	req, from, err := n.packages.request(base)
 	if err != nil || n.cmd.Shell != "" && from == "" {
 		return req, from, err
+	}
+	if n.owner.Later && n.root == nil { // code of packages would run as the agent's own user
+		return req, from, errors.New("cannot build an environment for a sandbox outside of one")
 	}
 	req.UID, req.GID, req.ResolveAge, req.Root = n.owner.UID, n.owner.GID, n.resolveAge, n.root
 	switch {

@@ -28,11 +28,14 @@ type networks struct {
 func (n *networks) ready(ctx context.Context, state string, ids runtime.IDRange, mode string, s spec.Sandbox) (ready runtime.Networks, fresh []string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.private = n.private || mode == spec.NetworkPrivate
+	private := n.private || mode == spec.NetworkPrivate
 	ready, err = runtime.ReadyNetworks(ctx, runtime.NetworkPolicy{
-		Owner: state, Private: n.private, Users: ids, Metadata: s.Metadata,
+		Owner: state, Private: private, Users: ids, Metadata: s.Metadata,
 		Ports: lo.Map(s.HostPorts, func(port, _ int) uint16 { return uint16(port) }), //nolint:gosec // 1 to 65535
 	})
+	if err == nil { // else the next one, that needs none, would fail as well
+		n.private = private
+	}
 	for _, note := range ready.Notes {
 		if !slices.Contains(n.told, note) {
 			n.told, fresh = append(n.told, note), append(fresh, note)

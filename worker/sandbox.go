@@ -3,10 +3,10 @@ package worker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"agentctl/internal/fsx"
@@ -37,10 +37,7 @@ exec "$@"`
 
 // sandboxOf decides what a task of a worker of mode sandbox runs in.
 func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
-	if os.Geteuid() != 0 {
-		return errors.New("cannot run a task in a sandbox: the agent is not root; run it as root, or use mode: venv")
-	}
-	ids, err := idRange(p.cfg.State, w.Sandbox.IDs)
+	ids, err := IDRange(p.cfg.State, w.Sandbox.IDs)
 	if err != nil {
 		return err
 	}
@@ -51,7 +48,7 @@ func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
 	}
 	n.box = &sandboxed{container: c, ids: ids}
 	// Until the image tells who it is.
-	n.owner = identity{Name: "root", UID: ids.Base, GID: ids.Base}
+	n.owner = identity{Name: "root", UID: ids.Base, GID: ids.Base, Later: os.Geteuid() != 0}
 	return nil
 }
 
@@ -110,7 +107,7 @@ func (b *sandboxed) owner() (identity, error) {
 	}
 	return identity{
 		Name: cmp.Or(b.Settings.User, b.image.User, "root"), UID: b.ids.Base + u.Uid, GID: b.ids.Base + u.Gid,
-		Groups: lo.Map(groups, func(id, _ int) int { return b.ids.Base + id }),
+		Groups: lo.Map(groups, func(id, _ int) int { return b.ids.Base + id }), Later: os.Geteuid() != 0,
 	}, nil
 }
 
@@ -131,6 +128,12 @@ func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 	code, python = r.overlay(cfg, env, p, root)
 	b, s := p.box, p.box.Settings
 	cfg.UID, cfg.GID, cfg.Groups, cfg.Sandbox = b.laid.UID, b.laid.GID, b.laid.Groups, b.laid.Sandbox
+	if _, lost := r.pool.cfg.Host.Keepable(resourcesOf(s)); len(lost) > 0 && p.owner.Later {
+		r.say("WARNING: the limits of %s are not kept: the agent is not root and has no cgroup of its own for them (agentctl doctor)", strings.Join(lost, ", "))
+	}
+	if p.owner.Later && cfg.Sandbox.Network.Mode == runtime.NetworkHost && !r.rec.Worker.Sandbox.Metadata {
+		r.say("WARNING: the task can reach the metadata addresses of this machine, if there are any: only an agent that is root can keep them off")
+	}
 	if err := r.certify(cfg, env, b.image); err != nil {
 		return "", "", err
 	}
@@ -148,18 +151,13 @@ func (r site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 	cfg.UID, cfg.GID = inside(p.owner.UID), inside(p.owner.GID)
 	cfg.Groups = lo.Map(p.owner.Groups, func(id, _ int) int { return inside(id) })
 	box := &runtime.Sandbox{
-		Layers: b.image.Layers, Host: len(b.image.Layers) == 0, IDs: b.ids,
+		Layers: b.image.Layers, Host: len(b.image.Layers) == 0, IDs: b.ids, Shifted: b.image.Shifted || os.Geteuid() != 0,
 		Hostname: s.Hostname, ShmSize: s.ShmSize, CapAdd: s.CapAdd, ReadOnly: s.ReadOnlyRoot, StopSignal: b.image.StopSignal,
-		Network: runtime.Network{Mode: network},
-		Resources: runtime.Resources{
-			Memory: s.Memory, CPUs: s.CPUs, CPUSet: s.CPUSet, CPUShares: uint64(s.CPUShares), PIDs: s.PIDs, IOWeight: uint16(s.BlkioWeight),
-		},
+		Network:   runtime.Network{Mode: network},
+		Resources: resourcesOf(s),
 		Ulimits: lo.Map(s.Ulimits, func(u dockerargs.Ulimit, _ int) runtime.Ulimit {
 			return runtime.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard}
 		}),
-	}
-	if s.MemorySwap > s.Memory {
-		box.Resources.Swap = s.MemorySwap - s.Memory
 	}
 	switch scratch := r.worker.Sandbox.Scratch; {
 	case box.Host: // is read-only
@@ -171,8 +169,21 @@ func (r site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 			return err
 		}
 	}
+	if p.owner.Later { // root has them, or is told that he has not
+		box.Resources, _ = r.pool.cfg.Host.Keepable(box.Resources)
+	}
 	cfg.Sandbox = box
 	return r.network(ctx, box, s, urls...)
+}
+
+func resourcesOf(s dockerargs.Settings) runtime.Resources {
+	r := runtime.Resources{
+		Memory: s.Memory, CPUs: s.CPUs, CPUSet: s.CPUSet, CPUShares: uint64(s.CPUShares), PIDs: s.PIDs, IOWeight: uint16(s.BlkioWeight),
+	}
+	if s.MemorySwap > s.Memory {
+		r.Swap = s.MemorySwap - s.Memory
+	}
+	return r
 }
 
 func mountOf(m dockerargs.Mount, _ int) runtime.Mount {

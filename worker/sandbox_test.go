@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"agentctl/clearml"
 	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
 	"agentctl/spec"
@@ -21,21 +22,57 @@ func TestIDRange(t *testing.T) {
 		t.Skip("an ordinary user has the range that /etc/subuid gives it")
 	}
 	state := t.TempDir()
-	first, err := idRange(state, spec.IDRange{})
+	first, err := IDRange(state, spec.IDRange{})
 	if err != nil || first.Base <= 0 || first.Size != idRangeSize {
 		t.Fatalf("%+v, %v", first, err)
 	}
-	if again, err := idRange(state, spec.IDRange{}); err != nil || again != first {
+	if again, err := IDRange(state, spec.IDRange{}); err != nil || again != first {
 		t.Errorf("%+v, then %+v, %v", first, again, err)
 	}
-	if said, err := idRange(state, spec.IDRange{Base: 300000}); err != nil || said.Base != 300000 || said.Size != idRangeSize {
+	if said, err := IDRange(state, spec.IDRange{Base: 300000}); err != nil || said.Base != 300000 || said.Size != idRangeSize {
 		t.Errorf("%+v, %v", said, err)
 	}
 	if err := os.WriteFile(filepath.Join(state, idRangeFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := idRange(state, spec.IDRange{}); err == nil {
+	if got, err := IDRange(state, spec.IDRange{}); err == nil {
 		t.Errorf("a damaged record gave %+v: what was made would belong to nobody", got)
+	}
+}
+
+// An agent that is not root has no ids but its subordinate ones.
+func TestRangeOfAnOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	has := runtime.IDRange{Base: 200_000, Size: 2 * idRangeSize}
+	for want, got := range map[spec.IDRange]runtime.IDRange{
+		{}: {Base: 200_000, Size: idRangeSize}, {Base: 265_536}: {Base: 265_536, Size: idRangeSize}, {Base: 200_010, Size: 10}: {Base: 200_010, Size: 10},
+	} {
+		if ids, err := among(has, want); err != nil || ids != got {
+			t.Errorf("%+v: %+v, %v", want, ids, err)
+		}
+	}
+	for _, want := range []spec.IDRange{{Base: 1}, {Base: 199_999, Size: 10}, {Base: 265_537}, {Base: 300_000}} {
+		if ids, err := among(has, want); err == nil || !strings.Contains(err.Error(), "spec.sandbox.ids") {
+			t.Errorf("%+v: %+v, %v", want, ids, err)
+		}
+	}
+}
+
+// Where the agent is not root, code of a package that ran outside of a sandbox would be
+// the agent's own user.
+func TestNoBuildOutsideOfASandbox(t *testing.T) {
+	t.Parallel()
+	task := &clearml.Task{Script: clearml.Script{EntryPoint: "a.py", Requirements: clearml.Requirements{Pip: clearml.Lines{"six"}}}}
+	cmd, err := parseScript(task.Script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := needs{task: task, cmd: cmd, owner: identity{Name: "root", UID: 100_000, GID: 100_000, Later: true}}
+	if n.packages, err = packagesOf(task, cmd, spec.PackageManager{Type: spec.ManagerPip}); err != nil {
+		t.Fatal(err)
+	}
+	if req, _, err := n.request(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "outside of one") {
+		t.Errorf("%+v, %v", req, err)
 	}
 }
 

@@ -110,11 +110,12 @@ func (c *command) writeLiteral(root string, owner identity) error {
 	if err := r.WriteFile(name, []byte(c.Literal), 0o644); err != nil {
 		return fmt.Errorf("cannot write the task's script: %w", err)
 	}
-	if owner.UID < 0 {
+	uid, gid := owner.files()
+	if uid < 0 {
 		return nil
 	}
 	for p := name; p != "."; p = filepath.Dir(p) {
-		if err := r.Lchown(p, owner.UID, owner.GID); err != nil {
+		if err := r.Lchown(p, uid, gid); err != nil {
 			return fmt.Errorf("cannot write the task's script: %w", err)
 		}
 	}

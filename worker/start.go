@@ -165,6 +165,9 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 		return cfg, err
 	}
 	cfg.Args, cfg.Env = p.cmd.argv(python), env.build(r.pool.cfg.Environ)
+	if p.owner.Later {
+		cfg.Own = r.dirs.own(cfg.Overlays)
+	}
 	return cfg, r.withSetup(&cfg, p)
 }
 
@@ -182,7 +185,8 @@ func (r *run) addProject(cfg *runtime.Config, env *taskEnv, p *prepared, root, p
 	for _, dir := range project.Paths {
 		env.pythonPath = append(env.pythonPath, filepath.Join(root, dir))
 	}
-	if err := project.WriteMetadata(r.dirs.project(), python, p.owner.UID, p.owner.GID); err != nil {
+	uid, gid := p.owner.files()
+	if err := project.WriteMetadata(r.dirs.project(), python, uid, gid); err != nil {
 		return err
 	}
 	if !exists(r.dirs.project()) { // it has no name

@@ -12,6 +12,9 @@ type identity struct {
 	Name     string
 	UID, GID int
 	Groups   []int
+	// Later tells that the shim gives files to the user: the agent, which is not root,
+	// can't.
+	Later bool
 }
 
 // defaultUsers are tried in this order for a root agent whose worker names no
@@ -78,10 +81,19 @@ func lookupUser(name string) (identity, error) {
 	return id, nil
 }
 
+// files gives the ids that the agent makes files with; -1 is its own.
+func (id identity) files() (uid, gid int) {
+	if id.UID < 0 || id.Later {
+		return -1, -1
+	}
+	return id.UID, id.GID
+}
+
 // chown gives path to the identity; it does nothing for the agent's own user.
 func (id identity) chown(path string) error {
-	if id.UID < 0 {
+	uid, gid := id.files()
+	if uid < 0 {
 		return nil
 	}
-	return os.Lchown(path, id.UID, id.GID)
+	return os.Lchown(path, uid, gid)
 }

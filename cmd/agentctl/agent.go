@@ -35,6 +35,7 @@ type agentFlags struct {
 	drain        bool
 	once         bool
 	idle         time.Duration
+	layers       string
 }
 
 func (a *app) agentCmd() *cobra.Command {
@@ -53,6 +54,7 @@ their workers. A second signal ends it at once; tasks go on under their shims.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runAgent(cmd.Context(), f) },
 	}
 	a.agentOnlyFlags(cmd, &f)
+	cmd.Flags().StringVar(&f.layers, "layers", "", "give the layers of images to the ids of sandboxes by this means alone: mapped (as they are mounted) or stored (on the disk; default the best that works)")
 	cmd.Flags().StringVar(&f.watch, "watch", "", "spec file to follow if no source is recorded")
 	cmd.Flags().BoolVar(&f.drain, "drain-on-stop", false, "at SIGTERM drain the workers before the end")
 	cmd.Flags().BoolVar(&f.once, "once", false, "end when each worker has run one task")
@@ -153,7 +155,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	if ag.envs, err = envcache.Open(ag.state, envcache.Options{Log: log}); err != nil {
 		return err
 	}
-	repos, err := repo.Open(ag.state, repo.Options{Log: log})
+	repos, err := repo.Open(ag.state, repoOptions(log))
 	if err != nil {
 		return err
 	}
@@ -163,7 +165,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	}
 	host, err := runtime.Probe(ctx, shim, ag.state, log)
 	if err == nil {
-		host, err = host.Only(ag.flags.containment, ag.flags.mountNS)
+		host, err = host.Only(ag.flags.containment, ag.flags.mountNS, ag.flags.layers)
 	}
 	if err != nil {
 		return err
@@ -172,7 +174,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	ag.servers = &servers{app: ag.app, listen: ag.flags.serverListen, log: log, count: ag.countAPI}
-	ag.images = &images{state: ag.state, log: log}
+	ag.images = &images{state: ag.state, log: log, shifted: !host.MapsOwners()}
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,

@@ -65,6 +65,9 @@ func (a *app) withCache(ctx context.Context, do func(c *envcache.Cache, state st
 
 // withState opens the environments of a state folder, which is made if need be.
 func (a *app) withState(state string, do func(c *envcache.Cache, state string) error) error {
+	if done, err := a.again(state); done {
+		return err
+	}
 	c, err := envcache.Open(state, envcache.Options{Getenv: a.Getenv})
 	if err != nil {
 		return err

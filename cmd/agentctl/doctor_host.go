@@ -153,27 +153,6 @@ func (a *app) checkRuntime(ctx context.Context) []check {
 	})...)
 }
 
-// sandboxes tells whether tasks can run in sandboxes, and what of those is not to
-// be had here.
-func sandboxes(found runtime.Host) check {
-	const name = "sandboxes"
-	var works, lacks []string
-	for _, r := range found.Sandbox {
-		switch {
-		case r.Works:
-			works = append(works, r.Name)
-		case r.Name == runtime.SandboxWorks:
-			return warn(name, "run the agent as root, or give its user subordinate ids (package uidmap, usermod --add-subuids) and user namespaces; until then take mode: venv", "%s", r.Reason)
-		default:
-			lacks = append(lacks, r.Name+": "+r.Reason)
-		}
-	}
-	if len(lacks) > 0 {
-		return warn(name, "where a limit lacks: run the agent as root, or as a unit of systemd with Delegate=yes on cgroup v2", "%s work; not available: %s", joined(works), joined(lacks))
-	}
-	return ok(name, "%s", joined(works))
-}
-
 // rungs tells the best one that works; one for which there is a fix is worth a
 // warning, with the reasons against the better ones.
 func rungs(name string, list []runtime.Rung, fixes map[string]string) []check {

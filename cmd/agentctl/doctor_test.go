@@ -30,6 +30,28 @@ func TestRungsAreJudged(t *testing.T) {
 	}
 }
 
+func TestSandboxesAreJudged(t *testing.T) {
+	no := func(name string) runtime.Rung { return runtime.Rung{Name: name, Reason: "no right"} }
+	yes := func(name string) runtime.Rung { return runtime.Rung{Name: name, Works: true} }
+	for _, row := range []struct {
+		about                string
+		uid                  int
+		rungs                []runtime.Rung
+		verdict, detail, fix string
+	}{
+		{"all of root's", 0, []runtime.Rung{yes(runtime.SandboxWorks), yes(runtime.SandboxIDMap), yes(runtime.SandboxMemory)}, verdictOK, "memory", ""},
+		{"a kernel that maps no owners", 0, []runtime.Rung{yes(runtime.SandboxWorks), no(runtime.SandboxIDMap), yes(runtime.SandboxMemory)}, verdictOK, "layers stored", ""},
+		{"no limits for a user", 1000, []runtime.Rung{yes(runtime.SandboxWorks), no(runtime.SandboxIDMap), no(runtime.SandboxMemory), no(runtime.SandboxPIDs)}, verdictWarn, "networks host and none; no limits of memory, pids: no right", "Delegate=yes"},
+		{"no ids for a user", 1000, []runtime.Rung{no(runtime.SandboxWorks)}, verdictWarn, "no right", "subordinate ids"},
+		{"none for root", 0, []runtime.Rung{no(runtime.SandboxWorks)}, verdictWarn, "no right", "user namespaces"},
+	} {
+		got := sandboxes(runtime.Host{UID: row.uid, Sandbox: row.rungs})
+		if got.Verdict != row.verdict || !strings.Contains(got.Detail, row.detail) || !strings.Contains(got.Fix, row.fix) || (got.Fix == "") != (row.verdict == verdictOK) {
+			t.Errorf("%s: %+v", row.about, got)
+		}
+	}
+}
+
 func TestFoldersThatBlockTheWayAreNamed(t *testing.T) {
 	base := t.TempDir()
 	open := filepath.Join(base, "open")

@@ -126,6 +126,9 @@ func (a *app) withImages(ctx context.Context, r registryFlags, make bool, do fun
 	if err := r.options(&o); err != nil {
 		return err
 	}
+	if err := asUser(&o, state, make); err != nil {
+		return err
+	}
 	s, err := image.Open(filepath.Join(state, "images"), o)
 	if err != nil {
 		return err

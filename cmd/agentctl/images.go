@@ -27,6 +27,9 @@ import (
 type images struct {
 	state string
 	log   *slog.Logger
+	// shifted tells that layers are stored with owners of the range of ids, since mounts
+	// can't map them.
+	shifted bool
 
 	mu       sync.Mutex
 	store    *image.Store
@@ -53,7 +56,7 @@ func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say fu
 	}
 	return &worker.Image{
 		Ref: l.Ref, Digest: l.Digest, Layers: l.Layers, Env: l.Config.Env, User: l.Config.User, StopSignal: l.Config.StopSignal,
-		Lease: l.File(), Close: l.Close,
+		Lease: l.File(), Close: l.Close, Shifted: i.shifted,
 	}, nil
 }
 
@@ -78,13 +81,16 @@ func imageKeep(s spec.Sandbox, minFree int64) image.Keep {
 
 // open gives the store for settings.
 func (i *images) open(s spec.Sandbox) (*image.Store, error) {
-	want := spec.Sandbox{CredentialsFile: s.CredentialsFile, Registries: s.Registries}
+	want := spec.Sandbox{CredentialsFile: s.CredentialsFile, Registries: s.Registries, IDs: s.IDs}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.store != nil && reflect.DeepEqual(want, i.settings) {
 		return i.store, nil
 	}
 	opts, err := storeOptions(want, i.log)
+	if err == nil && i.shifted {
+		err = inRange(&opts, i.state, s.IDs)
+	}
 	if err != nil {
 		return nil, err
 	}

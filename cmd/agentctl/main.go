@@ -52,6 +52,10 @@ type Main struct {
 }
 
 func main() {
+	if err := ranged(); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(exitFailed)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	m := Main{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
 	// After the first signal the default action is back: a second one always ends us.

@@ -58,6 +58,7 @@ variable too: --state as AGENTCTL_STATE. docs/cli.md lists the exit codes.`,
 	add(root, groupSee, a.getCmd(), a.describeCmd(), a.explainCmd(), a.topCmd(), a.auditCmd(), a.historyCmd(), a.blameCmd(), a.logsCmd(), a.cacheCmd(), a.imageCmd())
 	add(root, groupTasks, a.submitCmd(), a.executeCmd(), a.stopCmd(), a.execCmd(), a.drainCmd(), a.cordonCmd(), a.uncordonCmd())
 	add(root, groupHost, a.agentCmd(), a.serverCmd(), a.doctorCmd(), a.versionCmd())
+	root.AddCommand(inside())
 	root.AddCommand(topics()...)
 	usageArgs(group(root))
 	return root

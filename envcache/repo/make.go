@@ -47,10 +47,12 @@ func (s *Store) make(ctx context.Context, r *request, commit string, m shelf.Mak
 	if err != nil {
 		return checkoutRecord{}, 0, err
 	}
-	if err := tree.Publish(m.Path, r.uid, r.gid); err != nil {
-		return checkoutRecord{}, 0, err
+	if r.uid >= 0 && s.give != nil {
+		err = s.give(ctx, m.Path, r.uid, r.gid)
+	} else {
+		err = tree.Publish(m.Path, r.uid, r.gid)
 	}
-	return checkoutRecord{r.addr.url, commit, mk.warnings}, bytes, nil
+	return checkoutRecord{r.addr.url, commit, mk.warnings}, bytes, err
 }
 
 func measure(top string) (n int64, err error) {

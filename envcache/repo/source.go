@@ -79,7 +79,7 @@ func (s *Store) check(src Source, progress func(envcache.Progress)) (*request, e
 	redact := &secret.Redactor{}
 	redact.Add(addr.login)
 	r := &request{addr: addr, src: src, uid: -1, gid: -1}
-	if os.Geteuid() == 0 && src.UID > 0 {
+	if (os.Geteuid() == 0 || s.give != nil) && src.UID > 0 {
 		r.uid, r.gid = src.UID, max(src.GID, 0)
 	}
 	r.say = func(step, text string) {

@@ -28,6 +28,9 @@ type Options struct {
 	Silent time.Duration
 	// Getenv reads the environment of the agent; nil: os.Getenv.
 	Getenv func(string) string
+	// Give publishes a tree and gives it to a user, as tree.Publish, where this process,
+	// which is not root, can't; nil: all checkouts are its own.
+	Give func(ctx context.Context, top string, uid, gid int) error
 }
 
 const defaultSilent = 10 * time.Minute
@@ -41,7 +44,8 @@ type Store struct {
 	log       *slog.Logger
 	mirrors   *shelf.Shelf[mirrorRecord]
 	checkouts *shelf.Shelf[checkoutRecord]
-	board     urgency.Board // mirrors and checkouts, by key
+	give      func(ctx context.Context, top string, uid, gid int) error // nil: this process can
+	board     urgency.Board                                             // mirrors and checkouts, by key
 	now       func() time.Time
 }
 
@@ -67,7 +71,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.Silent == 0 {
 		opts.Silent = defaultSilent
 	}
-	s := &Store{log: opts.Log, now: time.Now}
+	s := &Store{log: opts.Log, give: opts.Give, now: time.Now}
 	if err := s.open(dir, opts); err != nil {
 		return nil, fmt.Errorf("cannot keep repositories: %w", err)
 	}

@@ -54,7 +54,8 @@ stop() {
 		tail -n 40 "$AGENTCTL_STATE/agent.log" >&2
 	fi
 	chmod -R u+w "$run" 2>/dev/null || true # environments are read-only
-	rm -rf "$run"
+	# What sandboxes of an ordinary user made belongs to his subordinate ids.
+	rm -rf "$run" 2>/dev/null || unshare --map-root-user --map-auto rm -rf "$run"
 	exit "$status"
 }
 trap stop EXIT

@@ -176,8 +176,11 @@ func (s *Shelf[R]) discard(key string) (string, error) {
 		_ = os.Chmod(s.Path(key), 0o700)
 	}
 	err = os.Rename(s.Path(key), filepath.Join(trash, "entry"))
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "", os.Remove(trash)
+	case errors.Is(err, fs.ErrPermission): // another's folder does not move
+		err = tree.Remove(s.Path(key))
 	}
 	return trash, err
 }

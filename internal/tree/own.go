@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -45,9 +46,21 @@ func Shared(info fs.FileInfo) bool {
 	return ok && st.Nlink > 1 && info.Mode().IsRegular()
 }
 
+// Elevated, if not nil, removes what Remove may not, as what belongs to users of a
+// range of ids of an agent that is not root. A program sets it once, at its start.
+var Elevated func(top string) error
+
 // Remove removes a tree, folders without write permission included: packages
 // and Go-like caches leave such folders.
 func Remove(top string) error {
+	err := remove(top)
+	if errors.Is(err, fs.ErrPermission) && Elevated != nil {
+		return Elevated(top)
+	}
+	return err
+}
+
+func remove(top string) error {
 	if err := os.RemoveAll(top); err == nil {
 		return nil
 	}

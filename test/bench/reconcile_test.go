@@ -76,7 +76,7 @@ func TestReconcile(t *testing.T) {
 	}
 	took := time.Since(began)
 	fmt.Printf("%d revisions applied in %s (%s each): resident %d MB after a tenth of them, %d MB in the end\n",
-		*revisions, took.Round(time.Second), ms(took / time.Duration(*revisions)), before>>20, rss(n.AgentPID())>>20)
+		*revisions, took.Round(time.Second), ms(took/time.Duration(*revisions)), before>>20, rss(n.AgentPID())>>20)
 }
 
 // converges times from the renaming of spec number i, after before, until its plan is

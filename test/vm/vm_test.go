@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +13,7 @@ import (
 
 // tests are those of package runtime that tell something of cgroup v2, within a
 // minute on a kernel that is five times as slow as its host.
-const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|TestSandboxUsage|TestSpareGetsTheLimitsOfItsRun|TestSandboxIsStopped|TestSandboxOutlivesTheAgentOnly|TestSandboxDevices|TestLeftoversAreKilled|TestDelegatedCgroup)$/^(the_task|a_child,_hidden_by_an_exit_code|cgroup2)$"
+const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|TestSandboxUsage|TestSpareGetsTheLimitsOfItsRun|TestSandboxIsStopped|TestSandboxOutlivesTheAgentOnly|TestSandboxDevices|TestSandboxLimitsInTheKernel|TestLeftoversAreKilled|TestDelegatedCgroup)$/^(the_task|a_child,_hidden_by_an_exit_code|cgroup2|kernel_.*)$"
 
 const (
 	guestPatience = "100s" // of the tests in it
@@ -44,17 +45,45 @@ func TestCgroup2(t *testing.T) {
 	defer cancel()
 	// What the kernel does not know of its arguments is its init's environment.
 	guest := exec.CommandContext(ctx, linux, "mem=1G", "rootfstype=hostfs", "rootflags=/", "ro", "init="+init, "quiet", "con=null", "con0=fd:0,fd:1",
-		"umid="+filepath.Base(dir), "uml_dir="+dir, "folder="+dir, "overlay="+modules[0], "tests="+tests, "timeout="+guestPatience)
+		"ubd0="+disk(t, dir), "umid="+filepath.Base(dir), "uml_dir="+dir, "folder="+dir, "overlay="+modules[0], "tests="+tests, "timeout="+guestPatience)
 	guest.WaitDelay = 5 * time.Second
 	out, err := guest.CombinedOutput()
 	text := string(out)
-	if !strings.Contains(text, "the tests ended with 0") || !strings.Contains(text, "--- PASS: TestSandboxMemory") {
+	if !strings.Contains(text, "the tests ended with 0") {
 		t.Fatalf("%v\n%s", err, text)
 	}
+	proved(t, text)
 	for line := range strings.Lines(text) {
 		if strings.Contains(line, "works=") || strings.Contains(line, "--- ") {
 			t.Log(strings.TrimSpace(line))
 		}
+	}
+}
+
+// disk is an image of zeros, whose use is limited.
+func disk(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "disk")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// proved checks that each kind of limit was tried: a guest that lacks something skips.
+func proved(t *testing.T, text string) {
+	t.Helper()
+	for _, test := range []string{
+		"TestSandboxMemory/the_task", "TestDelegatedCgroup", "TestSandboxDevices", "TestSandboxLimits", "TestSpareGetsTheLimitsOfItsRun",
+		"TestSandboxLimitsInTheKernel/kernel_memory", "TestSandboxLimitsInTheKernel/kernel_cpu", "TestSandboxLimitsInTheKernel/kernel_pids",
+		"TestSandboxLimitsInTheKernel/kernel_io", "TestSandboxLimitsInTheKernel/kernel_devices",
+	} {
+		if !strings.Contains(text, "--- PASS: "+test+" ") {
+			t.Errorf("%s did not pass", test)
+		}
+	}
+	if t.Failed() || strings.Contains(text, "there is no disk to limit") {
+		t.Errorf("the guest said\n%s", text)
 	}
 }
 

@@ -58,6 +58,9 @@ type Config struct {
 	Hide []string `json:"hide,omitempty"`
 	// Keep names files and folders below Hide that stay visible at their paths.
 	Keep []string `json:"keep,omitempty"`
+	// Own names files and folders that the shim of a sandbox gives to the run's user
+	// before the start, with all that is in them: an agent that is not root can't.
+	Own []string `json:"own,omitempty"`
 	// Grace is the time between SIGTERM and the kill when MaxRuntime is over.
 	Grace time.Duration `json:"grace"`
 	// MaxRuntime ends the task after this time; 0 means never.
@@ -118,6 +121,9 @@ type Run struct {
 	// Mapped is how the shim of a plain user's sandbox sees the host's ids; nil for
 	// root's. Ids of the Sandbox are then those inside of it.
 	Mapped *Mapping `json:"mapped,omitempty"`
+	// Rootless tells that the shim's rights are those over a user namespace: of one
+	// that is mapped, or that the program which started it is in.
+	Rootless bool `json:"rootless,omitempty"`
 	// Ahead tells that the sandbox is made before what runs in it is known, and
 	// waits for its order.
 	Ahead bool `json:"ahead,omitempty"`

@@ -154,6 +154,9 @@ func (c *Config) checkView() error {
 	for _, k := range c.Keep {
 		once("kept path", k)
 	}
+	for _, o := range c.Own {
+		errs = append(errs, checkPath("own folder", o))
+	}
 	return errors.Join(errs...)
 }
 

@@ -20,6 +20,7 @@ type parts struct {
 	runner piece
 	binds  []bind
 	views  []view            // what is mounted late
+	given  chan error        // has one value when the run's user has what is his own
 	texts  map[string][]byte // files in /etc, by their paths inside
 
 	devices []node

@@ -11,7 +11,7 @@ import (
 
 // groups is the manager of a run's cgroups, which may not be there yet.
 func groups(run *record.Run) (cgroups.Manager, error) {
-	c := &cgroups.Cgroup{Path: run.CgroupPath, Rootless: run.Mapped != nil, Resources: &cgroups.Resources{}}
+	c := &cgroups.Cgroup{Path: run.CgroupPath, Rootless: run.Rootless, Resources: &cgroups.Resources{}}
 	if run.CgroupPath == "" {
 		c.Name = name(run)
 	}

@@ -36,10 +36,11 @@ func (b *Box) Late(run *record.Run) error {
 			return err
 		}
 	} else if len(b.parts.views) == 0 {
-		return nil
+		return <-b.parts.given
 	}
 	b.run = run
 	pieces, err := b.stage.finish(b.parts.views)
+	err = errors.Join(err, <-b.parts.given)
 	defer func() {
 		for _, p := range pieces {
 			p.close()

@@ -56,7 +56,7 @@ func (s *stage) config(p *parts) (*configs.Config, error) {
 		return nil, err
 	}
 	return specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
-		CgroupName: name(s.run), Spec: spec, RootlessCgroups: s.run.Mapped != nil,
+		CgroupName: name(s.run), Spec: spec, RootlessCgroups: s.run.Rootless,
 	})
 }
 

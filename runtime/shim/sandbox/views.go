@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"agentctl/internal/tree"
 	"agentctl/runtime/internal/record"
 )
 
@@ -36,6 +37,8 @@ type viewed struct {
 // views begins making all that is to be mounted late, on threads that see the
 // host's mounts.
 func (p *parts) beginViews(run *record.Run) {
+	p.given = make(chan error, 1)
+	go func() { p.given <- give(run) }()
 	for _, o := range run.Overlays {
 		v := view{o.Target, make(chan viewed, 1)}
 		p.views = append(p.views, v)
@@ -49,6 +52,19 @@ func (p *parts) beginViews(run *record.Run) {
 			v.made <- viewed{whole: &b, err: err}
 		}()
 	}
+}
+
+// give gives the run's user what is to be his own. Nothing of his runs yet, so
+// nobody changes what is walked through.
+func give(run *record.Run) error {
+	base := run.Sandbox.IDs.Base
+	own := func(n tree.Node) error { return n.Dir.Lchown(n.Name, base+max(run.UID, 0), base+max(run.GID, 0)) }
+	for _, path := range run.Own {
+		if err := tree.Walk(path, own, nil); err != nil {
+			return fmt.Errorf("cannot give the task its folder: %w", err)
+		}
+	}
+	return nil
 }
 
 // finish waits for the views and puts those together that need a place for it.

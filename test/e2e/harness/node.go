@@ -1,10 +1,12 @@
 package harness
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +31,8 @@ type Node struct {
 	Env []string
 	// User runs the agent, where the test is root; 0: whoever runs the test.
 	User int
+	// Subordinate is the first of 65536 ids that User has besides his own; 0: none.
+	Subordinate int
 
 	client *clearml.Client
 
@@ -98,8 +102,13 @@ func (n *Node) SpawnAgent(flags ...string) {
 	cmd := exec.Command(n.Program, args...)
 	cmd.Env = n.environ()
 	cmd.Stdout, cmd.Stderr = log, log
+	if n.Subordinate != 0 {
+		n.subordinate(cmd)
+	}
 	if n.User != 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(n.User), Gid: uint32(n.User)}}
+		if n.Subordinate == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(n.User), Gid: uint32(n.User)}}
+		}
 		cmd.Env = append(cmd.Env, "HOME="+n.Dir)
 		if err := os.Chown(n.Dir, n.User, n.User); err != nil {
 			n.T.Fatal(err)
@@ -114,6 +123,39 @@ func (n *Node) SpawnAgent(flags ...string) {
 		_ = cmd.Wait()
 	}()
 	n.agent, n.ended = cmd, ended
+}
+
+// becoming is a script that becomes a user with the ids of a file, seen by him alone.
+const becoming = `set -e
+ids=$1 user=$2; shift 2
+mount --make-rprivate /
+mount --bind "$ids" /etc/subuid
+mount --bind "$ids" /etc/subgid
+exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"`
+
+// AsUser has a command run as the agent is.
+func (n *Node) AsUser(cmd *exec.Cmd) *exec.Cmd {
+	n.T.Helper()
+	cmd.Env = append(n.environ(), "HOME="+n.Dir)
+	n.subordinate(cmd)
+	return cmd
+}
+
+// subordinate has a command run as User with ids of his own.
+func (n *Node) subordinate(cmd *exec.Cmd) {
+	n.T.Helper()
+	ids := filepath.Join(n.Dir, "subids")
+	if _, err := os.Stat(ids); err != nil { // else an agent that reads it would find half of it
+		if err := os.WriteFile(ids, fmt.Appendf(nil, "%d:%d:65536\n", n.User, n.Subordinate), 0o644); err != nil {
+			n.T.Fatal(err)
+		}
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	cmd.Args = append([]string{"sh", "-c", becoming, "sh", ids, strconv.Itoa(n.User), cmd.Path}, cmd.Args[1:]...)
+	cmd.Path, cmd.SysProcAttr = sh, &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 }
 
 // WaitAgent waits for the agent's end, for example at a crash point.

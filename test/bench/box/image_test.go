@@ -1,12 +1,11 @@
 //go:build bench
 
-package bench
+package box
 
 import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -29,8 +28,7 @@ type puller struct {
 }
 
 // TestImagePull measures the pull and the unpacking of 340 MB in five layers from a
-// registry on loopback, turn and turn about, beside docker and podman where they are
-// installed. Each round has an image of its own, and all are removed at the end: ext4
+// registry on loopback, turn and turn about, beside docker and podman. Each round has an image of its own, and all are removed at the end: ext4
 // looks at every inode that was freed in the last five minutes before it gives a new
 // file one, which costs ten times the pull.
 func TestImagePull(t *testing.T) {
@@ -40,17 +38,18 @@ func TestImagePull(t *testing.T) {
 		refs = append(refs, r.Push(t, fmt.Sprintf("bench/large:%d", n), imagekit.Large(t, n)))
 	}
 	pullers := []puller{{"agentctl", func(t *testing.T, ref string) (time.Duration, time.Duration) { return pullOurs(t, r, ref) }}}
-	if exec.Command("docker", "info").Run() == nil {
-		pullers = append(pullers, puller{"docker", pullBy("docker", nil, []string{"rmi", "-f"})})
+	dir := scratch(t)
+	if docker, _ := startDocker(t, dir); docker != nil {
+		pullers = append(pullers, puller{"docker", pullBy(docker)})
 	}
-	if _, err := exec.LookPath("podman"); err == nil {
-		pullers = append(pullers, puller{"podman", pullBy("podman", []string{"--tls-verify=false"}, []string{"rmi", "-f"})})
+	if podman := startPodman(t, dir); podman != nil {
+		pullers = append(pullers, puller{"podman", pullBy(podman, "--tls-verify=false")})
 	}
 	times := map[string][]time.Duration{}
 	for _, ref := range refs {
 		for _, p := range pullers {
 			// What the one before wrote is not to be written while the next is measured.
-			_ = exec.Command("sync").Run()
+			quietly("sync")
 			usable, durable := p.pull(t, ref)
 			times[p.name] = append(times[p.name], usable)
 			fmt.Printf("%-10s %6.2f s, on the disk %6.2f s\n", p.name, usable.Seconds(), durable.Seconds())
@@ -90,17 +89,14 @@ func pullOurs(t *testing.T, r *imagekit.Registry, ref string) (time.Duration, ti
 }
 
 // pullBy pulls with another program.
-func pullBy(program string, flags, remove []string) func(*testing.T, string) (time.Duration, time.Duration) {
+func pullBy(cli []string, flags ...string) func(*testing.T, string) (time.Duration, time.Duration) {
 	return func(t *testing.T, ref string) (time.Duration, time.Duration) {
 		start := time.Now()
-		cmd := exec.CommandContext(t.Context(), program, append(append([]string{"pull", "-q"}, flags...), ref)...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", program, err, out)
-		}
+		loud(t, append(append(append(cli[:len(cli):len(cli)], "pull", "-q"), flags...), ref)...)
 		usable := time.Since(start)
-		_ = exec.Command("sync").Run()
+		quietly("sync")
 		durable := time.Since(start)
-		t.Cleanup(func() { _ = exec.Command(program, append(remove, ref)...).Run() })
+		t.Cleanup(func() { quietly(append(cli[:len(cli):len(cli)], "rmi", "-f", ref)...) })
 		return usable, durable
 	}
 }
