@@ -68,6 +68,9 @@ func Open(dir string, opts Options) (*Manager, error) {
 	if err := m.loadRevisions(); err != nil {
 		return nil, err
 	}
+	if err := m.revert(time.Now()); err != nil { // before anybody acts on what was tried
+		opts.Log.Error("a spec that was not confirmed can't be reverted yet", "error", err)
+	}
 	m.sweep()
 	return m, nil
 }

@@ -228,6 +228,9 @@ func TestTrialRevertsAfterARestart(t *testing.T) {
 	tried(t, func(m *Manager, follow func(*Manager) func()) {
 		time.Sleep(30 * time.Hour)
 		again := open(t, m.dir)
+		if s := again.Current().Suspended; s.Reason != ReasonReverted {
+			t.Errorf("an agent that has just started acts on %+v", s)
+		}
 		if _, err := again.Confirm(); !errors.Is(err, ErrNothingTo) {
 			t.Errorf("confirmed after its time: %v", err)
 		}
