@@ -64,6 +64,7 @@ func (a *acquisition) fill(ctx context.Context, m shelf.Making, settling *settli
 	}
 	defer func() { _ = s.root.Close() }()
 	err = a.plan.build(ctx, s)
+	a.keepDownloads(s, settling, err)
 	if s.unlocked {
 		err = errors.Join(err, a.cache.forgetLogins(s.uid, a.plan.secrets))
 	}
@@ -199,15 +200,18 @@ func (c *Cache) run(ctx context.Context, s *site, lock *os.File, p plan, step st
 	if cmd.Stdout == nil {
 		cmd.Stdout = lines
 	}
-	if s.req.Root != nil {
-		downloads, err := s.downloads(s.req.Manager)
-		if err != nil {
-			return err
+	if s.req.enclosed() {
+		cmd.Writes, cmd.Reads = []string{s.path, s.work}, []string{c.tools.dir}
+		if step != compileStep { // which runs code of what is installed
+			cover, err := s.cover(cmd.host)
+			if err != nil {
+				return err
+			}
+			cmd.Covers = []Cover{cover}
 		}
-		cmd.Writes, cmd.Reads = []string{s.path, s.work, downloads}, []string{c.tools.dir}
 	}
 	start := c.now()
-	exit, err := c.exec(s.req).Run(ctx, cmd)
+	exit, err := c.exec(s.req, cmd.host).Run(ctx, cmd)
 	_ = lines.Close()
 	well := err == nil && exit.Code == 0
 	steps.end(well)

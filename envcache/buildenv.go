@@ -32,16 +32,16 @@ func (s *site) env(getenv func(string) string, p *access, more ...string) []stri
 			env[i] = "PATH=" + filepath.Join(s.path, "bin") + ":" + path
 		}
 	}
-	if s.req.Root != nil {
-		return s.certified(env)
+	if s.req.enclosed() {
+		home := filepath.Join(s.work, "home")
+		return certified(env, home, func(name, text string) error { return s.private(home, name, text) })
 	}
 	return env
 }
 
-// certified has the programs of another root use the certificates that the host's
-// use: the files that variables name are not in it.
-func (s *site) certified(env []string) []string {
-	home := filepath.Join(s.work, "home")
+// certified has the programs of a sandbox use the certificates that the host's
+// use: the files that variables name may not be in it, and are written to its home.
+func certified(env []string, home string, write func(name, text string) error) []string {
 	var out []string
 	for _, kv := range env {
 		name, path, _ := strings.Cut(kv, "=")
@@ -50,7 +50,7 @@ func (s *site) certified(env []string) []string {
 			continue
 		case "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO":
 			pem, err := os.ReadFile(path)
-			if err != nil || s.private(home, name+".pem", string(pem)) != nil {
+			if err != nil || write(name+".pem", string(pem)) != nil {
 				continue
 			}
 			kv = name + "=" + filepath.Join(home, name+".pem")

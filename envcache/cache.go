@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -154,9 +153,6 @@ func (c *Cache) acquisition(ctx context.Context, req Request, progress func(Prog
 	b, ok := c.builders[req.Manager]
 	if !ok {
 		return nil, fmt.Errorf("cannot build environments with %q", shorten(req.Manager))
-	}
-	if req.Root != nil && !slices.Contains(rootManagers, req.Manager) {
-		return nil, fmt.Errorf("cannot build environments for an image with %s: use pip or uv", req.Manager)
 	}
 	var err error
 	if a.plan, err = b.plan(ctx, req, a.say); err != nil {

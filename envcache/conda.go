@@ -36,6 +36,7 @@ type condaPlan struct {
 	explicit []condaPackage // packages at their places: nothing is solved
 	list     reqList        // what is pip's, the wishes among it
 	virtual  []string
+	glibc    string // version of another root's; "" for the host's
 	channelLogins
 	auth  condaLogins // what was found of them
 	more  []string    // variables of environment.yml
@@ -43,6 +44,9 @@ type condaPlan struct {
 }
 
 func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)) (plan, error) {
+	if req.Root != nil && req.Host == nil { // scripts of packages would run outside of any sandbox
+		return plan{}, errors.New("conda can't build for an image here: there is no sandbox of the host's programs")
+	}
 	p := &condaPlan{}
 	file, err := b.read(req, p)
 	if err != nil {
@@ -66,6 +70,11 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 		return b.tools.get(ctx, ManagerConda, req, p.access, say)
 	}
 	p.identity = b.tools.named(ManagerConda, req).identity
+	if req.Root != nil {
+		if p.glibc, err = b.tools.finder.probes.glibcIn(ctx, req.Root, req.UID, req.GID); err != nil {
+			return plan{}, err
+		}
+	}
 	if len(p.explicit) == 0 { // else nothing is assumed of the host
 		if p.virtual, err = b.virtual(ctx, p, say); err != nil {
 			return plan{}, err

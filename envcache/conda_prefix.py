@@ -103,6 +103,7 @@ class Meter:
         return entry
 
     def on_post_link_start(self, name, path):
+        self.event(script=name)
         self.scripts.append(name)
         return len(self.scripts) - 1
 

@@ -89,6 +89,9 @@ func (b *condaBuilder) install(ctx context.Context, s *site, p *condaPlan, packa
 	if err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(events, func(e condaEvent) bool { return e.Script != "" }) {
+		s.merge(true)
+	}
 	for _, e := range events {
 		if e.Variable != "" {
 			s.variables = append(s.variables, e.Variable)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -54,10 +55,11 @@ type condaEvent struct {
 	Pip      string `json:"pip"` // line of a wish that is left to pip
 	Virtual  string `json:"virtual"`
 	Variable string `json:"variable"`
-	Error    string `json:"error"` // kind of the failure
-	Step     string `json:"step"`  // that goes on
-	Note     string `json:"note"`  // what there is to say of it
-	Done     int64  `json:"done"`  // bytes of downloads
+	Error    string `json:"error"`  // kind of the failure
+	Script   string `json:"script"` // package whose script is going to run
+	Step     string `json:"step"`   // that goes on
+	Note     string `json:"note"`   // what there is to say of it
+	Done     int64  `json:"done"`   // bytes of downloads
 	Total    int64  `json:"total"`
 }
 
@@ -153,6 +155,7 @@ func (b *condaBuilder) ask(ctx context.Context, s *site, p *condaPlan, ask conda
 	if err != nil {
 		return nil, err
 	}
+	t.cmd.host = true // the interpreter that it runs on is the host's
 	err = s.listen(ctx, ManagerConda, t.cmd, t.hear)
 	var failed *BuildError
 	if errors.As(err, &failed) {
@@ -167,6 +170,9 @@ func (b *condaBuilder) ask(ctx context.Context, s *site, p *condaPlan, ask conda
 // what is assumed of the host. rattler has no other way for the first.
 func (b *condaBuilder) trust(p *condaPlan) []string {
 	env := b.overrides()
+	if p.glibc != "" && !slices.ContainsFunc(env, isGlibc) {
+		env = append(env, overrideGlibc+"="+p.glibc)
+	}
 	if cert := cmp.Or(p.conf.cert, b.getenv("SSL_CERT_FILE"), b.getenv("REQUESTS_CA_BUNDLE"), p.settings.cert); cert != "" {
 		env = append(env, "SSL_CERT_FILE="+cert)
 	}

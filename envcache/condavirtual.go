@@ -17,7 +17,11 @@ import (
 )
 
 // condaOverrides are conda's variables that replace what is found on a host.
-var condaOverrides = []string{"CONDA_OVERRIDE_CUDA", "CONDA_OVERRIDE_GLIBC", "CONDA_OVERRIDE_ARCHSPEC"}
+var condaOverrides = []string{"CONDA_OVERRIDE_CUDA", overrideGlibc, "CONDA_OVERRIDE_ARCHSPEC"}
+
+const overrideGlibc = "CONDA_OVERRIDE_GLIBC"
+
+func isGlibc(kv string) bool { return strings.HasPrefix(kv, overrideGlibc+"=") }
 
 func (b *condaBuilder) overrides() []string {
 	var env []string
@@ -36,9 +40,22 @@ type virtualFound struct {
 	Packages []string `json:"packages"`
 }
 
-// virtual gives the virtual packages of this host. They are asked for once per
-// boot and driver: they are in every key, and a hit must start no program.
+// virtual gives the virtual packages of what is built for: those of this host, but
+// for the C library of another root.
 func (b *condaBuilder) virtual(ctx context.Context, p *condaPlan, say func(Progress)) ([]string, error) {
+	all, err := b.hostVirtual(ctx, p, say)
+	if err != nil || p.glibc == "" || slices.ContainsFunc(b.overrides(), isGlibc) {
+		return all, err
+	}
+	all = slices.DeleteFunc(slices.Clone(all), func(v string) bool { return strings.HasPrefix(v, "__glibc=") })
+	all = append(all, "__glibc="+p.glibc+"=0")
+	slices.Sort(all)
+	return all, nil
+}
+
+// hostVirtual gives the virtual packages of this host. They are asked for once per
+// boot and driver: they are in every key, and a hit must start no program.
+func (b *condaBuilder) hostVirtual(ctx context.Context, p *condaPlan, say func(Progress)) ([]string, error) {
 	boot, driver := readProc("sys/kernel/random/boot_id"), readProc("driver/nvidia/version")
 	sum := sha256.Sum256([]byte(strings.Join(append([]string{p.identity, boot, driver}, b.overrides()...), "\n")))
 	from := hex.EncodeToString(sum[:])

@@ -23,12 +23,20 @@ type Cmd struct {
 	// Writes and Reads are what the program needs of the state folder, for an Exec
 	// that shows nothing else of it. They exist.
 	Writes, Reads []string
+	// Covers are folders that the program sees and may write to as well, but what it writes
+	// goes elsewhere.
+	Covers []Cover
 	// Nice: as little CPU, I/O and memory as can be where others want them, and a
 	// session of its own, until Lift is closed. The program is not run if its
 	// priority can't be lowered.
 	Nice bool
 	Lift <-chan struct{}
+	// host: of a build for another root, what runs on the host's own file system.
+	host bool
 }
+
+// Cover is a folder that stays as it is: what is written to it is found in Upper/upper.
+type Cover struct{ Folder, Upper string }
 
 // Exit is how a program ended.
 type Exit struct {

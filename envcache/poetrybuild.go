@@ -205,7 +205,8 @@ func (b *poetryBuilder) run(ctx context.Context, s *site, p *poetryPlan, dir, re
 }
 
 func (p *poetryPlan) told(s *site, cache, report string) poetrySettings {
-	indexes := lo.Compact(append([]string{cmp.Or(p.settings.index, defaultIndex(s.req.Python))}, p.settings.extra...))
+	usual := cmp.Or(defaultIndex(s.req.Python), defaultIndex(Interpreter{PipFolder: p.pip.dir})) // the pip of an image can't be read
+	indexes := lo.Compact(append([]string{cmp.Or(p.settings.index, usual)}, p.settings.extra...))
 	all := slices.Concat(indexes, lo.Map(p.sources(), func(s poetrySource, _ int) string { return s.name + " " + s.url }))
 	sum := sha256.Sum256([]byte(strings.Join(all, "\n")))
 	return poetrySettings{

@@ -58,6 +58,9 @@ type Request struct {
 	BaseDir string
 	// Root is what the environment is for; nil: the host. Python is the Root's then.
 	Root *Root
+	// Host runs what a build runs on the host's own file system; nil: as the cache's
+	// options say. It sees of the state folder what the Cmd names.
+	Host Exec `json:"-"`
 	// UID and GID own the environment and run what builds it; SameUser: this process.
 	UID, GID int
 	// ResolveAge is how long a list that pins not everything counts as resolved;

@@ -3,8 +3,10 @@ package envcache
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -24,17 +26,20 @@ type Root struct {
 	Away func(ctx context.Context, req Request, say func(Progress)) (hit bool, why string, err error)
 }
 
-// rootManagers are those that can build in another root. The other ones' own
-// programs run on an interpreter of the host.
-var rootManagers = []string{"", ManagerPip, ManagerUV}
-
-// exec is what runs the programs of a request's build.
-func (c *Cache) exec(req Request) Exec {
-	if req.Root == nil {
-		return c.opts.Exec
+// exec is what runs a program of a request's build.
+func (c *Cache) exec(req Request, host bool) Exec {
+	switch {
+	case req.Root != nil && !host:
+		return gentle{req.Root.Exec}
+	case req.Host != nil:
+		return gentle{req.Host}
 	}
-	return gentle{req.Root.Exec}
+	return c.opts.Exec
 }
+
+// enclosed tells that programs of a request's build see of the state folder what
+// they name only.
+func (r Request) enclosed() bool { return r.Root != nil || r.Host != nil }
 
 // pythonIn finds the interpreter of another root: one of the version that is
 // wanted if there is one, by the names that it then has.
@@ -111,4 +116,27 @@ func (p *prober) askIn(ctx context.Context, root *Root, name string, uid, gid in
 	// These paths mean nothing on the host.
 	py.PipWheel, py.PipFolder = "", ""
 	return py.Interpreter, nil
+}
+
+var glibcVersion = regexp.MustCompile(`(?i)\b(?:glibc|release version) (\d+\.\d+)`)
+
+// glibcIn is the version of the C library of another root: packages of conda bring
+// all but that.
+func (p *prober) glibcIn(ctx context.Context, root *Root, uid, gid int) (string, error) {
+	py, err := p.once(ctx, identity{Path: root.ID + "\nlibc"}, func() (Interpreter, error) {
+		for _, args := range [][]string{
+			{"/lib64/ld-linux-x86-64.so.2", "--version"}, {"/lib/ld-linux-aarch64.so.1", "--version"}, {"getconf", "GNU_LIBC_VERSION"}, {"ldd", "--version"},
+		} {
+			out := &limited{most: mostAnswer}
+			exit, err := root.Exec.Run(ctx, Cmd{Args: args, Env: []string{"PATH=" + defaultPath}, Dir: "/", UID: uid, GID: gid, Stdout: out})
+			if ctx.Err() != nil {
+				return Interpreter{}, context.Cause(ctx)
+			}
+			if m := glibcVersion.FindStringSubmatch(out.String()); err == nil && exit.Code == 0 && m != nil {
+				return Interpreter{Libc: m[1], Root: root.ID}, nil
+			}
+		}
+		return Interpreter{}, errors.New("packages of conda need the GNU C library, and the image has none: use another image, as one of Debian")
+	})
+	return py.Libc, err
 }

@@ -3,6 +3,8 @@ package envcache
 import (
 	"context"
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,11 +65,48 @@ func TestEnvironmentOfAnImage(t *testing.T) {
 			t.Errorf("%s: another image: %s", manager, l.Why)
 		}
 	}
-	req := uvRequest(t, x.url())
-	req.Manager, req.Root = ManagerPoetry, root
-	if _, err := c.Acquire(t.Context(), req, nil); err == nil || !strings.Contains(err.Error(), "use pip or uv") {
-		t.Errorf("poetry: %v", err)
+}
+
+// The C library of an image is found by what the image has, and asked for once.
+func TestGlibcOfAnImage(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, Options{})
+	for name, tc := range map[string]struct {
+		says  map[string]string
+		want  string
+		fails string
+	}{
+		"a loader that tells": {says: map[string]string{"ld-linux-x86-64.so.2": "ld.so (Debian GLIBC 2.36-9+deb12u9) stable release version 2.36.\n"}, want: "2.36"},
+		"another machine":     {says: map[string]string{"ld-linux-aarch64.so.1": "ld.so (GNU libc) stable release version 2.39.\n"}, want: "2.39"},
+		"getconf":             {says: map[string]string{"getconf": "glibc 2.28\n"}, want: "2.28"},
+		"ldd":                 {says: map[string]string{"ldd": "ldd (Debian GLIBC 2.31-13) 2.31\n", "getconf": "undefined\n"}, want: "2.31"},
+		"musl":                {says: map[string]string{"ldd": "musl libc (x86_64)\nVersion 1.2.5\n"}, fails: "need the GNU C library"},
+		"nothing":             {fails: "need the GNU C library"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := &Root{ID: name, Exec: says(tc.says)}
+			got, err := c.finder.probes.glibcIn(t.Context(), root, SameUser, SameUser)
+			if got != tc.want || (err == nil) != (tc.fails == "") || err != nil && !strings.Contains(err.Error(), tc.fails) {
+				t.Fatalf("%q, %v", got, err)
+			}
+			root.Exec = says(nil)
+			if again, err := c.finder.probes.glibcIn(t.Context(), root, SameUser, SameUser); again != got {
+				t.Errorf("asked again: %q, %v", again, err)
+			}
+		})
 	}
+}
+
+// says has programs, by their names, that print something.
+type says map[string]string
+
+func (s says) Run(_ context.Context, c Cmd) (Exit, error) {
+	text, ok := s[filepath.Base(c.Args[0])]
+	if !ok {
+		return Exit{}, fs.ErrNotExist
+	}
+	_, err := io.WriteString(c.Stdout, text)
+	return Exit{}, err
 }
 
 // The interpreter of an image is asked once, by the names that it may have.

@@ -31,12 +31,15 @@ type product struct {
 	version string // the tested one, which locks/MANAGER.txt pins
 	module  string // that `python -m` runs
 	oldest  [3]int // Python that it runs on
+	// inRoot: it runs on an interpreter of the root that it builds for, since it asks
+	// that one what fits. The others run on one of the host, or on none.
+	inRoot bool
 }
 
 var products = map[string]product{
-	ManagerUV:     {"uv", "0.13.9", "uv", [3]int{3, 9, 0}},
-	ManagerPoetry: {"poetry", "2.5.1", "poetry", [3]int{3, 10, 0}},
-	ManagerConda:  {"py-rattler", "0.28.0", "rattler", [3]int{3, 10, 0}},
+	ManagerUV:     {"uv", "0.13.9", "uv", [3]int{3, 9, 0}, false},
+	ManagerPoetry: {"poetry", "2.5.1", "poetry", [3]int{3, 10, 0}, true},
+	ManagerConda:  {"py-rattler", "0.28.0", "rattler", [3]int{3, 10, 0}, false},
 }
 
 // tool is a package manager in a private environment of its own.
@@ -79,7 +82,7 @@ func (t *toolbox) get(ctx context.Context, manager string, req Request, a *acces
 	if err != nil {
 		return tool{}, fmt.Errorf("cannot have %s: %w", manager, err)
 	}
-	sum := sha256.Sum256([]byte(py.Path + "\n" + py.Build))
+	sum := sha256.Sum256([]byte(py.Path + "\n" + py.Build + py.Root))
 	out.dir = filepath.Join(t.dir, fmt.Sprintf("%s-%s-%x", manager, version, sum[:6]))
 	if isDir(out.dir) {
 		return out, nil
@@ -100,7 +103,7 @@ func (t *toolbox) get(ctx context.Context, manager string, req Request, a *acces
 		}
 		list = string(pinned)
 	}
-	err = t.once(ctx, out.dir, func(tmp string) error { return t.install(ctx, tmp, list, py, pip, a) })
+	err = t.once(ctx, out.dir, func(tmp string) error { return t.install(ctx, tmp, list, py, pip, a, req) })
 	if err != nil {
 		return tool{}, fmt.Errorf("cannot have %s %s: %w", manager, version, err)
 	}
@@ -108,12 +111,38 @@ func (t *toolbox) get(ctx context.Context, manager string, req Request, a *acces
 	return out, nil
 }
 
+// toolPythons are tried in this order for a tool.
+var toolPythons = []string{"", "3.14", "3.13", "3.12", "3.11", "3.10"}
+
+// interpreterIn finds the Python of another root that a tool runs on.
+func (t *toolbox) interpreterIn(ctx context.Context, p product, req Request) (Interpreter, error) {
+	found := []Interpreter{req.Python}
+	for _, version := range toolPythons[1:] {
+		py, err := t.finder.probes.probeIn(ctx, req.Root, "python"+version, req.UID, req.GID)
+		if ctx.Err() != nil {
+			return Interpreter{}, context.Cause(ctx)
+		}
+		if err == nil {
+			found = append(found, py)
+		}
+	}
+	for _, py := range found {
+		if n := py.Numbers(); slices.Compare(n[:], p.oldest[:]) >= 0 {
+			return py, nil
+		}
+	}
+	return Interpreter{}, fmt.Errorf("%s %s needs Python %d.%d or newer, and the image has none; use pip, or another image", p.project, p.version, p.oldest[0], p.oldest[1])
+}
+
 // interpreter finds the Python that a tool runs on: the host's own, else any
 // that is new enough. A root agent installs the tool as root, so no other user
 // may be able to write that Python.
 func (t *toolbox) interpreter(ctx context.Context, p product, req Request) (Interpreter, error) {
+	if p.inRoot && req.Root != nil {
+		return t.interpreterIn(ctx, p, req)
+	}
 	var failed error
-	for _, want := range []string{"", "3.14", "3.13", "3.12", "3.11", "3.10"} {
+	for _, want := range toolPythons {
 		py, _, err := t.finder.Find(ctx, want, OnMissingFail, req.UID, req.GID)
 		n := py.Numbers()
 		if err == nil && slices.Compare(n[:], p.oldest[:]) >= 0 && trusted(py.Path) {
@@ -133,7 +162,10 @@ const toolHome = ".home"
 // install fills the folder tmp with an environment that holds what list names.
 // Only wheels are taken: no code of a package runs with the agent's rights
 // before the package is in its place.
-func (t *toolbox) install(ctx context.Context, tmp, list string, py Interpreter, pip pipTool, a *access) error {
+//
+// A tool on an interpreter of another root is installed there, as the owner of the
+// request's environment, and serves that root alone.
+func (t *toolbox) install(ctx context.Context, tmp, list string, py Interpreter, pip pipTool, a *access, req Request) error {
 	home := filepath.Join(t.pipTools.dir, toolHome)
 	if err := errors.Join(tree.Remove(home), os.Mkdir(home, 0o700)); err != nil {
 		return err
@@ -153,9 +185,20 @@ func (t *toolbox) install(ctx context.Context, tmp, list string, py Interpreter,
 			return err
 		}
 	}
+	run, cmd := t.exec, Cmd{Dir: "/", UID: SameUser, GID: SameUser}
+	if py.Root != "" {
+		run = gentle{req.Root.Exec}
+		cmd.UID, cmd.GID, cmd.Writes, cmd.Reads = req.UID, req.GID, []string{tmp, home}, []string{pip.dir}
+		if err := lend(req, tmp, home, netrc, requirements); err != nil {
+			return err
+		}
+	}
 	env := append(slices.Clone(t.env), "HOME="+home, "NETRC="+netrc, "PIP_CONFIG_FILE="+os.DevNull, "PYTHONUTF8=1")
 	if len(a.settings.trusted) > 0 {
 		env = append(env, "PIP_TRUSTED_HOST="+strings.Join(a.settings.trusted, " "))
+	}
+	if py.Root != "" {
+		env = certified(env, home, func(name, text string) error { return fsx.ReplaceFile(filepath.Join(home, name), []byte(text), 0o644) })
 	}
 	python := filepath.Join(tmp, "bin", "python")
 	for _, args := range [][]string{
@@ -167,10 +210,27 @@ func (t *toolbox) install(ctx context.Context, tmp, list string, py Interpreter,
 		{python, "-I", "-m", "compileall", "-qq", "-j", "0", filepath.Join(tmp, "lib")},
 	} {
 		lines := talk.NewLines(func(l string) string { return secret.RedactURLs(a.secrets.Redact(l)) }, nil)
-		exit, err := t.exec.Run(ctx, Cmd{Args: args, Dir: "/", Env: env, UID: SameUser, GID: SameUser, Stdout: lines, Stderr: lines})
+		cmd.Args, cmd.Env, cmd.Stdout, cmd.Stderr = args, env, lines, lines
+		exit, err := run.Run(ctx, cmd)
 		_ = lines.Close()
 		if compiling := slices.Contains(args, "compileall"); err != nil || exit.Code != 0 && !compiling {
 			return newBuildError(filepath.Base(args[len(args)-1]), exit, err, lines.Tail(10), py.Version)
+		}
+	}
+	if py.Root != "" {
+		return tree.Publish(tmp, os.Geteuid(), os.Getegid())
+	}
+	return nil
+}
+
+// lend gives files to the owner of a request's environment.
+func lend(req Request, files ...string) error {
+	if !switches(req.UID) {
+		return nil
+	}
+	for _, f := range files {
+		if err := os.Lchown(f, req.UID, req.GID); err != nil {
+			return err
 		}
 	}
 	return nil

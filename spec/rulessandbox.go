@@ -4,8 +4,6 @@ import (
 	"time"
 )
 
-const aptLater = "packages of Debian come with a later release: install them in the image or by the task's setup script"
-
 // Names of resource limits, and of the capabilities that may be given: those that
 // reach out of a sandbox are none of them.
 var (
@@ -45,7 +43,7 @@ var sandboxRules = map[string]rule{
 		example: "{nofile: 65536}",
 	},
 	"Sandbox.scratch":     {example: "{size: 50Gi}"},
-	"Sandbox.aptPackages": {each: aptRule, unique: true, most: maxNames, example: "[libgl1]", pending: aptLater, unless: "[]"},
+	"Sandbox.aptPackages": {each: aptRule, unique: true, most: maxNames, example: "[libgl1]"},
 	"Sandbox.arguments":   {example: "{env: {NCCL_DEBUG: INFO}}"},
 	"Sandbox.createAhead": {example: "false"},
 	"Sandbox.onDenied":    {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
@@ -102,5 +100,5 @@ var sandboxRules = map[string]rule{
 	"Allow.capAdd":         {each: &rule{enum: capabilities}, unique: true, example: "[SYS_PTRACE]"},
 	"Allow.devices":        {each: deviceNodeRule, unique: true, most: maxNames, example: "[/dev/infiniband]"},
 	"Allow.user":           {example: "true"},
-	"Allow.aptPackages":    {each: &rule{form: aptAnyForm, check: nameLength(maxName), fix: aptRule.fix + `, or "*" for any`}, unique: true, most: maxNames, example: "[libgl1]", pending: aptLater, unless: "[]"},
+	"Allow.aptPackages":    {each: &rule{form: aptAnyForm, check: nameLength(maxName), fix: aptRule.fix + `, or "*" for any`}, unique: true, most: maxNames, example: "[libgl1]"},
 }

@@ -68,7 +68,7 @@ type Sandbox struct {
 	Ulimits map[string]string `yaml:"ulimits,omitempty" json:"ulimits,omitempty"`
 	// What a task writes outside of its mounts; it is gone after the task.
 	Scratch Scratch `yaml:"scratch,omitempty" json:"scratch,omitzero"`
-	// Debian packages that are there in each sandbox whose image has apt.
+	// Debian packages that are put into each image that has apt, from its own sources, once.
 	AptPackages []string `yaml:"aptPackages,omitempty" json:"aptPackages,omitempty"`
 	// What each sandbox has besides, in the place of arguments for a container.
 	Arguments Arguments `yaml:"arguments,omitempty" json:"arguments,omitzero"`
@@ -192,6 +192,6 @@ type Allow struct {
 	Devices []string `yaml:"devices,omitempty" json:"devices,omitempty"`
 	// Another user and further groups inside (--user, --group-add).
 	User bool `yaml:"user,omitempty" json:"user,omitempty"`
-	// Debian packages that a task may ask for; "*" for any. Left out: none.
+	// Debian packages that a task may ask for (hyperparameter agentctl/sandbox.aptPackages); "*" for any. Left out: none.
 	AptPackages []string `yaml:"aptPackages,omitempty" json:"aptPackages,omitempty"`
 }

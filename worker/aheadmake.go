@@ -117,14 +117,21 @@ func (p *Pool) insideAhead(ctx context.Context, u upcoming, next *prepared) (end
 	if err := os.MkdirAll(r.dirs.root, 0o711); err != nil {
 		return nil, fmt.Errorf("cannot create the look-ahead's folder: %w", err)
 	}
-	if err := r.fetchImage(context.WithValue(ctx, aheadKey{}, true), next); err != nil {
+	letGo := func() {
+		for _, release := range r.release {
+			release()
+		}
+	}
+	err = r.fetchImage(context.WithValue(ctx, aheadKey{}, true), next)
+	if err == nil {
+		next.box.boxes, err = r.taskBoxes(ctx, next)
+	}
+	if err != nil {
+		letGo()
 		return nil, err
 	}
-	built, err := r.buildInside(ctx, next)
-	if err != nil {
-		return nil, errors.Join(err, next.box.image.Close())
-	}
-	return func() { built(); _ = next.box.image.Close() }, nil
+	built := r.buildInside(next)
+	return func() { built(); letGo() }, nil
 }
 
 // aheadKey marks contexts in which an image is got for a task that has not come yet.
@@ -158,6 +165,7 @@ func (p *Pool) checkOutAhead(ctx context.Context, n *needs) (*repo.Checkout, err
 	if err != nil || !ok {
 		return nil, err
 	}
+	defer p.endGit(src)
 	checkout, err := p.cfg.Repos.Acquire(ctx, src, nil)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,10 @@ import (
 	"time"
 
 	"agentctl/envcache"
+	"agentctl/internal/crash"
 	"agentctl/runtime"
+
+	"github.com/samber/lo"
 )
 
 // buildBoxes are the sandboxes in which a task's environment is built: of the task's
@@ -24,9 +26,9 @@ type buildBoxes struct {
 	launcher *runtime.Launcher
 	base     runtime.Config // with a sandbox
 	root     string         // folder of the task
-	files    string         // folder below it with what all of them show
-	lease    *os.File       // of the image
-	prefix   string         // of their folders; "": the usual one
+	name     string         // tells them from others of the task
+	leases   []*os.File     // of the image
+	upper    string         // keeps what is written; "" below the box's own
 
 	mu    sync.Mutex
 	made  int
@@ -35,12 +37,8 @@ type buildBoxes struct {
 	least bool     // it leaves the CPUs to others
 }
 
-// boxPrefix begins the names of their folders below the task's, and insidePrefix of
-// those that a child in the range of ids makes.
-const (
-	boxPrefix    = "build-"
-	insidePrefix = boxPrefix + "inside-"
-)
+// boxPrefix begins the names of their folders below the task's.
+const boxPrefix = "box-"
 
 // longestBuild ends a sandbox whose agent died and never came back.
 const longestBuild = 24 * time.Hour
@@ -112,7 +110,7 @@ func (b *buildBoxes) gone(ctx context.Context, task *runtime.Task) error {
 func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	wanted := slices.Concat(c.Writes, []string{"-"}, c.Reads)
+	wanted := slices.Concat(c.Writes, []string{"-"}, c.Reads, []string{"-"}, lo.Map(c.Covers, func(c envcache.Cover, _ int) string { return c.Upper }))
 	if b.task != nil && slices.Equal(wanted, b.seen) {
 		if !c.Nice {
 			return b.task, b.promote(b.task)
@@ -129,35 +127,35 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 	if b.least = c.Nice; c.Nice {
 		box.Resources.CPUShares, box.OOMScoreAdj = runtime.LeastShare, new(1000)
 	}
-	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%d", cmp.Or(b.prefix, boxPrefix), b.made))
+	cfg.Dir = filepath.Join(b.root, fmt.Sprintf("%s%s-%d", boxPrefix, b.name, b.made))
 	cfg.Args, cfg.Env, cfg.Cwd = runtime.IdleArgs(), nil, "/"
 	cfg.Keep, cfg.MaxRuntime, cfg.Grace = c.Writes, longestBuild, 0
 	cfg.Overlays = nil
 	for _, dir := range c.Reads {
 		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: dir, Lower: dir})
 	}
+	for _, c := range c.Covers {
+		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: c.Folder, Lower: c.Folder, Upper: c.Upper})
+	}
 	if err := os.Mkdir(cfg.Dir, 0o711); err != nil {
 		return nil, err
 	}
-	if box.Upper != "" {
+	switch {
+	case b.upper != "":
+		box.Upper, box.UpperSize = b.upper, 0
+	case box.Upper != "":
 		box.Upper = filepath.Join(cfg.Dir, "root")
 		if err := os.Mkdir(box.Upper, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	task, err := b.launcher.Start(ctx, cfg, append(slices.Clone(c.Files), b.leases()...)...)
+	task, err := b.launcher.Start(ctx, cfg, append(slices.Clone(c.Files), b.leases...)...)
 	if err != nil {
 		return nil, errors.Join(err, runtime.RemoveAll(cfg.Dir))
 	}
+	crash.Point("box.started")
 	b.task, b.seen = task, wanted
 	return task, nil
-}
-
-func (b *buildBoxes) leases() []*os.File {
-	if b.lease == nil {
-		return nil
-	}
-	return []*os.File{b.lease}
 }
 
 // close ends what runs.
@@ -166,10 +164,7 @@ func (b *buildBoxes) close() error {
 	defer b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := b.end(ctx); err != nil {
-		return err
-	}
-	return runtime.RemoveAll(b.files)
+	return b.end(ctx)
 }
 
 // idle ends what runs until another program comes.

@@ -26,6 +26,8 @@ const (
 	ChoicePython  = "packageManager.python"
 	ChoiceGroups  = "packageManager.groups"
 	ChoiceExtras  = "packageManager.extras"
+	// ChoiceApt names packages of Debian for the image of the task.
+	ChoiceApt = "sandbox.aptPackages"
 	// ChoiceReplay holds the id of the task whose environment is to be had again, or
 	// none: a lock that can't be used fails the task.
 	ChoiceReplay = "replay"
@@ -39,6 +41,7 @@ const (
 type choice struct {
 	manager, python string
 	groups, extras  spec.List
+	apt             spec.List
 	replay          string
 	checkpoint      string // a signal, or "true"
 }
@@ -46,8 +49,12 @@ type choice struct {
 var (
 	managers    = []string{spec.ManagerPip, spec.ManagerUV, spec.ManagerConda, spec.ManagerPoetry, spec.ManagerAuto}
 	pythonShape = regexp.MustCompile(`^\d{1,2}\.\d{1,3}(\.\d{1,3})?$`)
+	aptShape    = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+]$`) // to apt, a name with a - behind it is to be removed
 	groupShape  = regexp.MustCompile(`^(\*|[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?)$`)
 )
+
+// mostApt is how many packages of Debian a task may ask for.
+const mostApt = 100
 
 // choiceOf reads a task's choice. What it can't mean fails the task: an environment
 // made otherwise than asked for would be found out too late.
@@ -72,6 +79,8 @@ func choiceOf(t *clearml.Task) (choice, error) {
 			c.groups, err = names(value)
 		case ChoiceExtras:
 			c.extras, err = names(value)
+		case ChoiceApt:
+			c.apt, err = aptNames(value)
 		case ChoiceReplay:
 			if c.replay = value; !validID.MatchString(value) {
 				err = fmt.Errorf("write the id of a task")
@@ -79,7 +88,7 @@ func choiceOf(t *clearml.Task) (choice, error) {
 		case ChoiceCheckpoint:
 			c.checkpoint, err = checkpointOf(value)
 		default:
-			err = oneOf(name, []string{ChoiceManager, ChoicePython, ChoiceGroups, ChoiceExtras, ChoiceCheckpoint})
+			err = oneOf(name, []string{ChoiceManager, ChoicePython, ChoiceGroups, ChoiceExtras, ChoiceApt, ChoiceCheckpoint})
 			return c, fmt.Errorf("cannot use the task's hyperparameter %.80q: there is none of that name: %w", ChoiceSection+"/"+name, err)
 		}
 		if err != nil {
@@ -113,13 +122,31 @@ func oneOf(value string, allowed []string) error {
 // names reads a list of groups or extras: names with commas or blanks between
 // them, also in the brackets that Python prints around a list.
 func names(value string) (spec.List, error) {
-	list := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune("[]()'\", \t\n", r) })
+	list := words(value)
 	for _, n := range list {
 		if !groupShape.MatchString(n) {
 			return nil, fmt.Errorf("%.60q is no name; write names with commas between them, or *", n)
 		}
 	}
 	return list, nil
+}
+
+// aptNames reads a list of packages of Debian.
+func aptNames(value string) (spec.List, error) {
+	list := words(value)
+	for _, n := range list {
+		if !aptShape.MatchString(n) || len(n) > 128 {
+			return nil, fmt.Errorf("%.60q is no package of Debian; write names with commas between them, as libgl1", n)
+		}
+	}
+	if len(list) > mostApt {
+		return nil, fmt.Errorf("write %d packages at most", mostApt)
+	}
+	return list, nil
+}
+
+func words(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune("[]()'\", \t\n", r) })
 }
 
 // over lays the choice over the worker's settings.

@@ -24,6 +24,8 @@ type container struct {
 	Settings dockerargs.Settings
 	// SetupScript is a shell script, "" for none.
 	SetupScript string
+	// Apt are packages of Debian that are to be in it.
+	Apt []string
 	// Notes are for the console: what was dropped, and what makes no difference.
 	Notes []string
 }
@@ -59,6 +61,10 @@ const maxSetupScript = 1 << 20
 // node's own arguments stay under those of the task. Other than with it, arguments of
 // a task without an image count too.
 func containerOf(t *clearml.Task, w spec.Worker, p places) (container, error) {
+	own, err := choiceOf(t)
+	if err != nil {
+		return container{}, err
+	}
 	image, words, refused := asked(t)
 	c := container{Image: w.Image, SetupScript: setupScript(t)}
 	if image != "" {
@@ -71,7 +77,9 @@ func containerOf(t *clearml.Task, w spec.Worker, p places) (container, error) {
 	}
 	requests, unread := dockerargs.ParseWords(words)
 	d := dockerargs.Decide(requests, policyOf(w, p))
-	refused = slices.Concat(refused, unread, d.Refused)
+	apt, denied := aptOf(own.apt, w)
+	c.Apt = apt
+	refused = slices.Concat(refused, unread, d.Refused, denied)
 	if len(c.SetupScript) > maxSetupScript || strings.ContainsRune(c.SetupScript, 0) {
 		return c, errors.New("cannot run the task's setup script: it is longer than 1 MiB or has a zero byte")
 	}

@@ -5,13 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"agentctl/envcache"
-	"agentctl/runtime"
-	"agentctl/runtime/dockerargs"
 	"agentctl/spec"
 )
 
@@ -21,11 +17,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	end, err := r.buildInside(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer end()
+	defer r.buildInside(p)()
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
 		return err
@@ -54,45 +46,22 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	return nil
 }
 
-// buildInside has the environment built in the task's image, if it has one, until end.
-// On the host's own file system as well an agent that is not root can't run anything as
-// a user of the range, but in a sandbox.
-func (r *run) buildInside(ctx context.Context, p *prepared) (end func(), err error) {
-	if p.box == nil || len(p.box.image.Layers) == 0 && !p.owner.Later {
-		return func() {}, nil
+// buildInside has the environment built in sandboxes, where the task is in one, until
+// end. On the host's own file system as well an agent that is not root can't run
+// anything as a user of the range, but in a sandbox.
+func (r *run) buildInside(p *prepared) (end func()) {
+	if p.box == nil {
+		return func() {}
 	}
-	boxes, err := r.buildBoxes(ctx, p)
-	if err != nil {
-		return nil, err
+	inside, host := p.box.boxes.inside(), p.box.boxes.host("host", false)
+	p.host = host
+	if len(p.box.image.Layers) > 0 || p.owner.Later {
+		p.root = &envcache.Root{ID: cmp.Or(p.box.image.ID, spec.ImageHost), Exec: inside}
 	}
-	p.root = &envcache.Root{ID: cmp.Or(p.box.image.Digest, spec.ImageHost), Exec: boxes}
 	if p.owner.Later {
-		p.root.Owner, p.root.Away = fmt.Sprintf("%d:%d", p.owner.UID, p.owner.GID), r.buildAway(p, boxes)
+		p.root.Owner, p.root.Away = fmt.Sprintf("%d:%d", p.owner.UID, p.owner.GID), r.buildAway(p, inside)
 	}
-	return func() {
-		if err := boxes.close(); err != nil {
-			r.log.Error("sandbox of a build not ended", "error", err)
-		}
-	}, nil
-}
-
-// buildBoxes are for the environment of a task that has an image.
-func (r *run) buildBoxes(ctx context.Context, p *prepared) (*buildBoxes, error) {
-	b := &buildBoxes{
-		launcher: r.pool.cfg.Launcher, root: r.dirs.root, lease: p.box.image.Lease, base: runtime.Config{ID: r.rec.Task},
-		// With another network they have other files than the task's sandbox.
-		files: filepath.Join(r.dirs.root, boxPrefix+"files"),
-	}
-	if err := os.MkdirAll(b.files, 0o711); err != nil {
-		return nil, err
-	}
-	at := r.site()
-	at.dirs = folders{b.files}
-	err := at.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
-	if err != nil {
-		return nil, errors.Join(err, b.close())
-	}
-	return b, nil
+	return func() { r.endBoxes(inside, host) }
 }
 
 // sayFrom tells which list the packages come from, and why it is not the lock.

@@ -2,12 +2,15 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"agentctl/runtime"
 	"agentctl/spec"
 
 	"github.com/moby/sys/user"
@@ -18,6 +21,8 @@ import (
 type Image struct {
 	// Ref is the name it was asked for by, Digest that of its manifest; "" for the host.
 	Ref, Digest string
+	// ID is Digest with what was put on top of the image.
+	ID string
 	// Layers are the folders of its layers, topmost first; none for the host's own root.
 	Layers []string
 	// Env, User and StopSignal are what the image says of its programs.
@@ -26,14 +31,39 @@ type Image struct {
 	// Shifted tells that the layers are stored with owners of the range of ids.
 	Shifted    bool
 	StopSignal string
-	Lease      *os.File // nil for the host
-	Close      func() error
+	// Leases hold it; none for the host.
+	Leases []*os.File
+	Close  func() error
+}
+
+// Layer is one that was added to an image on this host.
+type Layer struct {
+	Folder string
+	Hit    bool
+	Lease  *os.File
+	Close  func() error
+}
+
+// put puts a layer on top of the image's others; what tells it from others.
+func (i *Image) put(l *Layer, what string) {
+	i.ID += " and " + what
+	i.Layers, i.Leases = append([]string{l.Folder}, i.Layers...), append(i.Leases, l.Lease)
+	closeImage := i.Close
+	i.Close = func() error { return errors.Join(l.Close(), closeImage()) }
+}
+
+// has tells whether there is a file of that name in one of the image's layers.
+func (i *Image) has(name string) bool {
+	return slices.ContainsFunc(i.Layers, func(layer string) bool { return exists(filepath.Join(layer, name)) })
 }
 
 // Images is where sandboxes have their images from.
 type Images interface {
 	// Acquire leases an image, pulling it if need be.
 	Acquire(ctx context.Context, ref string, s spec.Sandbox, say func(text string, done, total int64)) (*Image, error)
+	// Add leases a layer that is made on this host, on top of those of an image: what
+	// tells which, make has a sandbox leave in dir what it writes, and holds lock.
+	Add(ctx context.Context, i *Image, s spec.Sandbox, ids runtime.IDRange, what string, waiting func(), make func(ctx context.Context, dir string, lock *os.File) error) (*Layer, error)
 	// Collect removes images beyond the limits of s, and tells how many and their bytes.
 	// minFree is what holds where s names no free space.
 	Collect(ctx context.Context, s spec.Sandbox, minFree int64) (removed int, freed int64, err error)

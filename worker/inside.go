@@ -55,7 +55,9 @@ type insideBuild struct {
 	Root    string // folder of the task
 	Outside runtime.Outside
 	Base    runtime.Config
-	Image   string // what the key says of it
+	Leases  int      // of the image, from descriptor leaseFD on
+	Hide    []string // from programs in the host's file system
+	Image   string   // what the key says of it
 	Owner   string
 	Request envcache.Request
 }
@@ -72,7 +74,7 @@ type insideAnswer struct {
 	Rechecked *envcache.Rechecked `json:",omitempty"`
 }
 
-// leaseFD is the image's lease, where there is one.
+// leaseFD is the first of the image's leases.
 const leaseFD = 5
 
 // Inside is the life of such a child, which called runtime.AwaitRange. It returns its
@@ -150,20 +152,23 @@ func withEnvs(state string, do func(*envcache.Cache) error) error {
 func insideLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
 
 func (b *insideBuild) do(ctx context.Context, say func(envcache.Progress)) (a insideAnswer, err error) {
-	boxes := &buildBoxes{launcher: b.Outside.Inside(insideLog()), base: b.Base, root: b.Root, prefix: insidePrefix}
-	if !b.Base.Sandbox.Host { // which has none
-		unix.CloseOnExec(leaseFD)
-		boxes.lease = os.NewFile(leaseFD, "lease")
+	task := taskBoxes{launcher: b.Outside.Inside(insideLog()), base: b.Base, root: b.Root, image: &Image{}, hide: b.Hide}
+	for fd := leaseFD; fd < leaseFD+b.Leases; fd++ {
+		unix.CloseOnExec(fd)
+		task.image.Leases = append(task.image.Leases, os.NewFile(uintptr(fd), "lease"))
 	}
+	boxes, host := task.inside(), task.host("inside-host", false)
+	boxes.name = "inside"
+	end := func() error { return errors.Join(boxes.close(), host.close()) }
 	err = withEnvs(b.State, func(c *envcache.Cache) error {
 		req := b.Request
-		req.Root = &envcache.Root{ID: b.Image, Exec: boxes, Owner: b.Owner}
+		req.Root, req.Host = &envcache.Root{ID: b.Image, Exec: boxes, Owner: b.Owner}, host
 		l, err := c.Acquire(ctx, req, say)
 		if err != nil {
-			return errors.Join(err, boxes.close())
+			return errors.Join(err, end())
 		}
 		a.Hit, a.Why = l.Hit, l.Why
-		return errors.Join(boxes.close(), l.Close())
+		return errors.Join(end(), l.Close())
 	})
 	return a, err
 }

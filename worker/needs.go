@@ -26,6 +26,7 @@ type needs struct {
 	envs       *envcache.Cache
 	box        *sandboxed                       // nil: on the host
 	root       *envcache.Root                   // of the environment; nil: the host's
+	host       envcache.Exec                    // of what a build runs on the host; nil: the cache's own
 	say        func(format string, args ...any) // tells what is taken in place of what
 	progress   func(envcache.Progress)
 }
@@ -44,6 +45,8 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 		if err = p.sandboxOf(&n, w); err != nil || n.owner.Later {
 			return n, err // the shim mounts what no user of the range could pass through to
 		}
+	} else if len(n.packages.choice.apt) > 0 {
+		err = errors.New("cannot install the Debian packages that the task asks for: its worker has mode: venv, and the host's packages are the operator's")
 	} else {
 		n.owner, err = resolveUser(w.RunAs)
 	}
@@ -68,6 +71,9 @@ func (n *needs) source(ctx context.Context) (src repo.Source, ok bool, err error
 	}
 	if n.cmd.Literal == "" {
 		src.Diff = s.Diff
+	}
+	if n.box != nil {
+		src.Box = n.box.boxes.git(n.box.ids)
 	}
 	src.Credentials, err = gitLogin(ctx, n.git, s.Repository)
 	return src, true, err
@@ -99,6 +105,7 @@ func (n *needs) request(ctx context.Context, base string) (envcache.Request, str
 		return req, from, errors.New("cannot build an environment for a sandbox outside of one")
 	}
 	req.UID, req.GID, req.ResolveAge, req.Root = n.owner.UID, n.owner.GID, n.resolveAge, n.root
+	req.Host = n.host
 	switch {
 	case req.Manager == spec.ManagerConda: // the channels have it
 	case req.Lock != nil:

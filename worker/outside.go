@@ -151,8 +151,11 @@ func (r *run) buildAway(p *prepared, b *buildBoxes) func(context.Context, envcac
 		}
 		in := insideNumbers(b.base, p.box.ids)
 		req.UID, req.GID, req.Root = p.owner.UID-p.box.ids.Base+1, p.owner.GID-p.box.ids.Base+1, nil
-		o := insideBuild{State: r.pool.cfg.State, Root: r.dirs.root, Outside: out, Base: in, Image: p.root.ID, Owner: p.root.Owner, Request: req}
-		a, err := inside(ctx, p.box.ids, insideOrder{Build: &o}, say, envcache.Cmd{Files: b.leases()})
+		o := insideBuild{
+			State: r.pool.cfg.State, Root: r.dirs.root, Outside: out, Base: in, Leases: len(b.leases), Hide: r.pool.hidden(),
+			Image: p.root.ID, Owner: p.root.Owner, Request: req,
+		}
+		a, err := inside(ctx, p.box.ids, insideOrder{Build: &o}, say, envcache.Cmd{Files: b.leases})
 		if err != nil { // a child that was killed leaves its sandbox
 			err = errors.Join(err, r.dirs.discardBoxes(context.WithoutCancel(ctx)))
 		}

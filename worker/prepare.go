@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,6 +40,9 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 		if err := r.fetchImage(ctx, &p); err != nil {
 			return nil, err
 		}
+		if p.box.boxes, err = r.taskBoxes(ctx, &p); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.dirs.createPrivate(p.owner); err != nil {
 		return nil, err
@@ -68,6 +72,9 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	})
 	err = group.Wait()
 	p.addLeases(r)
+	if p.box != nil {
+		err = errors.Join(err, p.box.boxes.close())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +83,6 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 }
 
 func (p *prepared) addLeases(r *run) {
-	if p.box != nil && p.box.image != nil {
-		r.release = append(r.release, func() { _ = p.box.image.Close() })
-	}
 	if p.env != nil {
 		r.release = append(r.release, func() { _ = p.env.Close() })
 	}
@@ -103,6 +107,7 @@ func (r *run) checkOut(ctx context.Context, p *prepared) error {
 	if err != nil || !ok {
 		return err
 	}
+	defer r.pool.endGit(src)
 	checkout, err := r.pool.cfg.Repos.Acquire(ctx, src, r.progress)
 	if err != nil {
 		return err

@@ -77,6 +77,10 @@ func (p *Pool) resume(ctx context.Context, rec *Record) error {
 		gpus: rec.Slots, draining: !rec.Draining.IsZero(), drained: rec.Draining,
 	}
 	r.log.Info("taking up a task of an earlier agent", "phase", rec.Phase)
+	// Before anything new runs: what they write to may be others' as well.
+	if err := r.dirs.discardBoxes(ctx); err != nil {
+		r.log.Error("sandboxes that prepared the task not ended", "error", err)
+	}
 	p.runs.Go(func() { r.takeUp(ctx) })
 	return nil
 }

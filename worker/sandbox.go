@@ -22,6 +22,7 @@ type sandboxed struct {
 	container
 	ids   runtime.IDRange
 	image *Image
+	boxes *taskBoxes
 	laid  runtime.Config // with the sandbox as it is before environment and checkout
 }
 
@@ -83,8 +84,12 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
+	r.release = append(r.release, func() { _ = b.image.Close() })
 	r.span("image", began)
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
+	if err := r.addPackages(ctx, p); err != nil {
+		return err
+	}
 	p.owner, err = b.owner()
 	return err
 }

@@ -108,6 +108,9 @@ func (s *spares) makeIdle(ctx context.Context, w wish) (*waiting, error) {
 	if n.box.image, err = s.pool.cfg.Images.Acquire(ctx, n.box.Image, here, func(string, int64, int64) {}); err != nil {
 		return nil, err
 	}
+	if err := s.pool.packagesHere(ctx, n.box, w.spec); err != nil {
+		return nil, errors.Join(err, n.box.image.Close())
+	}
 	made, err := s.layOut(ctx, w, &prepared{needs: n})
 	if err != nil {
 		return nil, errors.Join(err, n.box.image.Close())

@@ -115,8 +115,8 @@ func (p *prepared) leases() []*os.File {
 	if p.checkout != nil {
 		files = append(files, p.checkout.File())
 	}
-	if p.box != nil && p.box.image.Lease != nil {
-		files = append(files, p.box.image.Lease)
+	if p.box != nil {
+		files = append(files, p.box.image.Leases...)
 	}
 	return files
 }

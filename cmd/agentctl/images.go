@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"agentctl/runtime"
 	"agentctl/runtime/image"
 	"agentctl/spec"
 	"agentctl/worker"
@@ -55,9 +56,22 @@ func (i *images) Acquire(ctx context.Context, ref string, s spec.Sandbox, say fu
 		return nil, err
 	}
 	return &worker.Image{
-		Ref: l.Ref, Digest: l.Digest, Layers: l.Layers, Env: l.Config.Env, User: l.Config.User, StopSignal: l.Config.StopSignal,
-		Lease: l.File(), Close: l.Close, Shifted: i.shifted,
+		Ref: l.Ref, Digest: l.Digest, ID: l.Digest, Layers: l.Layers, Env: l.Config.Env, User: l.Config.User, StopSignal: l.Config.StopSignal,
+		Leases: lo.Compact([]*os.File{l.File()}), Close: l.Close, Shifted: i.shifted,
 	}, nil
+}
+
+// Add leases a layer that is made on this host for an image.
+func (i *images) Add(ctx context.Context, img *worker.Image, s spec.Sandbox, ids runtime.IDRange, what string, waiting func(), make func(context.Context, string, *os.File) error) (*worker.Layer, error) {
+	store, err := i.open(s)
+	if err != nil {
+		return nil, err
+	}
+	l, err := store.Add(ctx, image.Addition{Digest: img.Digest, What: what, Base: ids.Base, Size: ids.Size, Make: make, Waiting: waiting})
+	if err != nil {
+		return nil, err
+	}
+	return &worker.Layer{Folder: l.Folder, Hit: l.Hit, Lease: l.File(), Close: l.Close}, nil
 }
 
 // Collect removes images beyond the limits.

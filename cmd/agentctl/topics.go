@@ -50,6 +50,8 @@ agentctl. They count more than node.yaml; "agentctl submit" sets the first two.
     agentctl/packageManager.groups    dependency groups of the project, with commas
                                       between them; * is all
     agentctl/packageManager.extras    extras of the project, in the same way
+    agentctl/sandbox.aptPackages      packages of Debian for the image of a sandbox, as
+                                      far as spec.sandbox.allow.aptPackages says
     agentctl/replay                   set by "agentctl execute": without the lock of its
                                       packages the task fails
 

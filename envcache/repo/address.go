@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"agentctl/envcache/internal/secret"
@@ -20,6 +21,10 @@ type address struct {
 }
 
 func (a address) local() bool { return a.scheme == "file" }
+
+// fetched tells that nothing of this host's user is needed to get it: credentials are
+// handed over.
+func (a address) fetched() bool { return slices.Contains([]string{"https", "http", "git"}, a.scheme) }
 
 var (
 	scpLike   = regexp.MustCompile(`^(?:([A-Za-z0-9._][A-Za-z0-9._-]*)@)?([A-Za-z0-9\[][A-Za-z0-9.:_\]-]*?):([^:].*)$`)

@@ -19,15 +19,32 @@ func (l *login) file() (*os.File, error) {
 		return nil, fmt.Errorf("cannot pass credentials to git: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "git-credentials")
-	user, password := l.User, l.Password
-	if password == "" {
-		user, password = "x-oauth-basic", l.User // a token alone
-	}
+	user, password := l.pair()
 	if _, err := fmt.Fprintf(f, "username=%s\npassword=%s\n", user, password); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("cannot pass credentials to git: %w", err)
 	}
 	return f, nil
+}
+
+// pair are the user and the password that git gets.
+func (l *login) pair() (user, password string) {
+	if l.Password == "" {
+		return "x-oauth-basic", l.User // a token alone
+	}
+	return l.User, l.Password
+}
+
+// variables put the credentials into git's environment, and options make it ask there:
+// for a box, which passes no descriptors on. Nobody but git and what it starts can see
+// them in it.
+func (l *login) variables() (env, options []string, err error) {
+	if strings.ContainsAny(l.User+l.Password, "\n\r\x00") {
+		return nil, nil, fmt.Errorf("the credentials for %s hold a line break", l.origin)
+	}
+	user, password := l.pair()
+	const ask = `!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$AGENTCTL_GIT_USER" "$AGENTCTL_GIT_PASSWORD"; }; f`
+	return []string{"AGENTCTL_GIT_USER=" + user, "AGENTCTL_GIT_PASSWORD=" + password}, l.helper(ask), nil
 }
 
 // options are those of git that make it ask the descriptor, and only for the
@@ -36,5 +53,9 @@ func (l *login) file() (*os.File, error) {
 // time, since git asks more than once.
 func (l *login) options(fd int) []string {
 	ask := fmt.Sprintf(`!f() { test "$1" = get && cat /proc/self/fd/%d; }; f`, fd)
+	return l.helper(ask)
+}
+
+func (l *login) helper(ask string) []string {
 	return []string{"-c", "credential." + l.origin + ".helper=", "-c", "credential." + l.origin + ".helper=" + ask}
 }

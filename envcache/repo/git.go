@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ var hardened = [][2]string{
 type git struct {
 	exec   envcache.Exec
 	env    []string
+	config string // the file with its settings
 	silent time.Duration
 }
 
@@ -79,7 +81,7 @@ func newGit(dir string, opts Options) (*git, error) {
 			more = append(more, name+"="+v)
 		}
 	}
-	return &git{opts.Exec, envcache.CleanEnv(opts.Getenv, more...), opts.Silent}, nil
+	return &git{opts.Exec, envcache.CleanEnv(opts.Getenv, more...), file, opts.Silent}, nil
 }
 
 // call is one run of git.
@@ -93,6 +95,9 @@ type call struct {
 	hold  *os.File     // a lock that git holds as well, so that it outlives this process with it
 	say   func(string) // gets the lines that people want to see
 	asUID int          // 0: as this process
+	box   *Box         // nil: on the host
+	// writes and reads are what the box shows.
+	writes, reads []string
 }
 
 // login is a credential for the hosts of one origin.
@@ -144,11 +149,24 @@ func (g *git) run(ctx context.Context, c call) (string, error) {
 	if c.file {
 		args = append(args, "-c", "protocol.file.allow=always")
 	}
+	if c.box != nil && !g.has("git") {
+		return "", errMissing
+	}
 	var files []*os.File
-	if c.hold != nil {
+	if c.hold != nil && c.box == nil {
 		files = append(files, c.hold)
 	}
-	if c.login != nil && !c.login.Empty() {
+	env := g.env
+	switch {
+	case c.login == nil || c.login.Empty():
+	case c.box != nil:
+		redact.Add(c.login.Login)
+		variables, options, err := c.login.variables()
+		if err != nil {
+			return "", err
+		}
+		env, args = append(slices.Clone(env), variables...), append(args, options...)
+	default:
 		redact.Add(c.login.Login)
 		f, err := c.login.file()
 		if err != nil {
@@ -167,13 +185,18 @@ func (g *git) run(ctx context.Context, c call) (string, error) {
 		uid = c.asUID
 	}
 	cmd := envcache.Cmd{
-		Args: append(args, c.args...), Env: g.env, Dir: c.dir, Stdin: c.stdin,
+		Args: append(args, c.args...), Env: env, Dir: c.dir, Stdin: c.stdin,
 		Stdout: &out, Stderr: lines, Files: files, UID: uid, GID: uid,
+	}
+	run := g.exec
+	if c.box != nil {
+		run, cmd.UID, cmd.GID = c.box.Exec, c.box.UID, c.box.GID
+		cmd.Writes, cmd.Reads = c.writes, append([]string{g.config}, c.reads...)
 	}
 	if l := urgency.Of(ctx); !l.Lifted() {
 		cmd.Nice, cmd.Lift = true, l.Done()
 	}
-	exit, err := g.exec.Run(ctx, cmd)
+	exit, err := run.Run(ctx, cmd)
 	_ = lines.Close()
 	if errors.Is(err, exec.ErrNotFound) {
 		return "", errMissing

@@ -22,6 +22,8 @@ type maker struct {
 	top      string // the checkout
 	seen     int    // submodules so far, at any depth
 	warnings []string
+	box      *Box   // nil: on the host
+	shared   string // what the box shows: the checkout is in it
 }
 
 const (
@@ -32,7 +34,15 @@ const (
 // make makes the checkout of a commit.
 func (s *Store) make(ctx context.Context, r *request, commit string, m shelf.Making) (checkoutRecord, int64, error) {
 	mk := &maker{store: s, r: r, lock: m.Lock, top: m.Path}
-	if err := mk.tree(ctx, r.addr, commit, m.Path, 0); err != nil {
+	if r.box != nil {
+		place, err := s.place(ctx, r)
+		if err != nil {
+			return checkoutRecord{}, 0, err
+		}
+		defer place.close()
+		mk.box, mk.shared, mk.top = r.box, place.shared, place.path
+	}
+	if err := mk.tree(ctx, r.addr, commit, mk.top, 0); err != nil {
 		return checkoutRecord{}, 0, err
 	}
 	crash.Point("checkout.tree")
@@ -43,16 +53,32 @@ func (s *Store) make(ctx context.Context, r *request, commit string, m shelf.Mak
 		r.say("repository", "applied the uncommitted changes")
 		crash.Point("checkout.patched")
 	}
-	bytes, err := measure(m.Path)
+	bytes, err := mk.publish(ctx, m.Path)
 	if err != nil {
 		return checkoutRecord{}, 0, err
 	}
-	if r.uid >= 0 && s.give != nil {
-		err = s.give(ctx, m.Path, r.uid, r.gid)
-	} else {
-		err = tree.Publish(m.Path, r.uid, r.gid)
+	return checkoutRecord{r.addr.url, commit, mk.warnings}, bytes, nil
+}
+
+// publish gives the checkout to its owner, at the path where it stays.
+func (mk *maker) publish(ctx context.Context, path string) (int64, error) {
+	if mk.box != nil {
+		if err := mk.box.End(); err != nil {
+			return 0, err
+		}
 	}
-	return checkoutRecord{r.addr.url, commit, mk.warnings}, bytes, err
+	bytes, err := measure(mk.top)
+	if err != nil {
+		return 0, err
+	}
+	give := mk.store.give
+	if mk.r.uid < 0 || give == nil {
+		give = func(_ context.Context, top string, uid, gid int) error { return tree.Publish(top, uid, gid) }
+	}
+	if err := give(ctx, mk.top, mk.r.uid, mk.r.gid); err != nil || mk.top == path {
+		return bytes, err
+	}
+	return bytes, os.Rename(mk.top, path)
 }
 
 func measure(top string) (n int64, err error) {
@@ -71,6 +97,9 @@ func (mk *maker) git(ctx context.Context, dir, what string, more call, args ...s
 	more.dir = mk.top
 	if _, err := os.Stat(mk.top); err != nil {
 		more.dir = "/"
+	}
+	if more.box = mk.box; mk.box != nil {
+		more.writes = append([]string{mk.shared}, more.writes...)
 	}
 	return mk.store.git.run(ctx, more)
 }
@@ -113,7 +142,11 @@ func (mk *maker) clone(ctx context.Context, addr address, commit, dir string) er
 		return err
 	}
 	defer m.close()
-	_, err = mk.git(ctx, "/", "clone", call{file: true}, "clone", "--quiet", "--local", "--no-checkout", "--template=",
+	more, links := call{file: true}, "--local"
+	if mk.box != nil && m.shared() != mk.shared { // between two mounts there are no links
+		more.reads, links = []string{m.repo()}, "--no-hardlinks"
+	}
+	_, err = mk.git(ctx, "/", "clone", more, "clone", "--quiet", links, "--no-checkout", "--template=",
 		"--config", "core.checkStat=minimal", "--config", "core.trustctime=false", "--", m.repo(), dir)
 	if err != nil {
 		return err

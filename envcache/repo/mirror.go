@@ -30,9 +30,31 @@ type mirror struct {
 	held  *shelf.Lease[mirrorRecord]
 	lock  *fsx.Lock
 	leave func()
+	box   *Box // nil: on the host
 }
 
-func (m *mirror) repo() string { return filepath.Join(m.dir, "repo.git") }
+// boxFolder of a mirror is what a box shows. It is ours, and so are the names in it: git
+// there may write to the folders in it only, and can't put links in their places.
+const boxFolder = "box"
+
+func (m *mirror) shared() string { return filepath.Join(m.dir, boxFolder) }
+
+func (m *mirror) repo() string {
+	if m.box != nil {
+		return filepath.Join(m.shared(), "repo.git")
+	}
+	return filepath.Join(m.dir, "repo.git")
+}
+
+// key is that of a mirror: those that git in a box may write to are apart.
+func (m *mirror) key() string { return mirrorKey(m.box, m.addr) }
+
+func mirrorKey(box *Box, addr address) string {
+	if box == nil {
+		return digest(addr.url)
+	}
+	return digest(fmt.Sprintf("%d:%d %s", box.UID, box.GID, addr.url))
+}
 func (m *mirror) busy() string { return filepath.Join(m.dir, "busy") }
 
 func (m *mirror) close() {
@@ -50,15 +72,20 @@ func (s *Store) mirror(ctx context.Context, r *request, addr address) (*mirror, 
 			return nil, err
 		}
 	}
-	leave := s.board.Enter(ctx, digest(addr.url))
-	held, err := s.mirrors.Get(ctx, digest(addr.url), nil, func(_ context.Context, m shelf.Making) (mirrorRecord, int64, error) {
-		return mirrorRecord{addr.url}, 0, os.Mkdir(m.Path, 0o700)
+	m := &mirror{store: s, r: r, addr: addr}
+	if addr.fetched() {
+		m.box = r.box
+	}
+	m.leave = s.board.Enter(ctx, m.key())
+	var err error
+	m.held, err = s.mirrors.Get(ctx, m.key(), nil, func(_ context.Context, made shelf.Making) (mirrorRecord, int64, error) {
+		return mirrorRecord{addr.url}, 0, m.begin(made.Path)
 	})
 	if err != nil {
-		leave()
+		m.leave()
 		return nil, err
 	}
-	m := &mirror{s, r, addr, held.Path, held, nil, leave}
+	m.dir = m.held.Path
 	if m.lock, err = fsx.TryLock(filepath.Join(m.dir, "lock")); errors.Is(err, fsx.ErrLocked) {
 		r.say("repository", "waiting for another fetch of "+addr.url)
 		m.lock, err = fsx.WaitLock(ctx, filepath.Join(m.dir, "lock"))
@@ -71,6 +98,23 @@ func (s *Store) mirror(ctx context.Context, r *request, addr address) (*mirror, 
 		return nil, err
 	}
 	return m, nil
+}
+
+// begin makes the folders of a mirror.
+func (m *mirror) begin(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil || m.box == nil {
+		return err
+	}
+	shared := filepath.Join(dir, boxFolder)
+	return errors.Join(os.Mkdir(shared, 0o755), os.Chmod(shared, 0o755))
+}
+
+// own gives a folder to git in the box.
+func (b *Box) own(dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Lchown(dir, b.UID, b.GID)
 }
 
 // readable checks that the owner of a task may read a local repository: this
@@ -90,16 +134,28 @@ func (s *Store) readable(ctx context.Context, r *request, addr address) error {
 }
 
 func (m *mirror) git(ctx context.Context, what string, args ...string) (string, error) {
-	return m.store.git.run(ctx, call{
-		what: what, dir: m.dir, args: append([]string{"--git-dir=" + m.repo()}, args...), hold: m.lock.File(),
-		login: &login{m.addr.origin, m.addr.login}, file: m.addr.local(), say: func(line string) { m.r.say("git", line) },
-	})
+	c := m.call(what, args...)
+	c.hold, c.login, c.file = m.lock.File(), &login{m.addr.origin, m.addr.login}, m.addr.local()
+	c.say = func(line string) { m.r.say("git", line) }
+	return m.store.git.run(ctx, c)
+}
+
+// call is a run of git on the mirror.
+func (m *mirror) call(what string, args ...string) call {
+	c := call{what: what, dir: m.dir, args: append([]string{"--git-dir=" + m.repo()}, args...), box: m.box}
+	if m.box != nil {
+		c.dir, c.writes = m.shared(), []string{m.shared()}
+	}
+	return c
 }
 
 // repair makes sure that there is a sound repository. What a killed git left, lock
 // files and parts of packs, is removed; if the rest does not hold together, the
 // mirror starts anew.
 func (m *mirror) repair(ctx context.Context) error {
+	if err := m.sweepPlaces(); err != nil {
+		return err
+	}
 	if _, err := os.Stat(m.busy()); err == nil {
 		m.store.log.Info("repairing a mirror after an unfinished fetch", "url", m.addr.url)
 		if err := m.sweep(); err != nil {
@@ -125,6 +181,11 @@ func (m *mirror) renew(ctx context.Context) error {
 	}
 	if err := tree.Remove(m.repo()); err != nil {
 		return err
+	}
+	if m.box != nil {
+		if err := errors.Join(os.Mkdir(m.repo(), 0o755), m.box.own(m.repo())); err != nil {
+			return err
+		}
 	}
 	// Shared: checkouts of other users have hard links to these objects.
 	if _, err := m.git(ctx, "init", "init", "--quiet", "--bare", "--template=", "--shared=0644", "--", m.repo()); err != nil {
@@ -194,10 +255,7 @@ func (m *mirror) fetchOnce(ctx context.Context, refspecs []string) error {
 
 // commit finds the full id of a revision in the mirror; "" if it is not there.
 func (m *mirror) commit(ctx context.Context, rev string) (string, error) {
-	out, err := m.store.git.run(ctx, call{
-		what: "rev-parse", dir: m.dir,
-		args: []string{"--git-dir=" + m.repo(), "rev-parse", "--quiet", "--verify", rev + "^{commit}"},
-	})
+	out, err := m.store.git.run(ctx, m.call("rev-parse", "rev-parse", "--quiet", "--verify", rev+"^{commit}"))
 	var failed *GitError
 	if errors.As(err, &failed) && failed.Err == nil && failed.Exit.Signal == "" {
 		return "", nil

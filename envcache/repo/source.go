@@ -28,6 +28,21 @@ type Source struct {
 	Credentials Credentials
 	// UID and GID own the checkout; envcache.SameUser: this process.
 	UID, GID int
+	// Box, if not nil, is where git runs for a repository that is reached by http, https or
+	// git. The others are this host's, or are reached with keys of this process's user, and
+	// git runs as the store's options say.
+	Box *Box
+}
+
+// Box is a sandbox of the host's programs for the git of one Acquire. It shows of the
+// state folder what a Cmd names, and passes no descriptors on.
+type Box struct {
+	Exec envcache.Exec
+	// End ends all that still runs in it: then a checkout is nobody's to write to any more.
+	End func() error
+	// UID and GID are those of git on the host. Mirrors of one owner are never another's: what
+	// git finds in one decides what it runs.
+	UID, GID int
 }
 
 // Checkout is a leased working tree. It is a base that many tasks share: they
@@ -54,6 +69,7 @@ func (c *Checkout) Close() error { return c.held.Close() }
 type request struct {
 	addr     address
 	src      Source
+	box      *Box // nil: on the host
 	uid, gid int
 	say      func(step, text string)
 }
@@ -79,6 +95,9 @@ func (s *Store) check(src Source, progress func(envcache.Progress)) (*request, e
 	redact := &secret.Redactor{}
 	redact.Add(addr.login)
 	r := &request{addr: addr, src: src, uid: -1, gid: -1}
+	if addr.fetched() {
+		r.box = src.Box
+	}
 	if (os.Geteuid() == 0 || s.give != nil) && src.UID > 0 {
 		r.uid, r.gid = src.UID, max(src.GID, 0)
 	}

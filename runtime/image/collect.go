@@ -39,7 +39,7 @@ func (s *Store) Collect(ctx context.Context, keep Keep) (Collected, error) {
 		}
 		return *a.Collected, nil
 	}
-	if err := errors.Join(s.images.Sweep(), s.layers.Sweep()); err != nil {
+	if err := errors.Join(s.images.Sweep(), s.layers.Sweep(), s.added.Sweep()); err != nil {
 		return Collected{}, err
 	}
 	c, err := s.collection(keep)
@@ -55,7 +55,7 @@ func (s *Store) Collect(ctx context.Context, keep Keep) (Collected, error) {
 	c.run(ctx)
 	cleared, err := s.clearLayers(ctx)
 	c.result.Layers += cleared
-	return c.result, errors.Join(c.failed, err, s.forget(s.gone))
+	return c.result, errors.Join(c.failed, err, s.collectAdded(keep), s.forget(s.gone))
 }
 
 // stale tells that an image was unpacked for another range of ids, or by an older

@@ -31,6 +31,7 @@ type Store struct {
 	asSeen    string // the way of a store whose agent sees its ids in another way
 	images    *shelf.Shelf[imageRecord]
 	layers    *shelf.Shelf[layerRecord]
+	added     *shelf.Shelf[addedRecord]
 	keychain  keychain
 	transport http.RoundTripper
 	backoff   time.Duration // before a request is tried again
@@ -100,6 +101,9 @@ func open(dir string, opts Options, way string) (*Store, error) {
 		return nil, err
 	}
 	if s.images, err = shelf.Open[imageRecord](filepath.Join(dir, "images"), shelf.Options{Name: "image", Side: []string{syncedSuffix}, Lazy: true, Log: s.opts.Log}); err != nil {
+		return nil, err
+	}
+	if s.added, err = shelf.Open[addedRecord](filepath.Join(dir, "added"), shelf.Options{Name: "added", Log: s.opts.Log}); err != nil {
 		return nil, err
 	}
 	if err := s.afterBoot(); err != nil {

@@ -69,7 +69,7 @@ func acquire(t *testing.T, s *Store, req Request) *Lease {
 // litter lists what is in a store besides whole entries, their files and locks.
 func litter(t *testing.T, dir string) (bad []string) {
 	t.Helper()
-	for _, shelf := range []string{"images", "layers"} {
+	for _, shelf := range []string{"images", "layers", "added"} {
 		files, err := os.ReadDir(filepath.Join(dir, shelf))
 		if err != nil {
 			t.Fatal(err)
@@ -88,7 +88,7 @@ func litter(t *testing.T, dir string) (bad []string) {
 	}
 	for _, f := range top {
 		switch f.Name() {
-		case "images", "layers", "refs", "ids.json", "boot", "boot.lock", ".layers":
+		case "images", "layers", "added", "refs", "ids.json", "boot", "boot.lock", ".layers":
 		default:
 			bad = append(bad, f.Name())
 		}

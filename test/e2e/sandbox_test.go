@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -151,13 +152,15 @@ func TestSandboxBuildsInTheImage(t *testing.T) {
 		"main.py":          "import os, six, writes\nprint('six', six.__version__, writes.VALUE, os.path.exists('/usr/canary'))\n",
 		"pkg/writes.py":    "VALUE = 7\n",
 		"pkg/setup.py": fmt.Sprintf(`from setuptools import setup
-for path in %q, "/usr/canary":
+import os
+caches = [os.path.join(top, d, "canary") for top, dirs, _ in os.walk(%q) for d in dirs]
+for path in [%q, "/usr/canary"] + caches:
     try:
         open(path, "w").write("inside")
     except OSError:
         pass
 setup(name="writes", version="1.0", py_modules=["writes"])
-`, canary),
+`, filepath.Join(n.State, "cache"), canary),
 	})
 	for _, manager := range []string{"pip", "uv"} {
 		script := harness.Script{Change: func(t *clearml.NewTask) {
@@ -176,8 +179,22 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 	if _, err := os.Stat(canary); err == nil {
 		t.Error("a package that was built wrote into the state folder")
 	}
-	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "build-*")); left != nil {
+	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "box-*")); left != nil {
 		t.Errorf("sandboxes of builds are left: %q", left)
+	}
+	if out, err := exec.Command("find", filepath.Join(n.State, "cache"), "-name", "canary").Output(); err != nil || len(out) > 0 {
+		t.Errorf("a package that was built wrote among the downloads of others: %v\n%s", err, out)
+	}
+	// What no code of a package could touch is kept.
+	plain := n.Submit(harness.Script{Pip: []string{"iniconfig==2.1.0"}, Code: "import iniconfig\n", Change: func(t *clearml.NewTask) {
+		t.Hyperparams = map[string]map[string]clearml.Param{worker.ChoiceSection: {worker.ChoiceManager: {Value: "uv"}}}
+	}})
+	n.WaitStatusFor(3*harness.Patience, plain, clearml.StatusCompleted)
+	if kept, _ := filepath.Glob(filepath.Join(n.State, "cache", "uv-*", "wheels-*", "*", "iniconfig")); len(kept) == 0 {
+		t.Error("no download is kept")
+	}
+	if left, _ := filepath.Glob(filepath.Join(n.State, "envs", ".work-*")); left != nil {
+		t.Errorf("left %q", left)
 	}
 }
 
