@@ -23,7 +23,7 @@ type Root struct {
 	Owner string
 	// Away, if not nil, makes what is not here in another process, which may own files
 	// as this one may not; it tells whether it was there after all, and why.
-	Away func(ctx context.Context, req Request, say func(Progress)) (hit bool, why string, err error)
+	Away func(ctx context.Context, req Request, say func(Progress)) (hit bool, why string, err error) `json:"-"`
 }
 
 // exec is what runs a program of a request's build.

@@ -46,15 +46,15 @@ func (n *networks) ready(ctx context.Context, state string, ids runtime.IDRange,
 
 // network gives the sandbox its network, and its files in /etc. Without the host's
 // network the task reaches the servers of the URLs by the shim.
-func (r site) network(ctx context.Context, box *runtime.Sandbox, s dockerargs.Settings, urls ...string) error {
+func (s site) network(ctx context.Context, box *runtime.Sandbox, c dockerargs.Settings, urls ...string) error {
 	mode := box.Network.Mode
-	ready, notes, err := r.pool.nets.ready(ctx, r.pool.cfg.State, box.IDs, mode, r.worker.Sandbox)
+	ready, notes, err := s.pool.nets.ready(ctx, s.pool.cfg.State, box.IDs, mode, s.worker.Sandbox)
 	for _, note := range notes {
-		r.log.Warn("networks of sandboxes", "note", note)
+		s.log.Warn("networks of sandboxes", "note", note)
 	}
 	switch {
 	case err != nil && mode == spec.NetworkHost:
-		r.say("WARNING: the task can reach the metadata addresses of this machine: %v", err)
+		s.say("WARNING: the task can reach the metadata addresses of this machine: %v", err)
 	case err != nil:
 		return err
 	}
@@ -62,10 +62,10 @@ func (r site) network(ctx context.Context, box *runtime.Sandbox, s dockerargs.Se
 	if mode != spec.NetworkPrivate {
 		box.Network.Pool = nil
 	}
-	s.Network = mode
-	hosts := hostsFile(readText("/etc/hosts"), box.Hostname, s)
-	resolv := resolvConf(readText("/etc/resolv.conf"), s)
-	if mode == spec.NetworkPrivate && len(s.DNS) == 0 && ready.ResolvConf != nil {
+	c.Network = mode
+	hosts := hostsFile(readText("/etc/hosts"), box.Hostname, c)
+	resolv := resolvConf(readText("/etc/resolv.conf"), c)
+	if mode == spec.NetworkPrivate && len(c.DNS) == 0 && ready.ResolvConf != nil {
 		resolv = string(ready.ResolvConf)
 	}
 	if mode != spec.NetworkHost && len(urls) > 0 {
@@ -74,7 +74,7 @@ func (r site) network(ctx context.Context, box *runtime.Sandbox, s dockerargs.Se
 		}
 		hosts = box.Network.Servers.HostsLines() + hosts
 	}
-	box.Hosts, box.ResolvConf = filepath.Join(r.dirs.root, "hosts"), filepath.Join(r.dirs.root, "resolv.conf")
+	box.Hosts, box.ResolvConf = filepath.Join(s.dirs.root, "hosts"), filepath.Join(s.dirs.root, "resolv.conf")
 	for file, text := range map[string]string{box.Hosts: hosts, box.ResolvConf: resolv} {
 		if err := fsx.ReplaceFile(file, []byte(text), 0o644); err != nil {
 			return fmt.Errorf("cannot write a file of the sandbox: %w", err)

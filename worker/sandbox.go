@@ -150,35 +150,35 @@ func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 
 // confine gives cfg the sandbox of the task's image with its limits, and of the host
 // nothing yet.
-func (r site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, network string, urls ...string) error {
-	b, s := p.box, p.box.Settings
+func (s site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, network string, urls ...string) error {
+	b, c := p.box, p.box.Settings
 	inside := func(id int) int { return id - b.ids.Base }
 	cfg.UID, cfg.GID = inside(p.owner.UID), inside(p.owner.GID)
 	cfg.Groups = lo.Map(p.owner.Groups, func(id, _ int) int { return inside(id) })
 	box := &runtime.Sandbox{
 		Layers: b.image.Layers, Host: len(b.image.Layers) == 0, IDs: b.ids, Shifted: b.image.Shifted || os.Geteuid() != 0,
-		Hostname: s.Hostname, ShmSize: s.ShmSize, CapAdd: s.CapAdd, ReadOnly: s.ReadOnlyRoot, StopSignal: b.image.StopSignal,
+		Hostname: c.Hostname, ShmSize: c.ShmSize, CapAdd: c.CapAdd, ReadOnly: c.ReadOnlyRoot, StopSignal: b.image.StopSignal,
 		Network:   runtime.Network{Mode: network},
-		Resources: resourcesOf(s),
-		Ulimits: lo.Map(s.Ulimits, func(u dockerargs.Ulimit, _ int) runtime.Ulimit {
+		Resources: resourcesOf(c),
+		Ulimits: lo.Map(c.Ulimits, func(u dockerargs.Ulimit, _ int) runtime.Ulimit {
 			return runtime.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard}
 		}),
 	}
-	switch scratch := r.worker.Sandbox.Scratch; {
+	switch scratch := s.worker.Sandbox.Scratch; {
 	case box.Host: // is read-only
 	case scratch.Medium == spec.MediumMemory:
 		box.UpperSize = int64(scratch.Size)
 	default:
-		box.Upper = filepath.Join(r.dirs.upper(), "root")
+		box.Upper = filepath.Join(s.dirs.upper(), "root")
 		if err := os.MkdirAll(box.Upper, 0o700); err != nil {
 			return err
 		}
 	}
 	if p.owner.Later { // root has them, or is told that he has not
-		box.Resources, _ = r.pool.cfg.Host.Keepable(box.Resources)
+		box.Resources, _ = s.pool.cfg.Host.Keepable(box.Resources)
 	}
 	cfg.Sandbox = box
-	return r.network(ctx, box, s, urls...)
+	return s.network(ctx, box, c, urls...)
 }
 
 func resourcesOf(s dockerargs.Settings) runtime.Resources {

@@ -39,7 +39,7 @@ type Source struct {
 type Box struct {
 	Exec envcache.Exec
 	// End ends all that still runs in it: then a checkout is nobody's to write to any more.
-	End func() error
+	End func() error `json:"-"`
 	// UID and GID are those of git on the host. Mirrors of one owner are never another's: what
 	// git finds in one decides what it runs.
 	UID, GID int

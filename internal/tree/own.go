@@ -46,7 +46,7 @@ func Shared(info fs.FileInfo) bool {
 	return ok && st.Nlink > 1 && info.Mode().IsRegular()
 }
 
-// Elevated, if not nil, removes what Remove may not, as what belongs to users of a
+// Elevated removes what Remove may not, if it is not nil: what belongs to users of a
 // range of ids of an agent that is not root. A program sets it once, at its start.
 var Elevated func(top string) error
 

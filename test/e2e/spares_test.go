@@ -121,7 +121,7 @@ func TestSandboxMadeAhead(t *testing.T) {
 	dir, h = a.waits(dir)
 	a.apply("    shmSize: 8Mi\n")
 	a.gone(dir, h)
-	dir, h = a.waits(dir)
+	dir, _ = a.waits(dir)
 	a.WantConsole(t, a.runs("df /dev/shm\n", "ahead"), " 8192 ")
 
 	dir, h = a.waits(dir)

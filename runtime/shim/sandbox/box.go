@@ -135,7 +135,7 @@ func (b *Box) runRunner(c *libcontainer.Container) error {
 		LogLevel: "4",
 	}
 	// Its init takes this from here, and the runtime starts fewer threads.
-	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
+	if err := os.Setenv("GOMAXPROCS", "1"); err != nil { //nolint:forbidigo // libcontainer hands its init our environment, and nothing else
 		return err
 	}
 	if err := c.Start(p); err != nil {
