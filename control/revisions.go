@@ -59,6 +59,7 @@ type Blame struct {
 	// Revision that changed it last; 0: none that is kept, it is older.
 	Revision int64             `json:"revision,omitempty"`
 	Time     time.Time         `json:"time,omitzero"`
+	Cause    string            `json:"cause,omitempty"`
 	By       string            `json:"by,omitempty"`
 	Message  string            `json:"message,omitempty"`
 	Commit   *reconcile.Commit `json:"commit,omitempty"`

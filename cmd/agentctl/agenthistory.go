@@ -68,7 +68,7 @@ func (ag *agent) Blame() ([]control.Blame, error) {
 	return lo.Map(spec.Fields(now.Node), func(f spec.Change, _ int) control.Blame {
 		b := control.Blame{Path: f.Path, Value: f.New}
 		if r := source.Blame(f.Path, history); r != nil {
-			b.Revision, b.Time, b.By, b.Message, b.Commit = r.Number, r.Time, r.By, r.Message, (*reconcile.Commit)(r.Commit)
+			b.Revision, b.Time, b.Cause, b.By, b.Message, b.Commit = r.Number, r.Time, r.Cause, r.By, r.Message, (*reconcile.Commit)(r.Commit)
 		}
 		return b
 	}), nil

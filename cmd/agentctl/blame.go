@@ -51,7 +51,7 @@ func blameRow(b control.Blame, _ int) []string {
 		number, at = strconv.FormatInt(b.Revision, 10), b.Time.Local().Format(time.DateTime)
 	}
 	return []string{
-		strings.TrimPrefix(b.Path, "spec."), cut(b.Value, 50), number, at, cut(author(b.Commit, b.By), 40), commitHash(b.Commit), b.Where,
+		strings.TrimPrefix(b.Path, "spec."), cut(b.Value, 50), number, at, cut(author(b.Commit, b.By, b.Cause), 40), commitHash(b.Commit), b.Where,
 	}
 }
 

@@ -56,7 +56,7 @@ func historyColumns() []column[control.Revision] {
 		{head: "TIME", cell: func(r row, _ time.Time) string { return r.Time.Local().Format(time.DateTime) }},
 		{head: "SOURCE", cell: func(r row, _ time.Time) string { return cameFrom(r) }},
 		{head: "COMMIT", cell: func(r row, _ time.Time) string { return commitHash(r.Commit) }},
-		{head: "AUTHOR", cell: func(r row, _ time.Time) string { return cut(author(r.Commit, r.By), 40) }},
+		{head: "AUTHOR", cell: func(r row, _ time.Time) string { return cut(author(r.Commit, r.By, r.Cause), 40) }},
 		{head: "RESULT", cell: func(r row, _ time.Time) string { return cmp.Or(r.Result, "open") }},
 		{head: "TOOK", cell: func(r row, _ time.Time) string { return convergence(r) }},
 		{head: "BY", wide: true, cell: func(r row, _ time.Time) string { return r.By }},
@@ -96,9 +96,10 @@ func commitHash(c *reconcile.Commit) string {
 	return cut(c.Hash, 9)
 }
 
-// author of a commit, or else who gave the order.
-func author(c *reconcile.Commit, by string) string {
-	if c == nil {
+// author of a commit, or else who gave the order; whoever went back to one is no author
+// of it, and answers for that it is in force.
+func author(c *reconcile.Commit, by, cause string) string {
+	if c == nil || cause == "rollback" || cause == "revert" {
 		return by
 	}
 	return c.Author
