@@ -147,7 +147,7 @@ func (a *app) checkRuntime(ctx context.Context) []check {
 		runtime.PIDNS:     "run the agent as a systemd unit with Delegate=yes (examples/systemd)",
 		runtime.Subreaper: "run the agent as a systemd unit with Delegate=yes (examples/systemd)",
 	})
-	list = append(list, sandboxes(found))
+	list = append(list, sandboxes(found), sandboxNetworks(found))
 	return append(list, rungs(views, found.Mounts, map[string]string{
 		runtime.MountNone: "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0), or run the agent as root; until then tasks get copies",
 	})...)
