@@ -23,6 +23,13 @@ const (
 	pathReload       = "/v1/reload"
 	pathFetch        = "/v1/fetch"
 	pathShutdown     = "/v1/shutdown"
+	pathHistory      = "/v1/history"
+	pathRevision     = "/v1/revision"
+	pathBlame        = "/v1/blame"
+	pathSuspend      = "/v1/suspend"
+	pathResume       = "/v1/resume"
+	pathConfirm      = "/v1/confirm"
+	pathRollback     = "/v1/rollback"
 )
 
 // maxBody holds the largest spec, which JSON carries in base64, and some more.
@@ -76,6 +83,20 @@ type ApplyRequest struct {
 	Commit string `json:"commit,omitempty"`
 	// TakeOver replaces a source that was given by the agent's flags, or a repository.
 	TakeOver bool `json:"takeOver,omitempty"`
+	// Resume replaces a source that is suspended, which is over then.
+	Resume bool `json:"resume,omitempty"`
+	// Base is the revision that must be in force: its number, or the beginning of its
+	// digest; "" is any.
+	Base string `json:"base,omitempty"`
+	// Message says why, for the history.
+	Message string `json:"message,omitempty"`
+	// Try puts the spec in force for so long only, in nanoseconds, unless it is
+	// confirmed.
+	Try time.Duration `json:"try,omitempty"`
+	// AllowEmpty and AllowServer say that a danger is meant: no worker is left, the new
+	// server does not answer.
+	AllowEmpty  bool `json:"allowEmpty,omitempty"`
+	AllowServer bool `json:"allowServer,omitempty"`
 }
 
 // OrderRequest is an operator's order to workers: one (train/0), a group of them

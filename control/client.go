@@ -61,6 +61,48 @@ func (c *Client) Apply(ctx context.Context, r ApplyRequest) (res reconcile.Resul
 	return res, err
 }
 
+// History lists the accepted specs that are kept, newest first.
+func (c *Client) History(ctx context.Context) (list []Revision, err error) {
+	err = c.call(ctx, http.MethodGet, pathHistory, nil, &list)
+	return list, err
+}
+
+// Revision reads an accepted spec; 0 is the one in force.
+func (c *Client) Revision(ctx context.Context, number int64) (r RevisionText, err error) {
+	err = c.call(ctx, http.MethodGet, fmt.Sprintf("%s?number=%d", pathRevision, number), nil, &r)
+	return r, err
+}
+
+// Blame tells of each field of the spec in force what set it.
+func (c *Client) Blame(ctx context.Context) (list []Blame, err error) {
+	err = c.call(ctx, http.MethodGet, pathBlame, nil, &list)
+	return list, err
+}
+
+// Suspend lets the source have no say until Resume.
+func (c *Client) Suspend(ctx context.Context, message string) (res reconcile.Result, err error) {
+	err = c.call(ctx, http.MethodPost, pathSuspend, SuspendRequest{message}, &res)
+	return res, err
+}
+
+// Resume lets the source be followed again.
+func (c *Client) Resume(ctx context.Context) (res reconcile.Result, err error) {
+	err = c.call(ctx, http.MethodPost, pathResume, struct{}{}, &res)
+	return res, err
+}
+
+// Confirm keeps what is tried.
+func (c *Client) Confirm(ctx context.Context) (res reconcile.Result, err error) {
+	err = c.call(ctx, http.MethodPost, pathConfirm, struct{}{}, &res)
+	return res, err
+}
+
+// Rollback makes an earlier revision the spec, or shows what that would do.
+func (c *Client) Rollback(ctx context.Context, r RollbackRequest) (reply RollbackReply, err error) {
+	err = c.call(ctx, http.MethodPost, pathRollback, r, &reply)
+	return reply, err
+}
+
 // Reload has the source of the spec read again.
 func (c *Client) Reload(ctx context.Context, r ReloadRequest) (res reconcile.Result, err error) {
 	err = c.call(ctx, http.MethodPost, pathReload, r, &res)

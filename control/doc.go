@@ -10,6 +10,12 @@
 //	POST /v1/stop          stop a task
 //	GET  /v1/logs          a task's console, a frame per line
 //	GET  /v1/environments  what is in the environment cache
+//	GET  /v1/history       the accepted specs
+//	GET  /v1/revision      the text of one
+//	GET  /v1/blame         what set each field
+//	POST /v1/suspend       don't follow the source; /v1/resume follows it again
+//	POST /v1/rollback      make an earlier revision the spec
+//	POST /v1/confirm       keep a spec that is tried
 //	POST /v1/reload        read the source of the spec again
 //	POST /v1/fetch         tell what a repository holds, and change nothing
 //	POST /v1/shutdown      end the agent; tasks go on

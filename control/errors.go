@@ -14,6 +14,10 @@ const (
 	CodeNotFound   = "not_found"   // no such worker, task or endpoint
 	CodeAmbiguous  = "ambiguous"   // the beginning of an id fits several
 	CodeTakeOver   = "take_over"   // the source was given by other means
+	CodeMoved      = "moved"       // another revision is in force than was said
+	CodeSuspended  = "suspended"   // the source is, and that was not asked to end
+	CodeDanger     = "danger"      // the change is seldom meant: say that it is
+	CodeNothing    = "nothing"     // there is nothing to resume, confirm or roll back to
 	CodeUnverified = "unverified"  // a commit is not signed, or does not come after the last
 	CodeTooLarge   = "too_large"
 	CodeInternal   = "internal"
@@ -38,6 +42,10 @@ var statuses = map[string]int{
 	CodeNotFound:   http.StatusNotFound,
 	CodeAmbiguous:  http.StatusConflict,
 	CodeTakeOver:   http.StatusConflict,
+	CodeMoved:      http.StatusPreconditionFailed,
+	CodeSuspended:  http.StatusConflict,
+	CodeDanger:     http.StatusConflict,
+	CodeNothing:    http.StatusConflict,
 	CodeUnverified: http.StatusForbidden,
 	CodeTooLarge:   http.StatusRequestEntityTooLarge,
 }

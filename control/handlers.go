@@ -41,6 +41,9 @@ func (s *Server) plan(_ context.Context, r PlanRequest) (any, error) {
 }
 
 func (s *Server) apply(ctx context.Context, r ApplyRequest) (any, error) {
+	if err := messageFits(r.Message); err != nil {
+		return nil, err
+	}
 	return s.cfg.Specs.Apply(ctx, r)
 }
 

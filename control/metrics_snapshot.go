@@ -20,12 +20,14 @@ var (
 		"Tasks that a worker has now, whether they run yet or not.", nil, nil)
 	ready = prometheus.NewDesc("agentctl_ready",
 		"1 if the node is as its spec wants it.", nil, nil)
+	suspended = prometheus.NewDesc("agentctl_suspended",
+		"1 if the source of the spec is not followed, by reason: Suspended, RolledBack, Trying or Reverted; else 0 without one.", []string{"reason"}, nil)
 	serverReachable = prometheus.NewDesc("agentctl_server_reachable",
 		"1 if the ClearML server answers.", nil, nil)
 )
 
 func (snapshotMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{lastApplied, lastAttempt, workersByState, tasksRunning, ready, serverReachable} {
+	for _, d := range []*prometheus.Desc{lastApplied, lastAttempt, workersByState, tasksRunning, ready, suspended, serverReachable} {
 		to <- d
 	}
 }
@@ -40,6 +42,11 @@ func (m snapshotMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(lastAttempt, truth(holds(snap, reconcile.SpecAccepted)))
 	gauge(ready, truth(holds(snap, reconcile.Ready)))
+	why := ""
+	if snap.Suspension != nil {
+		why = snap.Suspension.Reason
+	}
+	gauge(suspended, truth(snap.Suspension != nil), why)
 	gauge(serverReachable, truth(snap.Server.Reachable))
 	states := map[reconcile.WorkerState]int{
 		reconcile.StateIdle: 0, reconcile.StateLeasing: 0, reconcile.StatePreparing: 0, reconcile.StateRunning: 0,

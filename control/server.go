@@ -32,6 +32,19 @@ type Specs interface {
 	Fetch(ctx context.Context, r FetchRequest) (FetchReply, error)
 }
 
+// Revisions are the accepted specs, and the orders about which of them is in force.
+type Revisions interface {
+	// History lists those that are kept, newest first.
+	History() ([]Revision, error)
+	Revision(number int64) (RevisionText, error)
+	// Blame tells of each field of the spec in force what set it.
+	Blame() ([]Blame, error)
+	Suspend(ctx context.Context, message string) (reconcile.Result, error)
+	Resume(ctx context.Context) (reconcile.Result, error)
+	Confirm(ctx context.Context) (reconcile.Result, error)
+	Rollback(ctx context.Context, r RollbackRequest) (RollbackReply, error)
+}
+
 // Operator takes orders about workers and tasks, which exist when it is asked.
 type Operator interface {
 	// Order is for one worker, or for the whole node when the name is empty; nil takes
@@ -71,6 +84,7 @@ type Config struct {
 	Agent        func() Agent
 	State        State
 	Specs        Specs
+	Revisions    Revisions
 	Operator     Operator
 	Consoles     Consoles
 	Environments Environments
@@ -93,6 +107,9 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET "+pathAgent, get(s, func(*http.Request) (any, error) { return cfg.Agent(), nil }))
 	s.mux.HandleFunc("GET "+pathStatus, get(s, func(*http.Request) (any, error) { return cfg.State.Snapshot(), nil }))
 	s.mux.HandleFunc("GET "+pathEnvironments, get(s, s.environments))
+	s.mux.HandleFunc("GET "+pathHistory, get(s, func(*http.Request) (any, error) { return cfg.Revisions.History() }))
+	s.mux.HandleFunc("GET "+pathRevision, get(s, s.revision))
+	s.mux.HandleFunc("GET "+pathBlame, get(s, func(*http.Request) (any, error) { return cfg.Revisions.Blame() }))
 	s.mux.HandleFunc("GET "+pathUsage, get(s, s.usages))
 	s.mux.HandleFunc("GET "+pathWatch, s.watch)
 	s.mux.HandleFunc("GET "+pathLogs, s.logs)
@@ -102,6 +119,10 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("POST "+pathOrder, post(s, s.order))
 	s.mux.HandleFunc("POST "+pathStop, post(s, s.stop))
 	s.mux.HandleFunc("POST "+pathReload, post(s, s.reload))
+	s.mux.HandleFunc("POST "+pathSuspend, post(s, s.suspend))
+	s.mux.HandleFunc("POST "+pathResume, post(s, s.resume))
+	s.mux.HandleFunc("POST "+pathConfirm, post(s, s.confirm))
+	s.mux.HandleFunc("POST "+pathRollback, post(s, s.rollback))
 	s.mux.HandleFunc("POST "+pathFetch, post(s, s.fetch))
 	s.mux.HandleFunc("POST "+pathShutdown, post(s, s.shutdown))
 	s.mux.HandleFunc("GET /healthz", s.healthz)
@@ -123,6 +144,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler:           s.mux,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       withCaller,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,

@@ -19,6 +19,13 @@ type SpecUpdate struct {
 	// Err says that the source could not be read; the last good spec stays. An
 	// error with a method Reason() string gives the condition's reason.
 	Err error
+	// Suspended says that the source is not followed: then the text is only what waits
+	// there.
+	Suspended *Suspension
+	// Unread says that the text is not known, only that the source is not followed.
+	Unread bool
+	// AllowEmpty lets the text leave the node without workers, however it says so.
+	AllowEmpty bool
 	// Seq rises with each update of the source, so that one that was overtaken on
 	// its way does no harm.
 	Seq int64
@@ -80,23 +87,32 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 		l.store.reset()
 	}
 	l.seq, l.unstored, l.holdUntil = u.Seq, nil, time.Time{}
+	l.suspension, l.waiting = u.Suspended, nil
+	if u.Suspended != nil {
+		return l.suspended(u, now)
+	}
 	rev := Revision{Origin: u.Origin, Commit: u.Commit, Time: now}
 	if u.Err != nil {
 		l.attempted = rev
 		l.judge(l.refused(), reasonOf(u.Err), u.Err.Error(), now)
 		return Result{Generation: l.generation, Error: u.Err.Error()}
 	}
-	rev.Digest = Digest(u.Text)
+	return l.accept(u, u.Text, rev, now)
+}
+
+// accept makes a text the desired one, if it is valid and on disk.
+func (l *Loop) accept(u SpecUpdate, text []byte, rev Revision, now time.Time) Result {
+	rev.Digest = Digest(text)
 	l.attempted = rev
 	res := Result{Generation: l.generation, Digest: rev.Digest}
-	node, problems := spec.DecodeFor(u.Origin.Path, u.Text, l.cfg.host())
+	node, problems := spec.DecodeFor(rev.Origin.Path, text, l.cfg.host())
 	res.Problems = problems
 	if node == nil {
 		reason := "Invalid"
-		if len(bytes.TrimSpace(u.Text)) == 0 {
+		if len(bytes.TrimSpace(text)) == 0 {
 			reason = "Empty"
 		}
-		l.judge(False, reason, u.Commit.of()+told(problems), now)
+		l.judge(False, reason, rev.Commit.of()+told(problems), now)
 		return res
 	}
 	if l.node != nil && rev.Digest == l.applied.Digest && rev.Origin == l.applied.Origin {
@@ -104,7 +120,13 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 		res.Accepted, res.Unchanged = true, true
 		return res
 	}
-	number, err := l.cfg.Store.Accept(Accepted{Seq: u.Seq, Text: u.Text, Revision: rev, Changes: l.changes(node)})
+	next := node.Default(spec.Env{Hostname: l.cfg.Name})
+	if d, held := heldBack(l.node, next); held && !u.AllowEmpty && u.Suspended == nil {
+		l.judge(False, d.Code, d.Message, now)
+		res.Error = d.Message
+		return res
+	}
+	number, err := l.cfg.Store.Accept(l.acceptance(u, text, rev, next, now))
 	if err != nil { // without it on disk a restart would fall back: the old one stays
 		l.unstored = &u
 		l.store.next(now)
@@ -125,9 +147,13 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 // host is the machine that documents are chosen for.
 func (c Config) host() spec.Host { return spec.Host{Name: c.Name, Labels: c.Labels} }
 
-// changes are the fields that node would change, with its defaults.
-func (l *Loop) changes(node *spec.Node) []spec.Change {
-	return spec.Diff(l.node, node.Default(spec.Env{Hostname: l.cfg.Name}))
+// acceptance is what is stored of a spec: with what it changes, and what is to be done
+// for that.
+func (l *Loop) acceptance(u SpecUpdate, text []byte, rev Revision, next *spec.Node, now time.Time) Accepted {
+	return Accepted{
+		Seq: u.Seq, Text: text, Revision: rev, Changes: spec.Diff(l.node, next),
+		Plan: Compute(DesiredOf(next), l.cfg.Runner.Observe(), now).Actions,
+	}
 }
 
 // storeAgain retries a valid spec that could not be stored.

@@ -82,7 +82,7 @@ func (l *Loop) ofNode(s *Snapshot, now time.Time) []Condition {
 	} else if lost := l.unstarted(s.Plan); len(lost) > 0 {
 		out = append(out, Condition{Type: Stalled, Status: True, Reason: "NoEffect", Message: some(lost)})
 	}
-	return append(out, suspended(s.LastAttempted.Origin))
+	return append(out, l.followed(s.LastAttempted.Origin))
 }
 
 func (l *Loop) nodeReady(s *Snapshot) Condition {
@@ -94,6 +94,8 @@ func (l *Loop) nodeReady(s *Snapshot) Condition {
 		c.Reason, c.Message = "ServerUnreachable", s.Server.Error
 	case !s.Plan.Settled():
 		c.Status, c.Reason, c.Message = Unknown, "Reconciling", summary(s.Plan)
+	case l.suspension != nil: // it does what it was told, but not what its source says
+		c.Reason, c.Message = ReadySuspended, l.suspension.String()
 	case !s.Plan.Converged():
 		c.Status, c.Reason, c.Message = True, "Settled", "the spec is in force; removed workers finish their tasks"
 	default:
@@ -105,8 +107,15 @@ func (l *Loop) nodeReady(s *Snapshot) Condition {
 // lost tells that the server was tried and did not answer.
 func (s ServerStatus) lost() bool { return !s.Reachable && s.Error != "" }
 
-// suspended says whether the source is followed.
-func suspended(source Origin) Condition {
+// followed says whether the source is followed.
+func (l *Loop) followed(source Origin) Condition {
+	if s := l.suspension; s != nil {
+		message := s.String()
+		if l.waiting != nil {
+			message += "; " + l.waiting.String()
+		}
+		return Condition{Type: Suspended, Status: True, Reason: s.Reason, Message: message}
+	}
 	c := Condition{Type: Suspended, Status: False, Reason: "Following", Message: "follows the " + source.String()}
 	switch source.Kind {
 	case "":

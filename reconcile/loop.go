@@ -39,8 +39,10 @@ type Accepted struct {
 	// Revision tells its digest, where and when it came from; its Number is for the
 	// Store to give.
 	Revision Revision
-	// Changes are the fields that it changes of the spec before it.
+	// Changes are the fields that it changes of the spec before it, and Plan is what is
+	// to be done for it.
 	Changes []spec.Change
+	Plan    []Action
 }
 
 // Results of an accepted spec.
@@ -67,7 +69,9 @@ type Config struct {
 	// LastGood is in force until the source was read; nil if there is none. Whoever
 	// gives it must submit an update when the source was read, readable or not.
 	LastGood *LastGood
-	Log      *slog.Logger
+	// Suspended is that of the source at the start.
+	Suspended *Suspension
+	Log       *slog.Logger
 }
 
 // Times of the loop.
@@ -111,6 +115,9 @@ type Loop struct {
 	finished   bool // the result of applied is stored
 	accepted   Condition
 
+	suspension *Suspension // nil: the source is followed
+	waiting    *Waiting    // what a suspended source has
+
 	holdUntil time.Time // the source has not been read yet; zero once it was
 	unstored  *SpecUpdate
 	store     backoff
@@ -130,6 +137,7 @@ func NewLoop(cfg Config) *Loop {
 		cfg: cfg, updates: make(chan request), done: make(chan struct{}),
 		watchers: map[chan *Snapshot]struct{}{}, retries: map[string]*retry{}, revisions: map[string]string{},
 	}
+	l.suspension = cfg.Suspended
 	now := time.Now()
 	l.accepted = Condition{Type: SpecAccepted, Status: Unknown, Reason: "NoSpec", Message: "no spec has been given yet; run agentctl apply FILE", Since: now}
 	l.publish(Observed{}, Plan{}, now)

@@ -41,7 +41,7 @@ func (l *Loop) publish(observed Observed, plan Plan, now time.Time) {
 	s := &Snapshot{
 		Time: now, Name: l.cfg.Name, Node: l.node,
 		Generation: l.generation, ObservedGeneration: l.handed,
-		LastAttempted: l.attempted, LastApplied: l.applied,
+		LastAttempted: l.attempted, LastApplied: l.applied, Suspension: l.suspension, Waiting: l.waiting,
 		Plan: plan, Server: observed.Server, Warnings: l.warnings,
 	}
 	last := l.snap.Load()
@@ -76,6 +76,10 @@ type Preview struct {
 	// Base is the digest of the spec that Changes start from, "" if there is none.
 	Base   string `json:"base,omitempty"`
 	Digest string `json:"digest,omitempty"`
+	// Dangers are changes that are seldom meant.
+	Dangers []Danger `json:"dangers,omitempty"`
+	// Node is what the spec says, with its defaults.
+	Node *spec.Node `json:"-"`
 }
 
 // Preview says what a spec would change, without changing anything. file names it
@@ -89,6 +93,7 @@ func (l *Loop) Preview(file string, text []byte) Preview {
 		return p
 	}
 	node = node.Default(spec.Env{Hostname: l.cfg.Name})
+	p.Node, p.Dangers = node, Dangers(s.Node, node)
 	p.Changes = spec.Diff(s.Node, node)
 	p.Plan = Compute(DesiredOf(node), l.cfg.Runner.Observe(), time.Now())
 	return p

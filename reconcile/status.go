@@ -99,10 +99,14 @@ type Snapshot struct {
 	ObservedGeneration int64 `json:"observedGeneration"`
 	// LastAttempted is the newest text that was seen, accepted or not; its Origin
 	// is the present source.
-	LastAttempted Revision       `json:"lastAttempted,omitzero"`
-	LastApplied   Revision       `json:"lastApplied,omitzero"`
-	Conditions    []Condition    `json:"conditions"`
-	Workers       []WorkerStatus `json:"workers"`
+	LastAttempted Revision `json:"lastAttempted,omitzero"`
+	LastApplied   Revision `json:"lastApplied,omitzero"`
+	// Suspension says why the source is not followed, and Waiting what it has; nil: it
+	// is followed.
+	Suspension *Suspension    `json:"suspension,omitempty"`
+	Waiting    *Waiting       `json:"waiting,omitempty"`
+	Conditions []Condition    `json:"conditions"`
+	Workers    []WorkerStatus `json:"workers"`
 	// Tasks are those that run, then those that ended, newest first.
 	Tasks  []TaskStatus `json:"tasks"`
 	Plan   Plan         `json:"plan"`

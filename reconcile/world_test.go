@@ -172,6 +172,7 @@ func (w *world) times() []time.Time {
 type memory struct {
 	mu      sync.Mutex
 	texts   []string
+	last    Accepted
 	results map[int64]string
 	full    bool
 }
@@ -182,7 +183,7 @@ func (m *memory) Accept(a Accepted) (int64, error) {
 	if m.full {
 		return 0, errors.New("no space left on device")
 	}
-	m.texts = append(m.texts, string(a.Text))
+	m.texts, m.last = append(m.texts, string(a.Text)), a
 	return int64(len(m.texts)), nil
 }
 

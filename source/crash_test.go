@@ -30,6 +30,12 @@ func play(script, dir string) error {
 		_, err = m.Pin("-", text("new"), true)
 	case "file":
 		_, err = m.SetFile(filepath.Join(dir, "node.yaml"), nil, true)
+	case "suspend":
+		_, err = m.Suspend("me", "why")
+	case "rollback":
+		_, err = m.Rollback(1, Order{By: "me"})
+	case "try":
+		_, err = m.ApplyText("-", text("new"), Order{Try: time.Hour, Resume: true})
 	case "folder":
 		_, err = m.SetFile(filepath.Join(dir, "nodes"), nil, true)
 	case "git":
@@ -62,7 +68,14 @@ func state(t *testing.T, dir string) string {
 			t.Error(err)
 		}
 	}
-	return fmt.Sprintf("%s %s, good %d %s %s", m.Current(), word(m.text), r.Number, word(good), r.Result)
+	out := fmt.Sprintf("%s %s, good %d %s %s", m.Current(), word(m.text), r.Number, word(good), r.Result)
+	if s := m.Current().Suspended; s != nil {
+		out += ", " + s.Reason
+		if s.Held != nil {
+			out += " " + word(s.Held.Text)
+		}
+	}
+	return out
 }
 
 // A kill at each named step leaves the old state or the new one, whole, and the
@@ -73,12 +86,15 @@ func TestKilledAtEachPoint(t *testing.T) {
 		t.Fatalf("cannot build with crash points: %v\n%s", err, out)
 	}
 	scripts := map[string][]string{
-		"pin":    {"source.pin", "source.pinned", "source.record", "source.recorded"},
-		"file":   {"source.record", "source.recorded"},
-		"folder": {"source.record", "source.recorded"},
-		"git":    {"source.git.fetched", "source.git.stored", "source.record", "source.recorded"},
-		"accept": {"source.accept", "source.text", "source.accepted", "source.prune"},
-		"finish": {"source.finish"},
+		"pin":      {"source.pin", "source.pinned", "source.record", "source.recorded"},
+		"file":     {"source.record", "source.recorded"},
+		"folder":   {"source.record", "source.recorded"},
+		"git":      {"source.git.fetched", "source.git.stored", "source.record", "source.recorded"},
+		"accept":   {"source.accept", "source.text", "source.accepted", "source.prune"},
+		"finish":   {"source.finish"},
+		"suspend":  {"source.record", "source.recorded"},
+		"rollback": {"source.hold", "source.record", "source.recorded"},
+		"try":      {"source.hold", "source.record", "source.recorded"},
 	}
 	var tested []string
 	for script, points := range scripts {

@@ -2,11 +2,13 @@
 // was accepted from it, and the following of a file, a folder or a git repository.
 // It owns STATE/spec:
 //
-//	source.json          which source, and who named it (apply, or the agent's flags)
+//	source.json          which source, who named it (apply, or the agent's flags), and
+//	                     whether an operator lets it have no say (Suspension)
 //	git/                 bare copies of followed repositories; may be removed
 //	pinned-DIGEST.yaml   the text of a pinned source
 //	revisions/N.yaml     an accepted text …
 //	revisions/N.json     … and what is known of it; written last, it makes N count
+//	older.json           which fields the revisions changed that are not kept any more
 //
 // There is one source at a time. A file, a folder or a repository is followed:
 // whatever it holds next is handed on, or why it can't be read. What a server sends

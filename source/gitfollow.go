@@ -61,7 +61,8 @@ func (m *Manager) base(source Source) string {
 // word on what must come after what.
 func (r Revision) appliedOf(source Source) bool {
 	url, ref := source.Remote()
-	return r.Kind == KindGit && r.Commit != nil && r.Path == source.Path && r.URL == url && r.Ref == ref &&
+	goneBack := r.Cause == CauseRollback || r.Cause == CauseRevert // which must not open the way to older commits
+	return r.Kind == KindGit && r.Commit != nil && !goneBack && r.Path == source.Path && r.URL == url && r.Ref == ref &&
 		r.Time.After(source.Since) && r.Time.After(source.Based)
 }
 
@@ -69,19 +70,24 @@ func (r Revision) appliedOf(source Source) bool {
 // there, or ""; the agent must find the same. Its history may be another than before
 // only with takeOver. Errors are as of SetFile.
 func (m *Manager) SetGit(ctx context.Context, g Git, commit string, takeOver bool) (Update, error) {
+	return m.ApplyGit(ctx, g, commit, Order{TakeOver: takeOver})
+}
+
+// ApplyGit is SetGit by an order.
+func (m *Manager) ApplyGit(ctx context.Context, g Git, commit string, o Order) (Update, error) {
 	g, err := g.Checked()
 	if err != nil {
 		return Update{}, err
 	}
 	next, present := Source{Kind: KindGit, Path: g.Path, Git: &g}, m.Current()
-	if err := m.check(next, takeOver); err != nil {
+	if err := m.check(next, o.TakeOver); err != nil {
 		return Update{}, err
 	}
 	same := present.samePlace(next)
 	if same {
 		next.Base, next.Based, next.Since = present.Base, present.Based, present.Since
 	}
-	u, err := m.readGit(ctx, next, takeOver || !same)
+	u, err := m.readGit(ctx, next, o.TakeOver || !same)
 	switch {
 	case err != nil:
 		return Update{}, err
@@ -91,7 +97,7 @@ func (m *Manager) SetGit(ctx context.Context, g Git, commit string, takeOver boo
 		return Update{}, &ChangedError{g.String()}
 	}
 	next.Base, next.Based = u.Commit.Hash, time.Now()
-	got, err := m.replace(next, u.Text, takeOver)
+	got, err := m.replace(next, u.Text, o)
 	got.Commit = u.Commit
 	return got, err
 }

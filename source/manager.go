@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,6 +70,9 @@ func Open(dir string, opts Options) (*Manager, error) {
 	if err := m.loadRevisions(); err != nil {
 		return nil, err
 	}
+	if err := m.revert(time.Now()); err != nil { // before anybody acts on what was tried
+		opts.Log.Error("a spec that was not confirmed can't be reverted yet", "error", err)
+	}
 	m.sweep()
 	return m, nil
 }
@@ -86,6 +90,9 @@ func (m *Manager) loadSource() error {
 	}
 	if err == nil && m.source.Kind == KindPinned {
 		m.text, err = readDigest(m.pinnedFile(m.source.Digest), m.source.Digest)
+	}
+	if err == nil {
+		err = m.loadHeld()
 	}
 	if err != nil {
 		return fmt.Errorf("cannot open the recorded source %s: %w", m.sourceFile(), err)
@@ -114,7 +121,7 @@ func (m *Manager) leftover(path string) bool {
 	case strings.HasPrefix(name, "."):
 		return strings.Contains(name, ".tmp-")
 	case strings.HasPrefix(name, "pinned-"):
-		return path != m.pinnedFile(m.source.Digest)
+		return !slices.ContainsFunc(m.source.texts(), func(sum string) bool { return path == m.pinnedFile(sum) })
 	case filepath.Dir(path) == m.revisions() && strings.HasSuffix(name, ".yaml"):
 		_, err := os.Lstat(strings.TrimSuffix(path, ".yaml") + ".json")
 		return errors.Is(err, fs.ErrNotExist)

@@ -49,6 +49,10 @@ type Source struct {
 	Digest string    `json:"digest,omitempty"`
 	By     string    `json:"by"`
 	Since  time.Time `json:"since"`
+	// Said is the order that named it, until its text was accepted.
+	Said *Word `json:"said,omitempty"`
+	// Suspended says that it is not followed, and why; nil: it is.
+	Suspended *Suspension `json:"suspended,omitempty"`
 }
 
 // String says it for people.
@@ -123,11 +127,38 @@ type Revision struct {
 	Ref     string    `json:"ref,omitempty"`
 	Commit  *Commit   `json:"commit,omitempty"` // of a text that came from git
 	Time    time.Time `json:"time"`
-	// Changes are the fields that it changed of the spec before it.
+	// Cause is what made it the spec, From the number of the revision whose text it is,
+	// when it was one before.
+	Cause string `json:"cause,omitempty"`
+	From  int64  `json:"from,omitempty"`
+	// By is who gave the order, "" if nobody did but the source changed; Message is why.
+	By      string `json:"by,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Changes are the fields that it changed of the spec before it. Partial says that
+	// there were more than are kept.
 	Changes []spec.Change `json:"changes,omitempty"`
+	Partial bool          `json:"partial,omitempty"`
+	// Plan is what was to be done for it, in short.
+	Plan []Step `json:"plan,omitempty"`
 	// Result is what became of it, "" while that is open.
 	Result   string    `json:"result,omitempty"`
 	Finished time.Time `json:"finished,omitzero"`
+}
+
+// Causes of a revision.
+const (
+	CauseSource   = "source"   // its source has changed
+	CauseApply    = "apply"    // an operator applied it
+	CauseRollback = "rollback" // an operator went back to it
+	CauseTry      = "try"      // an operator tries it
+	CauseRevert   = "revert"   // what was tried after it was not confirmed
+)
+
+// Step is one action of a plan, in short.
+type Step struct {
+	Verb   string `json:"verb"`
+	Worker string `json:"worker"`
+	Reason string `json:"reason"`
 }
 
 // Commit is a commit of git that a text came from.
@@ -147,6 +178,7 @@ type Accepted struct {
 	Commit  *Commit
 	Time    time.Time
 	Changes []spec.Change
+	Plan    []Step
 }
 
 // Update is what the source says now: its text, or why there is none.
@@ -155,6 +187,8 @@ type Update struct {
 	Text   []byte
 	Commit *Commit // of a text from git
 	Err    error
+	// Unread says that neither is known: only the source, or its suspension, is new.
+	Unread bool
 	// Seq rises with each update, over all sources.
 	Seq int64
 }

@@ -35,6 +35,9 @@ func (m *Manager) loadRevisions() error {
 			continue
 		}
 		m.good, m.spec = r, text
+		if said := m.source.Said; said != nil && !r.Time.Before(said.Time) {
+			m.source.Said = nil
+		}
 		return nil
 	}
 	return nil
@@ -106,6 +109,18 @@ func (m *Manager) History() ([]Revision, error) {
 	return out, nil
 }
 
+// Revision reads an accepted spec, 0 the newest; fs.ErrNotExist if it is not kept.
+func (m *Manager) Revision(number int64) (Revision, []byte, error) {
+	if r, text, ok := m.LastGood(); ok && (number == 0 || number == r.Number) {
+		return r, text, nil
+	}
+	r, text, err := m.read(number)
+	if err != nil {
+		return Revision{}, nil, err
+	}
+	return *r, text, nil
+}
+
 // Text is that of an accepted spec; fs.ErrNotExist if it is not kept.
 func (m *Manager) Text(number int64) ([]byte, error) {
 	_, text, err := m.read(number)
@@ -117,16 +132,9 @@ func (m *Manager) Text(number int64) ([]byte, error) {
 func (m *Manager) Accept(a Accepted) (int64, error) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	m.mu.Lock()
-	url, ref := m.source.Remote()
-	r := Revision{
-		Version: recordVersion, Number: m.newest + 1, Digest: digest(a.Text),
-		Kind: m.source.Kind, Path: m.source.Path, URL: url, Ref: ref, Commit: a.Commit, Time: a.Time, Changes: a.Changes,
-	}
-	stale := a.Seq < m.began
-	m.mu.Unlock()
-	if stale {
-		return 0, errSuperseded
+	r, err := m.next(a)
+	if err != nil {
+		return 0, err
 	}
 	crash.Point("source.accept")
 	if err := fsx.WriteFile(m.revisionFile(r.Number, ".yaml"), a.Text, 0o600); err != nil {
@@ -139,6 +147,7 @@ func (m *Manager) Accept(a Accepted) (int64, error) {
 	crash.Point("source.accepted")
 	m.mu.Lock()
 	m.good, m.spec, m.newest = &r, bytes.Clone(a.Text), r.Number
+	m.source.Said = nil
 	m.mu.Unlock()
 	m.prune(r.Number)
 	return r.Number, nil
@@ -176,6 +185,9 @@ func (m *Manager) prune(newest int64) {
 	for _, n := range numbers {
 		if n > newest-int64(m.opts.Keep) {
 			return
+		}
+		if err := m.fold(n); err != nil {
+			m.opts.Log.Warn("what an old spec changed is not kept", "revision", n, "error", err)
 		}
 		err := os.Remove(m.revisionFile(n, ".json"))
 		crash.Point("source.prune")

@@ -71,6 +71,7 @@ func (m *Manager) one(ctx context.Context) {
 	source, text, began, good := m.source, m.text, m.began, m.good
 	m.mu.Unlock()
 	offer := func(text []byte, err error) { m.offer(began, Update{Source: source, Text: text, Err: err}) }
+	following.Go(func() { m.watchTrial(ctx, source.Suspended) })
 	switch {
 	case source.Kind == KindFile || source.Kind == KindFolder:
 		f := follower{path: source.Path, read: reader(source.Kind), dirs: folders, log: m.opts.Log, poll: m.poll, emit: offer}

@@ -1,9 +1,7 @@
 package source
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,18 +27,7 @@ func (m *Manager) check(wanted Source, takeOver bool) error {
 // what the caller found there, or nil; the agent must find the same. A text that is
 // not valid (*spec.InvalidError) and a refused take-over change nothing.
 func (m *Manager) SetFile(path string, text []byte, takeOver bool) (Update, error) {
-	if !filepath.IsAbs(path) {
-		return Update{}, fmt.Errorf("cannot follow %s: the path is not absolute", path)
-	}
-	path = filepath.Clean(path)
-	found, err := ReadPath(path)
-	if err != nil {
-		return Update{}, err
-	}
-	if text != nil && !bytes.Equal(text, found) {
-		return Update{}, &ChangedError{path}
-	}
-	return m.replace(Source{Kind: kindAt(path), Path: path}, found, takeOver)
+	return m.ApplyFile(path, text, Order{TakeOver: takeOver})
 }
 
 // kindAt is how what is at a path is followed. What is not there yet is a file,
@@ -55,24 +42,31 @@ func kindAt(path string) string {
 // Pin makes text the source, as it is. name is what it is called in problems and
 // in the status. Errors are as of SetFile.
 func (m *Manager) Pin(name string, text []byte, takeOver bool) (Update, error) {
-	if name == "" {
-		name = "-"
-	}
-	return m.replace(Source{Kind: KindPinned, Path: name, Digest: digest(text)}, bytes.Clone(text), takeOver)
+	return m.ApplyText(name, text, Order{TakeOver: takeOver})
 }
 
-func (m *Manager) replace(next Source, text []byte, takeOver bool) (Update, error) {
+func (m *Manager) replace(next Source, text []byte, o Order) (Update, error) {
 	if _, problems := spec.DecodeFor(next.Path, text, m.opts.Host); problems.Err() != nil {
 		return Update{}, problems.Err()
 	}
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	if err := m.check(next, takeOver); err != nil {
+	if err := m.check(next, o.TakeOver); err != nil {
 		return Update{}, err
 	}
+	if err := m.checkBase(o.Base); err != nil {
+		return Update{}, err
+	}
+	if s := m.Current().Suspended; s != nil && !o.Resume {
+		return Update{}, &SuspendedError{s, "agentctl resume follows the source again, apply --resume takes this spec"}
+	}
 	next.By, next.Since = ByApply, time.Now()
+	next.Said = &Word{Digest: digest(text), By: o.By, Message: o.Message, AllowEmpty: o.AllowEmpty, Time: next.Since}
 	if present := m.Current(); present.samePlace(next) { // named before, by whom it was
 		next.By, next.Since = present.By, present.Since
+	}
+	if o.Try > 0 {
+		return m.try(next, text, o)
 	}
 	if next.Kind == KindPinned {
 		crash.Point("source.pin")
@@ -114,16 +108,14 @@ func (m *Manager) useFlags(next Source) (taken bool, err error) {
 // record makes next the source: on disk first, then for whoever asks. Updates of
 // the old one that are still on their way are dropped from here on.
 func (m *Manager) record(next Source, text []byte) (Update, error) {
-	if next.Version = recordVersion; next.Kind == KindFolder || next.Kind == KindGit {
+	if next.Version = recordVersion; next.Suspended != nil || next.Kind == KindFolder || next.Kind == KindGit {
 		next.Version = newVersion
 	}
 	old := m.Current()
 	if err := m.write(next); err != nil {
 		return Update{}, err
 	}
-	if old.Kind == KindPinned && old.Digest != next.Digest {
-		_ = os.Remove(m.pinnedFile(old.Digest)) // or by the next start
-	}
+	m.dropTexts(old, next)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.source, m.text = next, nil
@@ -137,7 +129,7 @@ func (m *Manager) record(next Source, text []byte) (Update, error) {
 	default:
 	}
 	hint(m.switched)
-	return Update{Source: next, Text: text, Seq: m.seq}, nil
+	return Update{Source: next, Text: text, Unread: text == nil, Seq: m.seq}, nil
 }
 
 func (m *Manager) write(s Source) error {

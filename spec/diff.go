@@ -39,6 +39,15 @@ func Diff(a, b *Node) []Change {
 	return d.changes
 }
 
+// Fields lists every field of n that has a value, each as a change from nothing.
+func Fields(n *Node) []Change {
+	empty := &Node{}
+	for _, g := range n.Spec.Workers { // else a group is one change as a whole
+		empty.Spec.Workers = append(empty.Spec.Workers, WorkerSpec{Name: g.Name})
+	}
+	return Diff(empty, n)
+}
+
 type differ struct{ changes []Change }
 
 func (d *differ) fields(path string, a, b reflect.Value) {

@@ -192,7 +192,10 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
 		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.socketFolder(), Once: ag.flags.once,
 	})
-	ag.loop = reconcile.NewLoop(reconcile.Config{Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources), Log: log})
+	ag.loop = reconcile.NewLoop(reconcile.Config{
+		Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
+		Suspended: suspension(ag.sources.Current().Suspended), Log: log,
+	})
 	ag.metrics = control.NewMetrics(version, ag.loop)
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 // controlServer puts the agent behind the control socket; stop ends the agent.
 func (ag *agent) controlServer(stop func()) *control.Server {
 	return control.New(control.Config{
-		Agent: ag.describe, State: ag.loop, Specs: ag, Operator: ag.pool, Consoles: ag, Environments: ag, Tasks: ag,
+		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: ag.pool, Consoles: ag, Environments: ag, Tasks: ag,
 		Shutdown: stop, Metrics: ag.metrics, Log: ag.log,
 	})
 }
@@ -35,23 +35,33 @@ func (ag *agent) describe() control.Agent {
 	}
 }
 
-// Preview says what a spec would change.
+// Preview says what a spec would change, and what of that is seldom meant.
 func (ag *agent) Preview(file string, text []byte) reconcile.Preview {
-	return ag.loop.Preview(file, text)
+	p := ag.loop.Preview(file, text)
+	if d := ag.serverDanger(p.Node); d != nil {
+		p.Dangers = append(p.Dangers, *d)
+	}
+	return p
 }
 
 // Apply makes a spec the node's: on disk first, then for the loop. An error says
 // that nothing was changed, unless it is the loop's.
 func (ag *agent) Apply(ctx context.Context, r control.ApplyRequest) (reconcile.Result, error) {
+	if err := meant(r, ag.Preview(r.File, r.Text).Dangers); err != nil {
+		return reconcile.Result{}, err
+	}
+	o := source.Order{
+		TakeOver: r.TakeOver, Resume: r.Resume, Base: r.Base, By: control.Caller(ctx), Message: r.Message, Try: r.Try, AllowEmpty: r.AllowEmpty,
+	}
 	var u source.Update
 	var err error
 	switch {
 	case r.Git != nil:
-		u, err = ag.sources.SetGit(ctx, source.Git(*r.Git), r.Commit, r.TakeOver)
+		u, err = ag.sources.ApplyGit(ctx, source.Git(*r.Git), r.Commit, o)
 	case r.Watch:
-		u, err = ag.sources.SetFile(r.File, r.Text, r.TakeOver)
+		u, err = ag.sources.ApplyFile(r.File, r.Text, o)
 	default:
-		u, err = ag.sources.Pin(r.File, r.Text, r.TakeOver)
+		u, err = ag.sources.ApplyText(r.File, r.Text, o)
 	}
 	if err != nil {
 		return reconcile.Result{}, refusal(err)
@@ -69,11 +79,19 @@ func refusal(err error) error {
 	var over *source.TakeOverError
 	var unread *source.ReadError
 	var changed *source.ChangedError
+	var moved *source.MovedError
+	var suspended *source.SuspendedError
 	switch {
 	case errors.As(err, &invalid):
 		return &control.Error{Code: control.CodeInvalid, Message: err.Error(), Problems: invalid.Problems}
 	case errors.As(err, &over):
 		return &control.Error{Code: control.CodeTakeOver, Message: err.Error()}
+	case errors.As(err, &moved):
+		return &control.Error{Code: control.CodeMoved, Message: err.Error()}
+	case errors.As(err, &suspended):
+		return &control.Error{Code: control.CodeSuspended, Message: err.Error()}
+	case errors.Is(err, source.ErrNothingTo):
+		return &control.Error{Code: control.CodeNothing, Message: err.Error()}
 	case errors.As(err, &unread) && (unread.Reason() == "NotSigned" || unread.Reason() == "NotDescendant"):
 		return &control.Error{Code: control.CodeUnverified, Message: err.Error()}
 	case errors.As(err, &unread) && unread.Git():

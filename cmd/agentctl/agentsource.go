@@ -11,6 +11,8 @@ import (
 	"agentctl/control"
 	"agentctl/reconcile"
 	"agentctl/source"
+
+	"github.com/samber/lo"
 )
 
 // openSources opens what is recorded of the spec, and names the file of the flags
@@ -54,12 +56,30 @@ func lastGood(m *source.Manager) *reconcile.LastGood {
 	}}
 }
 
+// suspension gives that of a source the form that the loop wants.
+func suspension(s *source.Suspension) *reconcile.Suspension {
+	if s == nil {
+		return nil
+	}
+	out := &reconcile.Suspension{Reason: s.Reason, Message: s.Message, By: s.By, Since: s.Since, Until: s.Until}
+	if h := s.Held; h != nil {
+		out.Held = h.Text
+		out.Revision = reconcile.Revision{
+			Number: h.Number, Digest: h.Digest, Commit: (*reconcile.Commit)(h.Commit), Origin: reconcile.Origin{Kind: h.Kind, Path: h.Path, URL: h.URL, Ref: h.Ref},
+		}
+	}
+	return out
+}
+
 // specStore gives the source's revisions the form that the loop wants.
 type specStore struct{ *source.Manager }
 
 func (s specStore) Accept(a reconcile.Accepted) (int64, error) {
 	return s.Manager.Accept(source.Accepted{
 		Seq: a.Seq, Text: a.Text, Commit: (*source.Commit)(a.Revision.Commit), Time: a.Revision.Time, Changes: a.Changes,
+		Plan: lo.Map(a.Plan, func(a reconcile.Action, _ int) source.Step {
+			return source.Step{Verb: string(a.Verb), Worker: a.Worker, Reason: a.Reason}
+		}),
 	})
 }
 
@@ -89,7 +109,8 @@ func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Res
 	url, ref := u.Source.Remote()
 	res, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
 		Text: u.Text, Err: u.Err, Seq: u.Seq, Commit: (*reconcile.Commit)(u.Commit),
-		Origin: reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path, URL: url, Ref: ref},
+		Origin:    reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path, URL: url, Ref: ref},
+		Suspended: suspension(u.Source.Suspended), Unread: u.Unread, AllowEmpty: u.MayEmpty(),
 	})
 	if err == nil {
 		ag.metrics.Reconciled(res)

@@ -23,6 +23,12 @@ type applyFlags struct {
 	takeOver bool
 	git      gitFlags
 	timeout  time.Duration
+	resume   bool
+	check    string
+	message  string
+	try      time.Duration
+	empty    bool
+	server   bool
 }
 
 func (a *app) applyCmd() *cobra.Command {
@@ -37,8 +43,14 @@ is enough. So does a folder with all its *.yaml, and with --git a repository. "-
 and --no-watch pin the text instead; several files can be pinned only. Running tasks are never
 stopped: a worker that is no longer wanted finishes its task. If no agent runs,
 one is started, which stays. Exit code 2 if the spec is not valid, 3 if the node
-has not converged by --timeout; the spec is in force then all the same.`,
-		Example: "  agentctl apply node.yaml\n  agentctl apply --yes --timeout 5m node.yaml\n  agentctl apply --dry-run node.yaml\n  generate | agentctl apply --yes -",
+has not converged by --timeout; the spec is in force then all the same.
+
+With --check REVISION nothing is changed, and the exit code is 4, if another spec is
+in force than the one that a plan was made for. With --try 5m the spec before comes
+back unless "agentctl confirm" is said in time, also if the agent is killed
+meanwhile; until then the source is not followed. A node that is suspended is only
+changed with --resume.`,
+		Example: "  agentctl apply node.yaml\n  agentctl apply --yes --timeout 5m node.yaml\n  agentctl apply --try 5m node.yaml\n  agentctl apply --dry-run node.yaml\n  generate | agentctl apply --yes -",
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.apply(cmd.Context(), args, f) },
 	}
 	a.agentOnlyFlags(cmd, &f.agent)
@@ -47,17 +59,31 @@ has not converged by --timeout; the spec is in force then all the same.`,
 	cmd.Flags().BoolVar(&f.noWatch, "no-watch", false, "pin the text instead of following the file")
 	cmd.Flags().BoolVar(&f.takeOver, "take-over", false, "replace a source that was given by the agent's flags, or a repository, and take a repository's rewritten history")
 	f.git.flags(cmd)
+	cmd.Flags().BoolVar(&f.resume, "resume", false, "apply though the node is suspended, and end that")
+	cmd.Flags().StringVar(&f.check, "check", "", "refuse if another revision is in force than this one (number or digest)")
+	cmd.Flags().StringVarP(&f.message, "message", "m", "", "why, for the history")
+	cmd.Flags().DurationVar(&f.try, "try", 0, "revert after so long unless agentctl confirm is said before")
+	cmd.Flags().BoolVar(&f.empty, "allow-empty", false, "let a spec take away all workers though it does not say workers: []")
+	cmd.Flags().BoolVar(&f.server, "allow-server-change", false, "change to a server that does not answer, or does not know the node's keys")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "longest wait for convergence; 0 does not wait")
 	return cmd
 }
 
 func (a *app) apply(ctx context.Context, args []string, f applyFlags) error {
+	switch {
+	case f.try < 0:
+		return usagef("--try must not be negative")
+	case f.try > 0 && f.git.URL != "":
+		return usagef("a repository can't be tried; try a file")
+	}
 	c := a.client()
 	defer c.Close()
 	req, err := a.applyRequest(ctx, c, args, f)
 	if err != nil {
 		return err
 	}
+	req.Resume, req.Base, req.Message, req.Try = f.resume, f.check, f.message, f.try
+	req.AllowEmpty, req.AllowServer = f.empty, f.server
 	plan, err := a.plan(ctx, c, req, f.agent)
 	if err != nil {
 		return err
@@ -76,7 +102,10 @@ func (a *app) apply(ctx context.Context, args []string, f applyFlags) error {
 	if f.dryRun {
 		return nil
 	}
-	if err := a.confirm(f.yes || !different(plan) && moved == ""); err != nil {
+	if err := a.notSuspended(ctx, c, f.resume); err != nil {
+		return err
+	}
+	if err := a.confirm(f.yes || !different(plan) && moved == "", "apply?", "not applied"); err != nil {
 		return err
 	}
 	if err := a.ensureAgent(ctx, c, f.agent); err != nil {
@@ -87,19 +116,13 @@ func (a *app) apply(ctx context.Context, args []string, f applyFlags) error {
 	if errors.As(err, &refused) && len(refused.Problems) > 0 {
 		return a.invalid(refused.Problems)
 	}
-	if err != nil || f.timeout == 0 {
+	if err != nil {
 		return err
 	}
-	deadline, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	err = a.converged(deadline, c, reply.Generation)
-	if err == nil {
-		err = a.serverRuns(deadline, c)
+	if err := a.await(ctx, c, reply.Generation, f.timeout); err != nil || f.try == 0 {
+		return err
 	}
-	if err != nil && ctx.Err() == nil && deadline.Err() != nil {
-		return &exitError{exitTimeout, fmt.Errorf("the spec is in force, but the node has not converged within %s: %w", f.timeout, err)}
-	}
-	return err
+	return a.onTrial(ctx, c)
 }
 
 // serverRuns waits for the embedded server, if the node has it: what is typed next
@@ -126,16 +149,16 @@ func (a *app) serverRuns(ctx context.Context, c *control.Client) error {
 }
 
 // confirm asks whoever sits at the terminal.
-func (a *app) confirm(sure bool) error {
+func (a *app) confirm(sure bool, question, no string) error {
 	if sure || !terminal(a.Stdin) || !terminal(a.Stderr) {
 		return nil
 	}
-	fmt.Fprint(a.Stderr, "apply? [y/N] ")
+	fmt.Fprint(a.Stderr, question+" [y/N] ")
 	line, err := bufio.NewReader(a.Stdin).ReadString('\n')
 	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {
 		return nil
 	}
-	return errors.New("not applied")
+	return errors.New(no)
 }
 
 // errReached ends the watching of the node.
@@ -150,7 +173,8 @@ func (a *app) converged(ctx context.Context, c *control.Client, generation int64
 		if s.Generation > generation {
 			return fmt.Errorf("another spec was applied meanwhile: revision %s from %s", revision(s.LastApplied), origin(s.LastApplied.Origin))
 		}
-		if s.ObservedGeneration >= generation && s.Plan.Converged() && ready.Status == reconcile.True && asked(s) {
+		inForce := ready.Status == reconcile.True || ready.Reason == reconcile.ReadySuspended
+		if s.ObservedGeneration >= generation && s.Plan.Converged() && inForce && asked(s) {
 			a.say("converged: %s: %s, revision %s", nodeTitle(s), plural(len(s.Workers), "worker"), revision(s.LastApplied))
 			return errReached
 		}

@@ -157,6 +157,9 @@ func (a *app) sourceChange(ctx context.Context, c *control.Client, req control.A
 	case is.Kind == "git" && !req.TakeOver:
 		return "", fmt.Errorf("the node follows %s; use --take-over to replace it", placeOf(is))
 	}
+	if req.Try > 0 {
+		return fmt.Sprintf("~ source: %s -> not followed until confirmed, then %s", placeOf(is), placeOf(next)), nil
+	}
 	return fmt.Sprintf("~ source: %s -> %s", placeOf(is), placeOf(next)), nil
 }
 

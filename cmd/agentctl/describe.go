@@ -138,9 +138,15 @@ func (p *page) node(s *reconcile.Snapshot, who control.Agent) {
 	if who.Source.Kind != "" {
 		p.line("Source", "%s, given by %s", placeOf(who.Source), who.Source.By)
 	}
+	if s.Suspension != nil {
+		p.line("Suspended", "%s", s.Suspension)
+	}
+	if s.Suspension != nil && s.Waiting != nil {
+		p.line("Waiting", "%s", s.Waiting)
+	}
 	p.line("Revision", "%s", revision(s.LastApplied))
 	p.at("Applied", s.LastApplied.Time)
-	if s.LastAttempted.Digest != s.LastApplied.Digest {
+	if s.LastAttempted.Digest != s.LastApplied.Digest && s.Suspension == nil {
 		p.line("Refused", "%s", cut(s.LastAttempted.Digest, 13))
 		p.at("Refused at", s.LastAttempted.Time)
 	}
@@ -153,6 +159,12 @@ func (p *page) node(s *reconcile.Snapshot, who control.Agent) {
 			p.section("Warnings")
 		}
 		fmt.Fprintln(p.w, "  "+printable(w.String()))
+	}
+	if s.Suspension != nil && s.Waiting != nil && len(s.Waiting.Changes) > 0 {
+		p.section("Changes that wait for agentctl resume")
+		for _, c := range s.Waiting.Changes {
+			fmt.Fprintln(p.w, "  "+printable(changeLine(c)))
+		}
 	}
 	for i, act := range s.Plan.Actions {
 		if i == 0 {

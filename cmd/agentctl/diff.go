@@ -8,18 +8,21 @@ import (
 	"agentctl/reconcile"
 	"agentctl/spec"
 
+	"github.com/samber/lo"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) diffCmd() *cobra.Command {
 	out := newOutput(asJSON, asYAML)
 	cmd := &cobra.Command{
-		Use: "diff [FILE…|FOLDER|-]", Short: "Compare a spec with the one in force, field by field",
+		Use: "diff [FILE…|FOLDER|-|REVISION [REVISION]]", Short: "Compare specs field by field: a file with the one in force, or revisions",
 		Long: `Compare a spec with the one in force, field by field, defaults included. Without
-FILE the followed source is compared, which differs while it is not accepted.
+FILE the followed source is compared, which differs while it is not accepted. With the
+number of a revision it is told what has changed since, with two what changed from
+the one to the other; a file of such a name is ./12.
 The exit code is 0 if they are the same, 1 if they differ, above 1 if that can't
 be told.`,
-		Example: "  agentctl diff node.yaml\n  agentctl diff && echo in force",
+		Example: "  agentctl diff node.yaml\n  agentctl diff && echo in force\n  agentctl diff 12 14",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.compare(cmd.Context(), args)
@@ -49,6 +52,9 @@ be told.`,
 
 // compare asks the agent; where none runs, nothing is in force.
 func (a *app) compare(ctx context.Context, args []string) (reconcile.Preview, error) {
+	if numbers := lo.FilterMap(args, func(arg string, _ int) (int64, bool) { return revisionNumber(arg) }); len(numbers) == len(args) && (len(args) == 1 || len(args) == 2) {
+		return a.compareRevisions(ctx, numbers[0], lo.LastOr(numbers[1:], 0))
+	}
 	c := a.client()
 	defer c.Close()
 	who, err := c.Agent(ctx)

@@ -16,12 +16,12 @@ import (
 
 func (a *app) getCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get", Short: "Show the node, its workers, tasks, queues or environments",
+		Use: "get", Short: "Show the node, its workers, tasks, queues, environments or history",
 		Long: `Show what the node is and does. -o wide has more columns; json, yaml and name are
 for programs, with --watch one line (json) or document (yaml) for each change.`,
 		Example: "  agentctl get workers\n  agentctl get tasks -o wide --watch\n  agentctl get node -o yaml",
 	}
-	cmd.AddCommand(a.getNode(), a.getWorkers(), a.getTasks(), a.getQueues(), a.getEnvironments())
+	cmd.AddCommand(a.getNode(), a.getWorkers(), a.getTasks(), a.getQueues(), a.getEnvironments(), a.listHistory("agentctl get history"))
 	return group(cmd)
 }
 
@@ -43,9 +43,9 @@ func (a *app) follow(ctx context.Context, watching bool, see func(*reconcile.Sna
 var errNoSpec = errors.New("the node has no spec yet; give it one with agentctl apply")
 
 func (a *app) getNode() *cobra.Command {
-	return listCmd(a, kind[*reconcile.Snapshot]{
+	return a.withRevision(listCmd(a, kind[*reconcile.Snapshot]{
 		use: "node", short: "Show the node: conditions, source and revision of its spec", aliases: []string{"nodes"}, single: true,
-		example: "  agentctl get node\n  agentctl get node -o yaml    # the spec in force, with every default",
+		example: "  agentctl get node\n  agentctl get node -o yaml    # the spec in force, with every default\n  agentctl get node --revision 3 -o yaml    # as it was written",
 		name:    nodeTitle,
 		columns: []column[*reconcile.Snapshot]{
 			{head: "NODE", cell: func(s *reconcile.Snapshot, _ time.Time) string { return nodeTitle(s) }},
@@ -68,7 +68,7 @@ func (a *app) getNode() *cobra.Command {
 			}
 			return spec.Encode(s.Node)
 		},
-	})
+	}))
 }
 
 func nodeTitle(s *reconcile.Snapshot) string {
@@ -122,7 +122,7 @@ func serverState(s reconcile.ServerStatus) string {
 // trouble says what is wrong with the node, most important first.
 func trouble(s *reconcile.Snapshot) string {
 	var parts []string
-	for _, kind := range []string{reconcile.SpecAccepted, reconcile.Ready, reconcile.Stalled} {
+	for _, kind := range []string{reconcile.SpecAccepted, reconcile.Ready, reconcile.Stalled} { // Ready tells of a suspension
 		c, ok := s.Condition(kind)
 		bad := ok && (c.Status == reconcile.True) == (kind == reconcile.Stalled)
 		if bad && c.Message != "" {

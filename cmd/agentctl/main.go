@@ -23,6 +23,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitTimeout     = 3
+	exitMoved       = 4
 	exitNoAgent     = 5
 	exitUnverified  = 6
 	exitInterrupted = 130
@@ -95,6 +96,8 @@ func classify(ctx context.Context, err error) (int, string) {
 		return exitNoAgent, err.Error()
 	case errors.As(err, &refused) && len(refused.Problems) > 0:
 		return exitUsage, err.Error()
+	case errors.As(err, &refused) && refused.Code == control.CodeMoved:
+		return exitMoved, err.Error()
 	case errors.As(err, &refused) && refused.Code == control.CodeUnverified:
 		return exitUnverified, err.Error()
 	case ctx.Err() != nil:

@@ -25,7 +25,8 @@ func (a *app) planCmd() *cobra.Command {
 		Long: `Show what applying a spec would do, and change nothing. Each line has a sign, a
 worker and a reason: + starts it, ~ changes its settings from its next task on,
 - takes it out of service, ! waits. Without FILE the plan that the agent is
-carrying out is shown. Where no agent runs, it is what a new one would do.`,
+carrying out is shown. Where no agent runs, it is what a new one would do. The
+revision that it was made for is named: "agentctl apply --check" takes it.`,
 		Example: "  agentctl plan node.yaml\n  agentctl plan --detailed-exitcode node.yaml",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,6 +39,9 @@ carrying out is shown. Where no agent runs, it is what a new one would do.`,
 			} else {
 				a.warnings(plan)
 				a.writePlan(a.Stdout, plan)
+				if plan.Base != "" {
+					a.say("made for revision %.12[1]s: `agentctl apply --check %.12[1]s` applies it to no other", plan.Base)
+				}
 			}
 			if err == nil && detailed && different(plan) {
 				return &exitError{code: exitDiffers}
@@ -117,6 +121,9 @@ var signs = map[reconcile.Verb]sign{
 func (a *app) warnings(p reconcile.Preview) {
 	for _, w := range p.Problems.Warnings() {
 		a.say("%s", w)
+	}
+	for _, d := range p.Dangers {
+		a.say("warning: %s", d.Message)
 	}
 }
 

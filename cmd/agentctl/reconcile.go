@@ -21,7 +21,7 @@ func (a *app) reconcileCmd() *cobra.Command {
 read first: a repository is asked for its newest commit without waiting for the
 interval. A commit that does not come after the one that was applied last (a forced
 push) is refused; --accept-rewind takes the newest one all the same, this once.
-Exit code 3 if the node has not converged by --timeout.`,
+Exit code 1 if the node is suspended, 3 if it has not converged by --timeout.`,
 		Example: "  agentctl reconcile --now\n  agentctl reconcile --now --accept-rewind",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,6 +56,12 @@ func (a *app) reconcile(ctx context.Context, now, rewind bool, timeout time.Dura
 			return a.unread(ctx, c, res.Error)
 		}
 		generation = res.Generation
+	}
+	if snap, err = c.Status(ctx); err != nil {
+		return err
+	}
+	if snap.Suspension != nil {
+		return fmt.Errorf("what the source has is not taken: %s", snap.Suspension)
 	}
 	if timeout == 0 {
 		return nil

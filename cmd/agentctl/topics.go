@@ -17,6 +17,7 @@ const exitCodesText = `Exit codes:
     1    failed
     2    the command line is wrong, or a spec is not valid
     3    not done in time: the node has not converged, a task still runs
+    4    another revision is in force than the one that was meant (--check)
     5    no agent answers
     6    not verified: a commit is not signed as it must be, or rewrites what was applied
     130  interrupted
