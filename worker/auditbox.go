@@ -60,12 +60,11 @@ func (a *auditor) files() {
 	s := a.c.Settings
 	a.say("agent's files", "", false, "its environment and its checkout, in layers of its own; nothing else of the agent's state, and not its socket")
 	for _, m := range s.Mounts {
-		switch {
-		case m.Source == "":
+		if m.Source == "" {
 			a.say("mount", "sandbox.arguments.tmpfs", false, "%s in memory, %s", m.Target, size(m.Size))
-		default:
-			a.say("mount", "sandbox.arguments.mounts", !m.ReadOnly, "%s of the host as %s, %s", m.Source, m.Target, lo.Ternary(m.ReadOnly, "read-only", "writable"))
+			continue
 		}
+		a.say("mount", "sandbox.arguments.mounts", !m.ReadOnly, "%s of the host as %s, %s", m.Source, m.Target, lo.Ternary(m.ReadOnly, "read-only", "writable"))
 	}
 	a.say("kernel's files", "", false, "of /proc and /sys what runc's default masks is hidden, /sys is read-only")
 	a.say("devices", "", false, "null, zero, full, random, urandom, tty and a terminal of its own")

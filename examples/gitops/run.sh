@@ -92,3 +92,11 @@ refused 'accept-rewind' reconcile --now
 workers 4
 show reconcile --now --accept-rewind
 workers 1
+
+step 'who changed what, and how to go back'
+show history
+show blame main.count
+show rollback --yes
+"$agentctl" get node || true # suspended: the repository is not followed until you say so
+show resume
+workers 1
