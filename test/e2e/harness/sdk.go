@@ -39,12 +39,20 @@ func (n *Node) SDK(dir, program string, args ...string) string {
 	return out.String()
 }
 
-// SDKEnv is what `agentctl server credentials` tells a user to set. HOME is empty,
-// so that no clearml.conf of the person who runs the tests has a say.
+// detectFirst has the SDK look at the repository before Task.init goes on: by default a
+// thread starts git while the SDK forks its background process, and when the two meet
+// the program hangs for five minutes (seen with 2.1.12).
+const detectFirst = "sdk { development { vcs_repo_detect_async: false } }\n"
+
+// SDKEnv is what `agentctl server credentials` tells a user to set. HOME is the tests'
+// own, so that no clearml.conf of the person who runs them has a say.
 func (n *Node) SDKEnv() []string {
 	n.T.Helper()
 	home := filepath.Join(n.Dir, "sdk-home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
+		n.T.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, "clearml.conf"), []byte(detectFirst), 0o600); err != nil {
 		n.T.Fatal(err)
 	}
 	keys, err := n.credentials(n.T.Context())
