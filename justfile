@@ -53,6 +53,10 @@ lint: setup _golangci
 test *args: build _sdk _vm
     @go run ./test/gotest {{ args }}
 
+[doc("Put the ClearML server at a URL under the conformance suite (keys: CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY)")]
+conformance url: setup
+    @AGENTCTL_CONFORMANCE_URL={{ quote(url) }} go test -count=1 -v ./test/conformance
+
 [doc("Run tests of sandboxes on a kernel with cgroup v2, in user-mode Linux")]
 test-vm: build _vm
     @go test -count=1 -v ./test/vm
