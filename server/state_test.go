@@ -138,7 +138,7 @@ func TestResetAndDelete(t *testing.T) {
 	}
 	eventually(t, "events of dead streams removed", func() bool {
 		var n int
-		_, err := s.store.read.one(`SELECT (SELECT count(*) FROM log) + (SELECT count(*) FROM scalar) + (SELECT count(*) FROM series) + (SELECT count(*) FROM stream) + (SELECT count(*) FROM task_part)`, nil, &n)
+		_, err := s.store.read.one(`SELECT (SELECT count(*) FROM log) + (SELECT count(*) FROM log_chunk) + (SELECT count(*) FROM scalar) + (SELECT count(*) FROM series) + (SELECT count(*) FROM stream) + (SELECT count(*) FROM task_part)`, nil, &n)
 		return err == nil && n == 0
 	})
 }
