@@ -53,6 +53,7 @@ func (j *janitor) run(ctx context.Context) {
 	j.purge(ctx)
 	j.pack(ctx)
 	j.retain(ctx)
+	j.srv.files.sweep(j.log)
 	for {
 		select {
 		case <-ctx.Done():
@@ -71,6 +72,7 @@ func (j *janitor) run(ctx context.Context) {
 			j.purge(ctx)
 		case <-keep.C:
 			j.retain(ctx)
+			j.srv.files.sweep(j.log)
 		case <-watchdog.C:
 			j.stopSilent(ctx)
 			j.forgetWorkers(ctx)
