@@ -72,6 +72,7 @@ func (j *janitor) run(ctx context.Context) {
 			j.purge(ctx)
 		case <-keep.C:
 			j.retain(ctx)
+			j.writeStats(ctx)
 			j.srv.files.sweep(j.log)
 		case <-watchdog.C:
 			j.stopSilent(ctx)

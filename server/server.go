@@ -25,6 +25,7 @@ type Server struct {
 	notify  *notifier
 	keys    *keyring
 	workers *workers
+	stats   stats
 	files   *fileStore
 	janitor *janitor
 

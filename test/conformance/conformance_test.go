@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,11 @@ func TestDifferencesAreListed(t *testing.T) {
 const patience = time.Minute
 
 func (at *target) run(t *testing.T, r *row) {
-	n := names{"$u": "conf-" + rand.Text()[:10], "$now": fmt.Sprint(time.Now().UnixMilli())}
+	now := time.Now()
+	n := names{
+		"$u": "conf-" + rand.Text()[:10], "$now": strconv.FormatInt(now.UnixMilli(), 10),
+		"$begin": strconv.FormatInt(now.Unix()-3600, 10), "$end": strconv.FormatInt(now.Unix()+3600, 10),
+	}
 	var made []made
 	defer func() { at.remove(t, made) }()
 	for _, s := range r.steps {

@@ -19,7 +19,8 @@
 // A reply is a code, 200 when left out, with a subcode, and after it what the
 // data must hold: fields that are not named are not looked at, lists are compared
 // whole. "$name" takes a value the first time and is it from then on; $u is text
-// that no other row has. "$any" is any value, "$none" a field that is not there,
+// that no other row has, $now the time in ms, $begin and $end an hour before and
+// after it in s. "$any" is any value, "$none" a field that is not there,
 // "~RE" a text that matches, {"$has": V} a list with V in it, {"$len": N} a list
 // or an object of that size. A text after a refusal's code is part of its
 // message. "<real" is the reply of a ClearML Server where ours is another, and
