@@ -81,6 +81,10 @@ bench-env *args: build
 bench-ahead *args: build
     @go test -v -count=1 -tags bench -run TestAhead ./test/bench -args {{ args }}
 
+[doc("Measure the embedded server; -tasks 100000 -lines 10000000 -plot FILE: on a large store too")]
+bench-server *args: setup
+    @go run ./test/bench/server {{ args }}
+
 [doc("Measure from an edit of node.yaml to its plan carried out, and planning alone")]
 bench-reconcile *args: build
     @go test -v -count=1 -timeout 30m -tags bench -run TestReconcile ./test/bench -args {{ args }}

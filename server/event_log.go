@@ -61,11 +61,8 @@ func taskLog(c *call, req *logRequest) (any, error) {
 	} else if from != 0 {
 		place = scroll{from, 1 << 62} // strictly later
 	}
-	events, err := readLog(c.read(), t, back, place, pageSize(req.Batch, 500))
+	events, err := wholeTimes(c.read(), t, back, place, pageSize(req.Batch, 500))
 	if err != nil {
-		return nil, err
-	}
-	if events, err = sameTime(c.read(), t, back, events); err != nil {
 		return nil, err
 	}
 	if req.Order == "asc" && back || req.Order == "desc" && !back {

@@ -94,3 +94,20 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+// FuzzChunk reads what lies on the disk, whatever it is, and gives back what was
+// packed.
+func FuzzChunk(f *testing.F) {
+	f.Add([]byte{}, "w", "m", int64(1))
+	f.Add(packLines([]logLine{{1, 2, "w", "l", "m"}, {3, 4, "", "", ""}}), "", "", int64(-5))
+	f.Fuzz(func(t *testing.T, raw []byte, worker, msg string, ts int64) {
+		if lines, err := unpackLines(string(raw)); err == nil && len(lines) > len(raw) {
+			t.Errorf("%d lines of %d bytes", len(lines), len(raw))
+		}
+		_, _ = openChunk(raw)
+		want := []logLine{{5, ts, worker, "DEBUG", msg}, {6, -ts, "", "", worker + msg}}
+		if got, err := unpackLines(string(packLines(want))); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v: want %v", got, err, want)
+		}
+	})
+}

@@ -1,7 +1,8 @@
 package server
 
 import (
-	"encoding/json"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,11 +13,8 @@ import (
 // logLine is a console event in a chunk. Its number is unique in the stream and
 // rises as events come, so that those of the same time keep their order.
 type logLine struct {
-	N      int64  `json:"n"`
-	TS     int64  `json:"t"` // ms
-	Worker string `json:"w,omitempty"`
-	Level  string `json:"l,omitempty"`
-	Msg    string `json:"m"`
+	N, TS              int64 // ms
+	Worker, Level, Msg string
 }
 
 func (a logLine) compare(b logLine) int { return scroll{a.TS, a.N}.compare(scroll{b.TS, b.N}) }
@@ -81,10 +79,7 @@ func (t *tx) addChunks(stream int64, lines []logLine, stored int64) error {
 
 // addChunk stores one chunk; with dropped it stands for lines that are gone.
 func (t *tx) addChunk(stream int64, lines []logLine, stored, dropped int64) error {
-	raw, err := json.Marshal(lines)
-	if err != nil {
-		return err
-	}
+	raw := packLines(lines)
 	kind := chunkWhole
 	switch {
 	case dropped > 0:
@@ -94,7 +89,7 @@ func (t *tx) addChunk(stream int64, lines []logLine, stored, dropped int64) erro
 	}
 	data := packer.EncodeAll(raw, nil)
 	first, last := lines[0], lines[len(lines)-1]
-	_, err = t.exec(`INSERT INTO log_chunk(stream, first_ts, first_n, last_ts, last_n, events, stored, kind, dropped, size, data) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
+	_, err := t.exec(`INSERT INTO log_chunk(stream, first_ts, first_n, last_ts, last_n, events, stored, kind, dropped, size, data) VALUES(?,?,?,?,?,?,?,?,?,?,?)`,
 		stream, first.TS, first.N, last.TS, last.N, len(lines), stored, kind, dropped, len(data), data)
 	return err
 }
@@ -103,10 +98,48 @@ func (t *tx) addChunk(stream int64, lines []logLine, stored, dropped int64) erro
 func openChunk(data []byte) (lines []logLine, err error) {
 	raw, err := unpacker.DecodeAll(data, nil)
 	if err == nil {
-		err = json.Unmarshal(raw, &lines)
+		lines, err = unpackLines(string(raw))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read a piece of a console: %w", err)
+	}
+	return lines, nil
+}
+
+// packLines writes lines one after the other: number, time, and the three texts
+// with their lengths. A page of a console is read in a fraction of the time that
+// JSON takes.
+func packLines(lines []logLine) []byte {
+	var b []byte
+	for _, l := range lines {
+		b = binary.AppendVarint(binary.AppendVarint(b, l.N), l.TS)
+		for _, text := range []string{l.Worker, l.Level, l.Msg} {
+			b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+		}
+	}
+	return b
+}
+
+var errTorn = errors.New("it ends in the midst of a line")
+
+func unpackLines(raw string) (lines []logLine, err error) {
+	for len(raw) > 0 {
+		var l logLine
+		for _, n := range []*int64{&l.N, &l.TS} {
+			v, size := binary.Varint([]byte(raw[:min(len(raw), binary.MaxVarintLen64)]))
+			if size <= 0 {
+				return nil, errTorn
+			}
+			*n, raw = v, raw[size:]
+		}
+		for _, text := range []*string{&l.Worker, &l.Level, &l.Msg} {
+			v, size := binary.Uvarint([]byte(raw[:min(len(raw), binary.MaxVarintLen64)]))
+			if size <= 0 || v > uint64(len(raw)-size) {
+				return nil, errTorn
+			}
+			*text, raw = raw[size:size+int(v)], raw[size+int(v):] //nolint:gosec // not above the length
+		}
+		lines = append(lines, l)
 	}
 	return lines, nil
 }

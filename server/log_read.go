@@ -136,21 +136,24 @@ func (r *logReader) rows() error {
 	return err
 }
 
-// sameTime completes a page with the events that share the time of its last one:
-// a client goes on from that time and would never see them.
-func sameTime(v *view, t *task, back bool, events []*logEvent) ([]*logEvent, error) {
-	for len(events) > 0 && len(events) < 20*maxRows {
-		last := events[len(events)-1]
-		rest, err := readLog(v, t, back, scroll{last.Timestamp, last.n}, 500)
-		if err != nil {
-			return nil, err
+// wholeTimes is readLog with a page that has all events of the time of its last
+// one: a client goes on from that time and would never see the rest.
+func wholeTimes(v *view, t *task, back bool, from scroll, n int) ([]*logEvent, error) {
+	events, err := readLog(v, t, back, from, n+1)
+	if err != nil || len(events) == 0 {
+		return events, err
+	}
+	last := events[min(n, len(events))-1]
+	for len(events) < 20*maxRows {
+		if i := slices.IndexFunc(events, func(e *logEvent) bool {
+			return e.Timestamp != last.Timestamp && (e.Timestamp < last.Timestamp) == back
+		}); i >= 0 {
+			return events[:i], nil
 		}
-		same := slices.IndexFunc(rest, func(e *logEvent) bool { return e.Timestamp != last.Timestamp })
-		if same >= 0 {
-			return append(events, rest[:same]...), nil
-		}
-		if len(rest) == 0 {
-			break
+		end := events[len(events)-1]
+		rest, err := readLog(v, t, back, scroll{end.Timestamp, end.n}, 500)
+		if err != nil || len(rest) == 0 {
+			return events, err
 		}
 		events = append(events, rest...)
 	}
