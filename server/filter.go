@@ -47,6 +47,10 @@ func (f *filter) regex(column, pattern string) error {
 	return nil
 }
 
+// maxTerms bounds what one request adds to a statement term by term: SQLite
+// refuses what is deeper than 1000.
+const maxTerms = 200
+
 // anyAll is the protocol's _any_ and _all_: a pattern in some or all of the fields.
 type anyAll struct {
 	Pattern string `json:"pattern"`
@@ -74,6 +78,9 @@ func (f *filter) match(m *anyAll, all bool, field func(string) expr) error {
 	if _, err := compile(pattern); err != nil {
 		return refuse(400, 21, "Malformed regular expression: %.200s", m.Pattern)
 	}
+	if len(m.Fields) > maxTerms {
+		return invalid("fields", "more than %d", maxTerms)
+	}
 	var parts []string
 	for _, name := range m.Fields {
 		e := field(name)
@@ -92,6 +99,9 @@ func (f *filter) match(m *anyAll, all bool, field func(string) expr) error {
 // order turns order_by into an ORDER BY. Rows that are equal keep the order of
 // their creation, so that pages never overlap.
 func order(by []string, field func(string) expr, fallback string) (string, []any, error) {
+	if len(by) > maxTerms {
+		return "", nil, invalid("order_by", "more than %d", maxTerms)
+	}
 	var parts []string
 	var a []any
 	for _, name := range by {

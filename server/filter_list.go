@@ -52,6 +52,9 @@ func parseChoice(field string, values []string) (c choice, err error) {
 			c.some, first = append(c.some, v), false
 		}
 	}
+	if len(c.all) > maxTerms {
+		return c, invalid(field, "more than %d that must all be there", maxTerms)
+	}
 	if not {
 		return c, refuse(400, 14, "Invalid value for a field: field=%s, a value is expected after %s", field, opNot)
 	}
