@@ -16,6 +16,7 @@ func queueEndpoints() []*endpoint {
 		on("queues.get_default", defaultQueue),
 		on("queues.get_num_entries", numEntries),
 		operator(on("queues.create", createQueue)),
+		operator(on("queues.get_or_create", getOrCreateQueue)),
 		operator(on("queues.update", updateQueue)),
 		operator(on("queues.delete", deleteQueue)),
 		operator(on("queues.get_next_task", nextTask)),

@@ -24,8 +24,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// Where the embedded server answers otherwise on purpose its page says so, and
-// names no difference that no row shows.
+// Where the embedded server answers otherwise on purpose its page says so.
 func TestDifferencesAreListed(t *testing.T) {
 	rows, err := readRows()
 	if err != nil {
