@@ -43,7 +43,7 @@ func Backup(ctx context.Context, dir, dest string) (err error) {
 			continue
 		}
 		if err == nil {
-			err = os.WriteFile(filepath.Join(part, name), data, 0o600)
+			err = fsx.WriteFile(filepath.Join(part, name), data, 0o600)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot back up: %w", err)

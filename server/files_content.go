@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/hex"
+	"errors"
 	"hash"
 	"io/fs"
 	"log/slog"
@@ -44,6 +45,16 @@ func (f *fileStore) sameSize(a, b string) bool {
 	return errX == nil && errY == nil && x.Size() == y.Size()
 }
 
+// unused tells whether no path links to a content.
+func (f *fileStore) unused(d fs.DirEntry) bool {
+	info, err := d.Info()
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 1
+}
+
 // sweep removes contents that no path links to any more. An upload that has just
 // linked to one keeps it by its own link.
 func (f *fileStore) sweep(log *slog.Logger) {
@@ -52,17 +63,13 @@ func (f *fileStore) sweep(log *slog.Logger) {
 	}
 	removed := 0
 	err := fs.WalkDir(f.root.FS(), contentDir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil // gone meanwhile
-		}
-		info, err := d.Info()
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) { // gone meanwhile
 			return nil
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 1 && f.root.Remove(p) == nil {
+		if err == nil && !d.IsDir() && f.unused(d) && f.root.Remove(p) == nil {
 			removed++
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		log.Error("contents of deleted files not removed", "error", err)
