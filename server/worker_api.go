@@ -126,12 +126,15 @@ func statusReport(c *call, req *reportRequest) (any, error) {
 	if c.srv.workers.seen(req.Worker, now, note) {
 		return none{}, nil
 	}
-	w := &worker{
-		ID: req.Worker, Queues: nonNil(req.Queues), Timeout: int64(defaultWorkerLife / time.Second), Tags: []string{},
-		RegisterTime: now, seen: now, report: now,
-	}
+	w := unregistered(req.Worker, now)
+	w.Queues, w.report = nonNil(req.Queues), now
 	note(w)
 	return none{}, c.saveWorker(w)
+}
+
+// unregistered is a worker that makes itself known by another call than register.
+func unregistered(id string, now int64) *worker {
+	return &worker{ID: id, Queues: []string{}, Timeout: int64(defaultWorkerLife / time.Second), Tags: []string{}, RegisterTime: now, seen: now}
 }
 
 // reported notes on a task which worker speaks for it.

@@ -22,8 +22,6 @@ const (
 	maxProperty   = 4 << 10
 )
 
-func noWorker(id string) error { return refuse(400, 1001, "Invalid worker id: worker=%.200s", id) }
-
 func getProperties(c *call, req *struct {
 	Worker string `json:"worker" need:"1"`
 }) (any, error) {
@@ -39,8 +37,8 @@ func setProperties(c *call, req *struct {
 	Properties []property `json:"runtime_properties"`
 }) (any, error) {
 	w := c.srv.workers.find(req.Worker)
-	if w == nil {
-		return nil, noWorker(req.Worker)
+	if w == nil { // an agent sets some before it registers
+		w = unregistered(req.Worker, c.srv.now().UnixMicro())
 	}
 	w.Properties = maps.Clone(w.Properties)
 	if w.Properties == nil {
