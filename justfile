@@ -53,6 +53,10 @@ lint: setup _golangci
 test *args: build _sdk _vm
     @go run ./test/gotest {{ args }}
 
+[doc("Put the ClearML server at a URL under the conformance suite (keys: CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY)")]
+conformance url: setup
+    @AGENTCTL_CONFORMANCE_URL={{ quote(url) }} go test -count=1 -v ./test/conformance
+
 [doc("Run tests of sandboxes on a kernel with cgroup v2, in user-mode Linux")]
 test-vm: build _vm
     @go test -count=1 -v ./test/vm
@@ -76,6 +80,10 @@ bench-env *args: build
 [doc("Measure what building the next task's environment costs running tasks (goal: 5 %)")]
 bench-ahead *args: build
     @go test -v -count=1 -tags bench -run TestAhead ./test/bench -args {{ args }}
+
+[doc("Measure the embedded server; -tasks 100000 -lines 10000000 -plot FILE: on a large store too")]
+bench-server *args: setup
+    @go run ./test/bench/server {{ args }}
 
 [doc("Measure from an edit of node.yaml to its plan carried out, and planning alone")]
 bench-reconcile *args: build

@@ -22,6 +22,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.srv.health(w, r)
 		return
 	}
+	if r.URL.Path == "/metrics" {
+		a.serveMetrics(w, r)
+		return
+	}
 	reply := reply{endpoint: strings.TrimPrefix(r.URL.Path, "/"), requested: apiVersion, actual: apiVersion}
 	switch r.Method {
 	case http.MethodGet, http.MethodPost, http.MethodPut:
@@ -33,6 +37,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	data, err := a.answer(w, r, &reply)
+	a.count(reply.endpoint, err)
 	reply.send(w, r, data, err, a.srv.log)
 }
 
@@ -52,6 +57,7 @@ func (a *api) answer(w http.ResponseWriter, r *http.Request, reply *reply) (data
 	reply.endpoint, reply.requested = name, ver.String()
 	e := a.find(name, ver)
 	if e == nil {
+		a.metrics.missing(name)
 		return nil, refuse(404, 0, "Unable to find endpoint for name %s and version %s", name, ver)
 	}
 	reply.actual = e.since.String()
@@ -68,6 +74,19 @@ func (a *api) answer(w http.ResponseWriter, r *http.Request, reply *reply) (data
 		return nil, err
 	}
 	return e.run(c)
+}
+
+// count notes the status of a request to an endpoint that there is.
+func (a *api) count(endpoint string, err error) {
+	if a.endpoints[endpoint] == nil {
+		return
+	}
+	code := http.StatusOK
+	if err != nil {
+		refused, _ := asRefusal(err)
+		code = refused.code
+	}
+	a.metrics.request(endpoint, code)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {

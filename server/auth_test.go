@@ -135,17 +135,17 @@ func TestTaskToken(t *testing.T) {
 func TestPathsAndVersions(t *testing.T) {
 	s := newServer(t)
 	for path, want := range map[string]answer{
-		"/":                               {Code: 400, Msg: "Invalid request path /"},
-		"/foo":                            {Code: 400, Msg: "Invalid request path /foo"},
-		"/v2.13/foo":                      {Code: 400, Msg: "Invalid request path /v2.13/foo"},
-		"/vx.y/tasks.get_all":             {Code: 400, Msg: "Invalid request path /vx.y/tasks.get_all"},
-		"/no.such":                        {Code: 404, Msg: "Unable to find endpoint for name no.such and version 2.34"},
-		"/v2.14/no.such":                  {Code: 404, Msg: "Unable to find endpoint for name no.such and version 2.14"},
-		"/v0.9/tasks.get_all":             {Code: 404, Msg: "Unable to find endpoint for name tasks.get_all and version 0.9"},
-		"/v9.99/tasks.get_all":            {Code: 200, Msg: "OK"},
-		"/v2.5/tasks.get_all":             {Code: 200, Msg: "OK"},
-		"/tasks.get_all":                  {Code: 200, Msg: "OK"},
-		"/workers.get_runtime_properties": {Code: 404, Msg: "Unable to find endpoint for name workers.get_runtime_properties and version 2.34"},
+		"/":                     {Code: 400, Msg: "Invalid request path /"},
+		"/foo":                  {Code: 400, Msg: "Invalid request path /foo"},
+		"/v2.13/foo":            {Code: 400, Msg: "Invalid request path /v2.13/foo"},
+		"/vx.y/tasks.get_all":   {Code: 400, Msg: "Invalid request path /vx.y/tasks.get_all"},
+		"/no.such":              {Code: 404, Msg: "Unable to find endpoint for name no.such and version 2.34"},
+		"/v2.14/no.such":        {Code: 404, Msg: "Unable to find endpoint for name no.such and version 2.14"},
+		"/v0.9/tasks.get_all":   {Code: 404, Msg: "Unable to find endpoint for name tasks.get_all and version 0.9"},
+		"/v9.99/tasks.get_all":  {Code: 200, Msg: "OK"},
+		"/v2.5/tasks.get_all":   {Code: 200, Msg: "OK"},
+		"/tasks.get_all":        {Code: 200, Msg: "OK"},
+		"/workers.get_nonsense": {Code: 404, Msg: "Unable to find endpoint for name workers.get_nonsense and version 2.34"},
 	} {
 		for _, method := range []string{"GET", "POST", "PUT"} {
 			a, _ := s.request(method, path, "{}", bearer(s.token))

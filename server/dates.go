@@ -8,6 +8,9 @@ import (
 // dates keeps rows whose time lies within the bounds: each is ">=TIME", ">TIME",
 // "<=TIME", "<TIME" or a TIME that must be met.
 func (f *filter) dates(column string, bounds []string) error {
+	if len(bounds) > maxTerms {
+		return invalid(strings.TrimPrefix(column, "t."), "more than %d", maxTerms)
+	}
 	for _, b := range bounds {
 		op := "="
 		for _, o := range []string{">=", "<=", ">", "<"} {

@@ -22,6 +22,8 @@ type Endpoints struct {
 const (
 	endpointFile = "endpoint.json"
 	lockFile     = "lock"
+	storeFile    = "server.db"
+	filesDir     = "files"
 )
 
 // ReadEndpoint tells which addresses the server in dir had last, and whether it

@@ -143,7 +143,7 @@ func integer(n json.Number, missing int64) (int64, bool) {
 // batch is the events of one task in one request.
 type batch struct {
 	row     *task
-	log     int64 // log events stored
+	lines   []logLine
 	maxIter int64
 }
 
@@ -231,9 +231,8 @@ func (t *tx) addEvent(b *batch, e *event) error {
 	}
 	switch e.Type {
 	case typeLog:
-		b.log++
-		_, err := t.exec(`INSERT INTO log(stream, ts, worker, level, msg) VALUES(?,?,?,?,?)`, b.row.stream, e.ts, e.Worker, e.Level, e.Msg)
-		return err
+		b.lines = append(b.lines, logLine{TS: e.ts, Worker: e.Worker, Level: e.Level, Msg: e.Msg})
+		return nil
 	case typeScalar:
 		return t.addScalar(b.row.stream, e)
 	}
@@ -248,7 +247,10 @@ func (t *tx) noteEvents(b *batch) error {
 	if b.row == nil {
 		return nil
 	}
+	if err := t.addLines(b.row.stream, b.lines); err != nil {
+		return err
+	}
 	_, err := t.exec(`UPDATE task SET last_update = ?, last_iteration = max(last_iteration, ?), log_events = log_events + ? WHERE n = ?`,
-		t.now, max(b.maxIter, 0), b.log, b.row.n)
+		t.now, max(b.maxIter, 0), len(b.lines), b.row.n)
 	return err
 }

@@ -210,7 +210,7 @@ func rawPage(v *view, all []*series, key string, size int, from scroll) (any, er
 			return nil, err
 		}
 		if len(x) > 0 {
-			variants[s.variant] = map[string]any{"name": s.variant, "x": x, "y": y}
+			variants[s.variant] = map[string]any{key: x, "y": y}
 			returned, next = returned+len(x), scroll{s.n, iters[len(iters)-1]}.String()
 		}
 	}

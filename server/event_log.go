@@ -18,60 +18,9 @@ type logEvent struct {
 	n int64
 }
 
-// maxLogBytes bounds the text in one answer; what is left comes with the next
-// page.
-const maxLogBytes = 16 << 20
-
-// readLog reads n events of a task before or behind a place (time, number), the
-// nearest first. A place of 0 is the beginning, or the end when going backward.
-func readLog(v *view, t *task, back bool, from scroll, n int) ([]*logEvent, error) {
-	const cols = `SELECT n, ts, worker, level, msg FROM log WHERE stream = ?`
-	text, a := cols+` AND (ts, n) > (?, ?) ORDER BY ts, n LIMIT ?`, args(t.stream, from.A, from.B, n)
-	if back {
-		text = cols + ` AND (ts, n) < (?, ?) ORDER BY ts DESC, n DESC LIMIT ?`
-	}
-	if from == (scroll{}) {
-		edge := int64(-1 << 62)
-		if back {
-			edge = 1 << 62
-		}
-		a[1], a[2] = edge, edge
-	}
-	var events []*logEvent
-	size := 0
-	err := v.each(text, a, func(scan func(...any) error) error {
-		e := &logEvent{Type: typeLog, Task: t.ID}
-		if err := scan(&e.n, &e.Timestamp, &e.Worker, &e.Level, &e.Msg); err != nil {
-			return err
-		}
-		e.At = stampMS(e.Timestamp)
-		if size += len(e.Msg); size <= maxLogBytes || len(events) == 0 {
-			events = append(events, e)
-		}
-		return nil
-	})
-	return events, err
-}
-
 func stampMS(ms int64) string {
 	text, _ := stamp(ms * 1000).(string)
 	return text
-}
-
-// sameTime completes a page with the events that share the time of its last one:
-// a client goes on from that time and would never see them.
-func sameTime(v *view, t *task, back bool, events []*logEvent) ([]*logEvent, error) {
-	if len(events) == 0 {
-		return events, nil
-	}
-	last := events[len(events)-1]
-	rest, err := readLog(v, t, back, scroll{last.Timestamp, last.n}, 10_000)
-	for _, e := range rest {
-		if e.Timestamp == last.Timestamp {
-			events = append(events, e)
-		}
-	}
-	return events, err
 }
 
 type logRequest struct {
@@ -112,11 +61,8 @@ func taskLog(c *call, req *logRequest) (any, error) {
 	} else if from != 0 {
 		place = scroll{from, 1 << 62} // strictly later
 	}
-	events, err := readLog(c.read(), t, back, place, pageSize(req.Batch, 500))
+	events, err := wholeTimes(c.read(), t, back, place, pageSize(req.Batch, 500))
 	if err != nil {
-		return nil, err
-	}
-	if events, err = sameTime(c.read(), t, back, events); err != nil {
 		return nil, err
 	}
 	if req.Order == "asc" && back || req.Order == "desc" && !back {
@@ -172,20 +118,26 @@ func taskLogScroll(c *call, req *logRequest) (any, error) {
 	return map[string]any{"events": nonNil(events), "returned": len(events), "total": t.logEvents, "scroll_id": place.String()}, nil
 }
 
-// clearTaskLog deletes a console, a bit at a time: others write in between.
+// clearTaskLog deletes a console, a bit at a time: others write in between. Lines
+// that come meanwhile stay.
 func clearTaskLog(c *call, req *byTask) (any, error) {
-	deleted, more := int64(0), true
+	deleted, more, bound := int64(0), true, int64(-1)
 	for more {
 		err := c.update(func(t *tx) error {
 			row, err := c.ownTask(t, req.Task)
 			if err != nil {
 				return err
 			}
-			n, err := t.exec(`DELETE FROM log WHERE n IN (SELECT n FROM log WHERE stream = ? LIMIT ?)`, row.stream, purgeRows)
+			if bound < 0 {
+				if _, err := t.one(`SELECT coalesce(max(n), 0) FROM log_chunk`, nil, &bound); err != nil {
+					return err
+				}
+			}
+			n, err := t.clearLog(row.stream, bound)
 			if err != nil {
 				return err
 			}
-			deleted, more = deleted+n, n == purgeRows
+			deleted, more = deleted+n, n > 0
 			return t.setTask(row.n, map[string]any{"log_events": max(row.logEvents-n, 0)})
 		})
 		if err != nil {
@@ -193,4 +145,19 @@ func clearTaskLog(c *call, req *byTask) (any, error) {
 		}
 	}
 	return map[string]any{"deleted": deleted}, nil
+}
+
+// clearLog deletes some of a stream's lines and tells how many.
+func (t *tx) clearLog(stream, bound int64) (n int64, err error) {
+	err = t.each(`DELETE FROM log_chunk WHERE n IN (SELECT n FROM log_chunk WHERE stream = ? AND n <= ? LIMIT 20) RETURNING events`, args(stream, bound),
+		func(scan func(...any) error) error {
+			var events int64
+			err := scan(&events)
+			n += events
+			return err
+		})
+	if err != nil || n > 0 {
+		return n, err
+	}
+	return t.exec(`DELETE FROM log WHERE n IN (SELECT n FROM log WHERE stream = ? LIMIT ?)`, stream, purgeRows)
 }

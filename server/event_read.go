@@ -15,6 +15,11 @@ func eventEndpoints() []*endpoint {
 		on("events.scalar_metrics_iter_histogram", histogram),
 		on("events.multi_task_scalar_metrics_iter_histogram", multiHistogram),
 		on("events.scalar_metrics_iter_raw", rawScalars),
+		on("events.get_scalar_metric_data", scalarData),
+		on("events.get_vector_metrics_and_variants", vectorMetrics),
+		on("events.vector_metrics_iter_histogram", vectorHistogram),
+		on("events.get_multi_task_plots", multiPlots),
+		on("events.get_multi_task_metrics", multiMetrics),
 		on("events.get_task_latest_scalar_values", latestScalars),
 		on("events.get_task_single_value_metrics", singleValues),
 		on("events.get_scalar_metrics_and_variants", metricsAndVariants),
@@ -58,7 +63,7 @@ func multiHistogram(c *call, req *struct {
 			}
 		}
 	}
-	return out, nil
+	return map[string]any{"metrics": out}, nil
 }
 
 type histogramRequestPart struct {
@@ -77,8 +82,9 @@ func latestScalars(c *call, req *byTask) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	metrics := []map[string]any{}
+	metrics, last := []map[string]any{}, int64(0)
 	for _, s := range all {
+		last = max(last, s.ts)
 		if len(metrics) == 0 || metrics[len(metrics)-1]["name"] != s.metric {
 			metrics = append(metrics, map[string]any{"name": s.metric, "variants": []any{}})
 		}
@@ -87,7 +93,7 @@ func latestScalars(c *call, req *byTask) (any, error) {
 			"name": s.variant, "last_value": s.value, "last_iteration": s.iter, "last_timestamp": s.ts,
 		})
 	}
-	return map[string]any{"metrics": metrics, "last_iteration": t.lastIteration}, nil
+	return map[string]any{"metrics": metrics, "last_iter": t.lastIteration, "name": t.Name, "status": t.Status, "last_timestamp": last}, nil
 }
 
 func singleValues(c *call, req *struct {

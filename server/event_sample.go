@@ -71,14 +71,36 @@ func taskEvents(c *call, req *struct {
 	if req.Type == typeLog {
 		return taskLogScroll(c, &logRequest{Task: req.Task, Batch: size, Order: lo.CoalesceOrEmpty(req.Order, "asc"), ScrollID: req.ScrollID})
 	}
-	events, next, err := eventsOf(c.read(), t, req.Type, place, size)
-	return map[string]any{"events": events, "returned": len(events), "total": len(events), "scroll_id": next}, err
+	total, err := countEvents(c.read(), t, req.Type)
+	if err != nil {
+		return nil, err
+	}
+	events, next, err := eventsOf(c.read(), t, req.Type, req.Order == "desc", place, size)
+	return map[string]any{"events": events, "returned": len(events), "total": total, "scroll_id": next}, err
 }
 
-func eventsOf(v *view, t *task, kind string, from scroll, size int) (events []any, next string, err error) {
+func countEvents(v *view, t *task, kind string) (n int64, err error) {
+	if kind == typeScalar {
+		_, err = v.one(`SELECT count(*) FROM series s JOIN scalar c ON c.series = s.n WHERE s.stream = ?`, args(t.stream), &n)
+	} else {
+		_, err = v.one(`SELECT count(*) FROM sample WHERE stream = ? AND (kind = ? OR ? = '')`, args(t.stream, kind, kind), &n)
+	}
+	return n, err
+}
+
+// eventsOf reads a page of events behind a place: in the order in which they came,
+// scalars curve by curve, or backwards.
+func eventsOf(v *view, t *task, kind string, back bool, from scroll, size int) (events []any, next string, err error) {
 	events, next = []any{}, from.String()
+	beyond, way := ">", ""
+	if back {
+		beyond, way = "<", " DESC"
+		if from == (scroll{}) {
+			from = scroll{1 << 62, 1 << 62}
+		}
+	}
 	if kind != typeScalar {
-		err = v.each(`SELECT n, doc FROM sample WHERE stream = ? AND (kind = ? OR ? = '') AND n > ? ORDER BY n LIMIT ?`, args(t.stream, kind, kind, from.A, size),
+		err = v.each(`SELECT n, doc FROM sample WHERE stream = ? AND (kind = ? OR ? = '') AND n `+beyond+` ? ORDER BY n`+way+` LIMIT ?`, args(t.stream, kind, kind, from.A, size),
 			func(scan func(...any) error) error {
 				var n int64
 				var doc []byte
@@ -89,19 +111,27 @@ func eventsOf(v *view, t *task, kind string, from scroll, size int) (events []an
 		return events, next, err
 	}
 	err = v.each(`SELECT s.n, s.metric, s.variant, c.iter, c.ts, c.value FROM series s JOIN scalar c ON c.series = s.n
-		WHERE s.stream = ? AND (s.n, c.iter) > (?, ?) ORDER BY s.n, c.iter LIMIT ?`, args(t.stream, from.A, from.B, size),
+		WHERE s.stream = ? AND (s.n, c.iter) `+beyond+` (?, ?) ORDER BY s.n`+way+`, c.iter`+way+` LIMIT ?`, args(t.stream, from.A, from.B, size),
 		func(scan func(...any) error) error {
-			var n, iter, ts int64
-			var metric, variant string
-			var value float64
-			err := scan(&n, &metric, &variant, &iter, &ts, &value)
-			events = append(events, map[string]any{
-				"type": typeScalar, "task": t.ID, "metric": metric, "variant": variant, "iter": iter, "timestamp": ts, "value": value,
-			})
-			next = scroll{n, iter}.String()
+			var n, iter int64
+			e := scalarEvent{Type: typeScalar, Task: t.ID}
+			err := scan(&n, &e.Metric, &e.Variant, &iter, &e.Timestamp, &e.Value)
+			e.Iter, next = iter, scroll{n, iter}.String()
+			events = append(events, e)
 			return err
 		})
 	return events, next, err
+}
+
+// scalarEvent is a point of a curve as an event.
+type scalarEvent struct {
+	Type      string  `json:"type"`
+	Task      string  `json:"task"`
+	Metric    string  `json:"metric"`
+	Variant   string  `json:"variant"`
+	Iter      int64   `json:"iter"`
+	Timestamp int64   `json:"timestamp"`
+	Value     float64 `json:"value"`
 }
 
 type tasksMetrics struct {

@@ -203,7 +203,7 @@ func TestScalarsAreThinned(t *testing.T) {
 		if reply["returned"] == 0.0 {
 			break
 		}
-		x = append(x, reply["variants"].(map[string]any)["v"].(map[string]any)["x"].([]any)...)
+		x = append(x, reply["variants"].(map[string]any)["v"].(map[string]any)["iter"].([]any)...)
 		req["scroll_id"] = reply["scroll_id"]
 	}
 	if len(x) != 1000 || x[999] != 999.0 {

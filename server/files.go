@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"agentctl/internal/crash"
@@ -16,7 +18,10 @@ import (
 
 // fileStore keeps uploaded files below one folder. Every path from outside goes
 // through os.Root, which no ".." and no symbolic link leads out of.
-type fileStore struct{ root *os.Root }
+type fileStore struct {
+	root  *os.Root
+	dirty atomic.Bool // a content may have lost its last path
+}
 
 // receivedDir holds what is being received. No client's path leads into it.
 const receivedDir = ".receiving"
@@ -43,7 +48,9 @@ func openFiles(dir string) (*fileStore, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot clear the folder of uploads: %w", err), root.Close())
 	}
-	return &fileStore{root}, nil
+	f := &fileStore{root: root}
+	f.dirty.Store(true) // an earlier server may have died before it swept
+	return f, nil
 }
 
 func (f *fileStore) close() error { return f.root.Close() }
@@ -53,7 +60,7 @@ func (f *fileStore) clean(name string) (string, error) {
 	p := path.Clean(strings.TrimLeft(name, "/"))
 	first, _, _ := strings.Cut(p, "/")
 	switch {
-	case strings.ContainsRune(name, 0), !filepath.IsLocal(p), p == ".", first == receivedDir,
+	case strings.ContainsRune(name, 0), !filepath.IsLocal(p), p == ".", first == receivedDir, first == contentDir,
 		len(p) > maxPath, strings.Count(p, "/") >= maxDepth:
 		return "", refuse(400, 0, "Invalid path %.200q", name)
 	}
@@ -79,7 +86,8 @@ func (f *fileStore) put(name string, r io.Reader) (err error) {
 			_ = f.root.Remove(tmp) // the sweep at the next start finds what is left
 		}
 	}()
-	_, err = io.Copy(file, r)
+	sum := sha256.New()
+	_, err = io.Copy(io.MultiWriter(file, sum), r)
 	if err != nil && !errors.As(err, new(syscall.Errno)) {
 		err = errCutOff // the client's doing, not the disk's
 	}
@@ -96,6 +104,8 @@ func (f *fileStore) put(name string, r io.Reader) (err error) {
 		return f.fault(err)
 	}
 	crash.Point("server.upload")
+	f.dirty.Store(true)
+	tmp = f.share(tmp, sum)
 	return f.publish(tmp, dest)
 }
 
@@ -198,6 +208,7 @@ func (f *fileStore) remove(name string) error {
 	if err := f.root.Remove(p); err != nil {
 		return f.fault(err)
 	}
+	f.dirty.Store(true)
 	f.removeEmpty(path.Dir(p))
 	return nil
 }

@@ -2,10 +2,12 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -61,7 +63,11 @@ func (s *Server) sendFile(w http.ResponseWriter, r *http.Request) error {
 	// A task may upload anything: a browser must not run it as a page of ours.
 	w.Header().Set("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, info.Name(), info.ModTime(), file)
+	// No time of change: the same content may come back with an older one.
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		w.Header().Set("ETag", fmt.Sprintf(`"%x-%x-%x"`, st.Ino, info.ModTime().UnixNano(), info.Size()))
+	}
+	http.ServeContent(w, r, info.Name(), time.Time{}, file)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -70,7 +71,7 @@ func TestFiles(t *testing.T) {
 	if w := s.file("GET", path, nil, nil); w.Code != 404 {
 		t.Error(w.Code)
 	}
-	if left, err := os.ReadDir(filepath.Join(s.cfg.Dir, "files")); err != nil || len(left) != 1 || left[0].Name() != receivedDir {
+	if left, err := os.ReadDir(filepath.Join(s.cfg.Dir, "files")); err != nil || len(left) != 2 || left[0].Name() != contentDir || left[1].Name() != receivedDir {
 		t.Errorf("empty folders are left: %v %v", left, err)
 	}
 }
@@ -107,7 +108,7 @@ func TestHostilePaths(t *testing.T) {
 	s.upload("/a/file", "x")
 	for _, path := range []string{
 		"", "/", "..", "/../x", "/a/../../x", "/a/../../../server.db", "/\x00", "/link", "/dir/secret", "/dir/new", "/up/up/server.db",
-		"/a/file/below", "/a", "/" + receivedDir, "/" + receivedDir + "/x", "/a/../" + receivedDir + "/x", "/" + strings.Repeat("n", 300), "/" + strings.Repeat("d/", 3000) + "x",
+		"/a/file/below", "/a", "/" + receivedDir, "/" + contentDir, "/" + contentDir + "/x", "/" + receivedDir + "/x", "/a/../" + receivedDir + "/x", "/" + strings.Repeat("n", 300), "/" + strings.Repeat("d/", 3000) + "x",
 	} {
 		if w := s.upload(path, "evil"); w.Code == 200 && path != "/link" {
 			t.Errorf("stored %.60q", path)
@@ -187,5 +188,56 @@ func TestPages(t *testing.T) {
 		if w := get(path, keys); w.Code != code {
 			t.Errorf("%s: %d", path, w.Code)
 		}
+	}
+}
+
+// The same bytes under many names lie on the disk once, each name goes by itself,
+// and the last one takes the bytes along.
+func TestFilesAreStoredByContent(t *testing.T) {
+	s := newServer(t)
+	contents := func() int {
+		n := 0
+		_ = filepath.WalkDir(filepath.Join(s.cfg.Dir, "files", contentDir), func(_ string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				n++
+			}
+			return nil
+		})
+		return n
+	}
+	for _, name := range []string{"/p/a", "/p/b", "/q/c"} {
+		if w := s.upload(name, "the same"); w.Code != 200 {
+			t.Fatal(w.Code, w.Body)
+		}
+	}
+	var inodes []uint64
+	for _, name := range []string{"p/a", "p/b", "q/c"} {
+		info, err := os.Stat(filepath.Join(s.cfg.Dir, "files", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inodes = append(inodes, info.Sys().(*syscall.Stat_t).Ino)
+	}
+	if inodes[0] != inodes[1] || inodes[1] != inodes[2] || contents() != 1 {
+		t.Errorf("inodes %v, %d contents", inodes, contents())
+	}
+	etag := s.file("GET", "/p/a", nil, nil).Header().Get("ETag")
+	s.upload("/p/a", "another")
+	if w := s.file("GET", "/p/b", nil, nil); w.Body.String() != "the same" {
+		t.Errorf("another name of the content has %q", w.Body)
+	}
+	if w := s.file("GET", "/p/a", nil, http.Header{"If-None-Match": {etag}}); w.Code != 200 || w.Body.String() != "another" {
+		t.Errorf("what was replaced: %d %q", w.Code, w.Body)
+	}
+	s.file("DELETE", "/p/b", nil, nil)
+	s.files.sweep(s.log)
+	if contents() != 2 {
+		t.Errorf("%d contents while each has a name", contents())
+	}
+	s.file("DELETE", "/q/c", nil, nil)
+	s.file("DELETE", "/p/a", nil, nil)
+	s.files.sweep(s.log)
+	if n := contents(); n != 0 {
+		t.Errorf("%d contents without names are left", n)
 	}
 }

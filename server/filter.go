@@ -4,7 +4,6 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,24 +30,6 @@ func (f *filter) text() string {
 	return " WHERE " + strings.Join(f.where, " AND ")
 }
 
-// in keeps rows whose column is one of values. A leading "-" excludes.
-func (f *filter) in(column string, values []string) {
-	var with, without []string
-	for _, v := range values {
-		if rest, ok := strings.CutPrefix(v, "-"); ok {
-			without = append(without, rest)
-		} else {
-			with = append(with, v)
-		}
-	}
-	if len(with) > 0 {
-		f.add(column+` IN (SELECT value FROM json_each(?))`, jsonList(with))
-	}
-	if len(without) > 0 {
-		f.add(column+` NOT IN (SELECT value FROM json_each(?))`, jsonList(without))
-	}
-}
-
 // exact is in for ids, in which a "-" is a letter like others.
 func (f *filter) exact(column string, values []string) {
 	f.add(column+` IN (SELECT value FROM json_each(?))`, jsonList(values))
@@ -66,47 +47,9 @@ func (f *filter) regex(column, pattern string) error {
 	return nil
 }
 
-// Operators in a list of tags.
-const (
-	tagsAll = "__$all"
-	tagsAnd = "__$and"
-	tagsAny = "__$any"
-	tagsOr  = "__$or"
-	tagsNot = "__$not"
-)
-
-// tags keeps rows by the tags in a column: any of those that are named, none of
-// those with a leading "-" or behind __$not; after __$all or __$and, all.
-func (f *filter) tags(column string, values []string) {
-	var anyOf, allOf, noneOf []string
-	all, not := false, false
-	for _, v := range values {
-		switch {
-		case v == tagsAll || v == tagsAnd:
-			all = true
-		case v == tagsAny || v == tagsOr:
-			all = false
-		case v == tagsNot:
-			not = true
-		case not || strings.HasPrefix(v, "-"):
-			noneOf, not = append(noneOf, strings.TrimPrefix(v, "-")), false
-		case all:
-			allOf = append(allOf, v)
-		default:
-			anyOf = append(anyOf, v)
-		}
-	}
-	const overlap = `EXISTS (SELECT 1 FROM json_each(%s) WHERE value IN (SELECT value FROM json_each(?)))`
-	if len(anyOf) > 0 {
-		f.add(fmt.Sprintf(overlap, column), jsonList(anyOf))
-	}
-	if len(noneOf) > 0 {
-		f.add("NOT "+fmt.Sprintf(overlap, column), jsonList(noneOf))
-	}
-	for _, v := range allOf {
-		f.add(fmt.Sprintf(overlap, column), jsonList([]string{v}))
-	}
-}
+// maxTerms bounds what one request adds to a statement term by term: SQLite
+// refuses what is deeper than 1000.
+const maxTerms = 200
 
 // anyAll is the protocol's _any_ and _all_: a pattern in some or all of the fields.
 type anyAll struct {
@@ -114,22 +57,38 @@ type anyAll struct {
 	Fields  texts  `json:"fields"`
 }
 
-// match adds an anyAll; columns gives the column of a field, or "".
-func (f *filter) match(m *anyAll, all bool, columns func(string) string) error {
+// expr is what a field is in a statement, with the values of its placeholders;
+// without a text there is no such field.
+type expr struct {
+	text string
+	args []any
+}
+
+// plain turns a function that gives columns into one that gives expressions.
+func plain(column func(string) string) func(string) expr {
+	return func(name string) expr { return expr{text: column(name)} }
+}
+
+// match adds an anyAll. It ignores case, unlike the pattern of a name.
+func (f *filter) match(m *anyAll, all bool, field func(string) expr) error {
 	if m == nil || m.Pattern == "" {
 		return nil
 	}
+	pattern := "(?i)" + m.Pattern
+	if _, err := compile(pattern); err != nil {
+		return refuse(400, 21, "Malformed regular expression: %.200s", m.Pattern)
+	}
+	if len(m.Fields) > maxTerms {
+		return invalid("fields", "more than %d", maxTerms)
+	}
 	var parts []string
 	for _, name := range m.Fields {
-		column := columns(name)
-		if column == "" {
+		e := field(name)
+		if e.text == "" {
 			return refuse(400, 14, "Invalid fields: fields=%.200s", name)
 		}
-		if _, err := compile(m.Pattern); err != nil {
-			return refuse(400, 21, "Malformed regular expression: %.200s", m.Pattern)
-		}
-		parts = append(parts, column+` REGEXP ?`)
-		f.args = append(f.args, m.Pattern)
+		parts = append(parts, e.text+` REGEXP ?`)
+		f.args = append(append(f.args, e.args...), pattern)
 	}
 	if len(parts) > 0 {
 		f.where = append(f.where, "("+strings.Join(parts, map[bool]string{true: " AND ", false: " OR "}[all])+")")
@@ -139,17 +98,22 @@ func (f *filter) match(m *anyAll, all bool, columns func(string) string) error {
 
 // order turns order_by into an ORDER BY. Rows that are equal keep the order of
 // their creation, so that pages never overlap.
-func order(by []string, column func(string) string, fallback string) (string, error) {
+func order(by []string, field func(string) expr, fallback string) (string, []any, error) {
+	if len(by) > maxTerms {
+		return "", nil, invalid("order_by", "more than %d", maxTerms)
+	}
 	var parts []string
+	var a []any
 	for _, name := range by {
 		name, desc := strings.CutPrefix(name, "-")
-		col := column(name)
-		if col == "" {
-			return "", refuse(400, 14, "Invalid fields: order_by=%.200s", name)
+		e := field(name)
+		if e.text == "" {
+			return "", nil, refuse(400, 14, "Invalid fields: order_by=%.200s", name)
 		}
-		parts = append(parts, col+map[bool]string{true: " DESC", false: " ASC"}[desc])
+		parts = append(parts, e.text+map[bool]string{true: " DESC", false: " ASC"}[desc])
+		a = append(a, e.args...)
 	}
-	return " ORDER BY " + strings.Join(append(parts, fallback), ", "), nil
+	return " ORDER BY " + strings.Join(append(parts, fallback), ", "), a, nil
 }
 
 // paging says which part of a get_all's rows is wanted.
@@ -210,6 +174,10 @@ func compile(pattern string) (*regexp.Regexp, error) {
 
 // SQLite has the operator REGEXP but leaves the function to the program.
 func init() {
+	sqlite.MustRegisterDeterministicScalarFunction("metric_key", 1, func(_ *sqlite.FunctionContext, a []driver.Value) (driver.Value, error) {
+		name, _ := a[0].(string)
+		return metricKey(name), nil
+	})
 	sqlite.MustRegisterDeterministicScalarFunction("regexp", 2, func(_ *sqlite.FunctionContext, a []driver.Value) (driver.Value, error) {
 		pattern, _ := a[0].(string)
 		text, _ := a[1].(string)

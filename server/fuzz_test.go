@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -27,8 +28,21 @@ func hostileBodies(id, q string) []string {
 		`{"task":"` + id + `","metric":{"metric":"m"},"scroll_id":"[1]","batch_size":-1}`, `{"task":"` + id + `","from_timestamp":"x"}`,
 		`{"worker":"w","timestamp":"x","machine_stats":{"a":[]}}`, `{"worker":"w","queues":["` + q + `"],"timeout":-1}`,
 		`{"model":"x","metadata":{"a":5}}`, `{"name":"m","uri":"u","metadata":[{"key":5}],"labels":null}`, `{"project":"x","name":"a//b"}`, `{"name":"////"}`,
+		`{"order_by":` + manyOf("-created") + `}`, `{"order_by":` + manyOf("last_metrics."+strings.Repeat("a", 32)+"."+strings.Repeat("b", 32)+".value") + `}`,
+		`{"tags":` + manyOf("__$and", "x") + `}`, `{"tags":` + manyOf("x", "-y") + `,"type":["__$or","__$not"],"status":["__$"]}`, `{"created":` + manyOf(">2020-01-01") + `}`,
+		`{"_all_":{"pattern":"x","fields":` + manyOf("name") + `}}`, `{"_any_":{"pattern":"x","fields":["runtime.\"a","runtime..","hyperparams.$[0]"]}}`, `{"name":"a","tags":` + manyOf("__$not", "x") + `}`,
+		`{"size":1,"scroll_id":"[-9223372036854775808,1]"}`, `{"size":9223372036854775807}`, `{"size":5,"scroll_id":"[9223372036854775807,1]"}`,
+		`{"worker":"w","runtime_properties":[{"key":"k","value":"v","expiry":1e400}]}`, `{"worker":"w","timestamp":1,"machine_stats":{"cpu_usage":[1,null,1e308,1e308],"a":{"b":1},"":1}}`,
+		`{"from_date":1,"to_date":1e300,"interval":9223372036854775807,"items":[{"key":"cpu_usage","category":"avg"}]}`, `{"from_date":1,"to_date":1000,"interval":1,"items":[{"key":"","category":"max"}]}`,
+		`{"tasks":` + manyOf(id) + `,"task":"` + id + `","metric":"m","variant":"v"}`,
 		`{"agentctl_wait_ms":1,"agentctl_since":9223372036854775807,"id":["` + q + `"]}`, `{"expiration_sec":9223372036854775807}`,
 	}
+}
+
+// manyOf is a list that is longer than what a statement takes.
+func manyOf(values ...string) string {
+	data, _ := json.Marshal(slices.Repeat(values, 3000/len(values))) // strings always encode
+	return string(data)
 }
 
 // attack sends a body to an endpoint: no panic, no 500, always an envelope.
@@ -91,6 +105,23 @@ func FuzzEvents(f *testing.F) {
 		sub.t = t
 		if a := sub.do("events.add_batch", body); a.Code >= 500 {
 			t.Errorf("%q: %d/%d %s", body, a.Code, a.Sub, a.Msg)
+		}
+	})
+}
+
+// FuzzChunk reads what lies on the disk, whatever it is, and gives back what was
+// packed.
+func FuzzChunk(f *testing.F) {
+	f.Add([]byte{}, "w", "m", int64(1))
+	f.Add(packLines([]logLine{{1, 2, "w", "l", "m"}, {3, 4, "", "", ""}}), "", "", int64(-5))
+	f.Fuzz(func(t *testing.T, raw []byte, worker, msg string, ts int64) {
+		if lines, err := unpackLines(string(raw)); err == nil && len(lines) > len(raw) {
+			t.Errorf("%d lines of %d bytes", len(lines), len(raw))
+		}
+		_, _ = openChunk(raw)
+		want := []logLine{{5, ts, worker, "DEBUG", msg}, {6, -ts, "", "", worker + msg}}
+		if got, err := unpackLines(string(packLines(want))); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v: want %v", got, err, want)
 		}
 	})
 }

@@ -48,7 +48,12 @@ func (j *janitor) run(ctx context.Context) {
 	leases := time.NewTimer(0)
 	defer leases.Stop()
 	armed := false // a lease is out and the timer is set for it
+	keep := time.NewTicker(retainEvery)
+	defer keep.Stop()
 	j.purge(ctx)
+	j.pack(ctx)
+	j.retain(ctx)
+	j.srv.files.sweep(j.log)
 	for {
 		select {
 		case <-ctx.Done():
@@ -65,6 +70,10 @@ func (j *janitor) run(ctx context.Context) {
 			}
 		case <-j.dirty:
 			j.purge(ctx)
+		case <-keep.C:
+			j.retain(ctx)
+			j.writeStats(ctx)
+			j.srv.files.sweep(j.log)
 		case <-watchdog.C:
 			j.stopSilent(ctx)
 			j.forgetWorkers(ctx)
@@ -147,22 +156,30 @@ const purgeRows = 2000
 
 // purge deletes the events of dead streams.
 func (j *janitor) purge(ctx context.Context) {
-	for ctx.Err() == nil {
-		more := false
+	if err := j.bitByBit(ctx, (*tx).purgeSome); err != nil && ctx.Err() == nil {
+		j.log.Error("events of deleted tasks not removed", "error", err)
+	}
+}
+
+// pack puts console lines that an older release has stored into chunks.
+func (j *janitor) pack(ctx context.Context) {
+	if err := j.bitByBit(ctx, (*tx).packRows); err != nil && ctx.Err() == nil {
+		j.log.Error("consoles of an older release not packed", "error", err)
+	}
+}
+
+// bitByBit repeats a step until there is no more to do; requests go in between.
+func (j *janitor) bitByBit(ctx context.Context, step func(*tx) (bool, error)) error {
+	for more := true; more && ctx.Err() == nil; {
 		err := j.srv.store.update(ctx, func(t *tx) (err error) {
-			more, err = t.purgeSome()
+			more, err = step(t)
 			return err
 		})
 		if err != nil {
-			if ctx.Err() == nil {
-				j.log.Error("events of deleted tasks not removed", "error", err)
-			}
-			return
-		}
-		if !more {
-			return
+			return err
 		}
 	}
+	return nil
 }
 
 func (t *tx) purgeSome() (more bool, err error) {
@@ -172,6 +189,7 @@ func (t *tx) purgeSome() (more bool, err error) {
 		return false, err
 	}
 	for _, text := range []string{
+		`DELETE FROM log_chunk WHERE n IN (SELECT n FROM log_chunk WHERE stream = ? LIMIT ? / 50)`,
 		`DELETE FROM log WHERE n IN (SELECT n FROM log WHERE stream = ? LIMIT ?)`,
 		`DELETE FROM sample WHERE n IN (SELECT n FROM sample WHERE stream = ? LIMIT ?)`,
 		`DELETE FROM scalar WHERE (series, iter) IN (SELECT c.series, c.iter FROM scalar c JOIN series s ON s.n = c.series WHERE s.stream = ? LIMIT ?)`,

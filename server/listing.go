@@ -11,9 +11,9 @@ type listing struct {
 }
 
 // newListing reads the part of a request that all lists share: which fields, which
-// rows, in which order, how many. column names the column of a field, tie is the
+// rows, in which order, how many. field gives what a field is in a statement, tie is the
 // one that decides between equal rows.
-func newListing(only, orderBy texts, p paging, known func(string) bool, column func(string) string, tie string, choose func(*filter) error) (l listing, err error) {
+func newListing(only, orderBy texts, p paging, known func(string) bool, field func(string) expr, tie string, choose func(*filter) error) (l listing, err error) {
 	if l.fields, err = parseFields(only, known); err != nil {
 		return l, err
 	}
@@ -21,11 +21,11 @@ func newListing(only, orderBy texts, p paging, known func(string) bool, column f
 	if err := choose(&where); err != nil {
 		return l, err
 	}
-	sorted, err := order(orderBy, column, tie)
+	sorted, by, err := order(orderBy, field, tie)
 	if err != nil {
 		return l, err
 	}
 	limit, bounds, err := p.limit()
-	l.tail, l.args = where.text()+sorted+limit, slices.Concat(where.args, bounds)
+	l.tail, l.args = where.text()+sorted+limit, slices.Concat(where.args, by, bounds)
 	return l, err
 }

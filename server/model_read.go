@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"slices"
 )
 
@@ -46,13 +47,10 @@ func (q *modelQuery) filter(f *filter) error {
 	if q.ID != nil {
 		f.exact("m.id", q.ID)
 	}
-	if len(q.Project) > 0 {
-		f.inProjects("m.project", q.Project, q.Subprojects)
-	}
-	for column, values := range map[string][]string{"m.task": q.Task, "m.user": q.User} {
-		if len(values) > 0 {
-			f.in(column, values)
-		}
+	err := errors.Join(f.inProjects("m.project", q.Project, q.Subprojects), f.in("m.task", q.Task), f.in("m.user", q.User),
+		f.tags("m.tags", q.Tags), f.tags("m.system_tags", q.SystemTags))
+	if err != nil {
+		return err
 	}
 	if len(q.URI) > 0 {
 		f.exact("m.uri", q.URI)
@@ -60,18 +58,16 @@ func (q *modelQuery) filter(f *filter) error {
 	if q.Ready != nil {
 		f.add(`m.ready = ?`, *q.Ready)
 	}
-	f.tags("m.tags", q.Tags)
-	f.tags("m.system_tags", q.SystemTags)
 	if q.SearchText != "" {
 		f.add(`(instr(lower(m.name), lower(?)) OR m.id = ?)`, q.SearchText, q.SearchText)
 	}
 	if err := f.regex("m.name", q.Name); err != nil {
 		return err
 	}
-	if err := f.match(q.Any, false, modelColumn); err != nil {
+	if err := f.match(q.Any, false, plain(modelColumn)); err != nil {
 		return err
 	}
-	return f.match(q.All, true, modelColumn)
+	return f.match(q.All, true, plain(modelColumn))
 }
 
 func modelColumn(name string) string {
@@ -85,7 +81,7 @@ func modelColumn(name string) string {
 }
 
 func getModels(c *call, req *modelQuery) (any, error) {
-	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(modelNames, n) }, modelColumn, "m.n", req.filter)
+	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(modelNames, n) }, plain(modelColumn), "m.n", req.filter)
 	if err != nil {
 		return nil, err
 	}

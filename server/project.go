@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -73,14 +74,10 @@ func (q *projectQuery) filter(f *filter) error {
 	if q.ID != nil {
 		f.exact("p.id", q.ID)
 	}
-	if len(q.Parent) > 0 {
-		f.in("p.parent", q.Parent)
+	if err := errors.Join(f.in("p.parent", q.Parent), f.tags("p.tags", q.Tags), f.tags("p.system_tags", q.SystemTags)); err != nil {
+		return err
 	}
-	f.tags("p.tags", q.Tags)
-	f.tags("p.system_tags", q.SystemTags)
-	if !q.SearchHidden && len(q.ID) == 0 && !slices.Contains(q.SystemTags, hiddenTag) {
-		f.tags("p.system_tags", []string{"-" + hiddenTag})
-	}
+	f.visible("p.system_tags", q.SearchHidden, q.ID, q.SystemTags)
 	// A shallow search without anything that selects lists the top level.
 	if q.ShallowSearch && len(q.ID) == 0 && len(q.Parent) == 0 && q.Name == "" {
 		f.add(`p.parent = ''`)
@@ -93,10 +90,10 @@ func (q *projectQuery) filter(f *filter) error {
 			return err
 		}
 	}
-	if err := f.match(q.Any, false, projectColumn); err != nil {
+	if err := f.match(q.Any, false, plain(projectColumn)); err != nil {
 		return err
 	}
-	return f.match(q.All, true, projectColumn)
+	return f.match(q.All, true, plain(projectColumn))
 }
 
 func projectColumn(name string) string {
@@ -112,7 +109,7 @@ func projectColumn(name string) string {
 }
 
 func getProjects(c *call, req *projectQuery) (any, error) {
-	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(projectNames, n) }, projectColumn, "p.n", req.filter)
+	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(projectNames, n) }, plain(projectColumn), "p.n", req.filter)
 	if err != nil {
 		return nil, err
 	}
@@ -169,11 +166,11 @@ func projectTags(table string) func(*call, *none) (any, error) {
 }
 
 // inProjects keeps rows of the projects, with those below them if wanted.
-func (f *filter) inProjects(column string, ids []string, below bool) {
-	if !below {
-		f.in(column, ids)
-		return
+func (f *filter) inProjects(column string, ids []string, below bool) error {
+	if !below || len(ids) == 0 {
+		return f.in(column, ids)
 	}
 	f.add(column+` IN (SELECT c.id FROM project c JOIN project p ON c.id = p.id OR substr(c.name, 1, length(p.name) + 1) = p.name || '/'
 		WHERE p.id IN (SELECT value FROM json_each(?)))`, jsonList(ids))
+	return nil
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/samber/lo"
@@ -15,6 +16,7 @@ func queueEndpoints() []*endpoint {
 		on("queues.get_default", defaultQueue),
 		on("queues.get_num_entries", numEntries),
 		operator(on("queues.create", createQueue)),
+		operator(on("queues.get_or_create", getOrCreateQueue)),
 		operator(on("queues.update", updateQueue)),
 		operator(on("queues.delete", deleteQueue)),
 		operator(on("queues.get_next_task", nextTask)),
@@ -79,7 +81,7 @@ type queueQuery struct {
 }
 
 func getQueues(c *call, req *queueQuery) (any, error) {
-	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(queueNames, n) }, queueColumn, "q.n", req.filter)
+	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, func(n string) bool { return slices.Contains(queueNames, n) }, plain(queueColumn), "q.n", req.filter)
 	if err != nil {
 		return nil, err
 	}
@@ -119,21 +121,20 @@ func (q *queueQuery) filter(f *filter) error {
 	if q.ID != nil {
 		f.exact("q.id", q.ID)
 	}
-	f.tags("q.tags", q.Tags)
-	f.tags("q.system_tags", q.SystemTags)
-	if !q.SearchHidden && len(q.ID) == 0 && !slices.Contains(q.SystemTags, hiddenTag) {
-		f.tags("q.system_tags", []string{"-" + hiddenTag})
+	if err := errors.Join(f.tags("q.tags", q.Tags), f.tags("q.system_tags", q.SystemTags)); err != nil {
+		return err
 	}
+	f.visible("q.system_tags", q.SearchHidden, q.ID, q.SystemTags)
 	if q.SearchText != "" {
 		f.add(`(instr(lower(q.name), lower(?)) OR q.id = ?)`, q.SearchText, q.SearchText)
 	}
 	if err := f.regex("q.name", q.Name); err != nil {
 		return err
 	}
-	if err := f.match(q.Any, false, queueColumn); err != nil {
+	if err := f.match(q.Any, false, plain(queueColumn)); err != nil {
 		return err
 	}
-	return f.match(q.All, true, queueColumn)
+	return f.match(q.All, true, plain(queueColumn))
 }
 
 func queueColumn(name string) string {

@@ -180,3 +180,12 @@ func TestManyReportsEachByItself(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestGetOrCreateQueue(t *testing.T) {
+	s := newServer(t)
+	first := s.call("queues.get_or_create", m{"name": "made"})
+	again := s.call("queues.get_or_create", m{"name": "made"})
+	if first["created"] != true || again["created"] != false || first["id"] != again["id"] || first["id"] == "" {
+		t.Errorf("%v, then %v", first, again)
+	}
+}

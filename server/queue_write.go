@@ -24,6 +24,25 @@ func createQueue(c *call, req *queueFields) (any, error) {
 	return map[string]any{"id": id}, err
 }
 
+// getOrCreateQueue gives the queue of a name, made if there is none.
+func getOrCreateQueue(c *call, req *queueFields) (any, error) {
+	if req.Name == "" {
+		return nil, missing("name")
+	}
+	var id string
+	created := false
+	err := c.update(func(t *tx) error {
+		found, err := t.one(`SELECT id FROM queue WHERE name = ?`, args(req.Name), &id)
+		if found || err != nil {
+			return err
+		}
+		created = true
+		id, err = t.createQueue(req.Name, lo.FromPtr(req.Tags), lo.FromPtr(req.SystemTags))
+		return err
+	})
+	return map[string]any{"id": id, "created": created}, err
+}
+
 func (t *tx) createQueue(name string, tags, systemTags list) (string, error) {
 	if err := t.freeQueueName(name); err != nil {
 		return "", err

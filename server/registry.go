@@ -46,6 +46,7 @@ type endpoint struct {
 // api finds endpoints.
 type api struct {
 	srv       *Server
+	metrics   *metrics
 	endpoints map[string][]*endpoint
 }
 
@@ -62,6 +63,7 @@ func newAPI(s *Server) *api {
 			a.endpoints[e.name] = append(a.endpoints[e.name], e)
 		}
 	}
+	a.metrics = newMetrics(a, s.log)
 	return a
 }
 

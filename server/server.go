@@ -25,6 +25,7 @@ type Server struct {
 	notify  *notifier
 	keys    *keyring
 	workers *workers
+	stats   stats
 	files   *fileStore
 	janitor *janitor
 
@@ -91,13 +92,13 @@ func (s *Server) openState(ctx context.Context) error {
 	}
 	s.keys = &keyring{creds: creds, key: key, now: s.now}
 	s.notify = newNotifier(s.now())
-	if s.store, err = openStore(ctx, filepath.Join(dir, "server.db"), s.notify, s.now, s.log); err != nil {
+	if s.store, err = openStore(ctx, filepath.Join(dir, storeFile), s.notify, s.now, s.log); err != nil {
 		return err
 	}
 	if s.workers, err = loadWorkers(&s.store.read, s.now().UnixMicro()); err != nil {
 		return fmt.Errorf("cannot read the workers: %w", err)
 	}
-	if s.files, err = openFiles(filepath.Join(dir, "files")); err != nil {
+	if s.files, err = openFiles(filepath.Join(dir, filesDir)); err != nil {
 		return err
 	}
 	s.janitor = newJanitor(s)

@@ -2,30 +2,9 @@ package server
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 )
-
-// stateTable is the protocol's: 8 states × 15 calls without force. A cell is
-// the new state, "=" for 200 and unchanged, or the subcode of a 400.
-const stateTable = `
-call      created      queued       in_progress  stopped      failed       completed    closed       published
-started   in_progress  in_progress  =            in_progress  110          in_progress  110          110
-stopped   110          stopped      stopped      =            stopped      110          stopped      110
-stop      110          stopped      stopped      =            stopped      110          stopped      110
-failed    110          110          failed       failed       =            110          failed       110
-completed 110          110          completed    completed    110          =            110          110
-close     110          110          110          closed       110          110          =            110
-publish   110          110          110          published    published    published    published    110
-enqueue   queued       706          110          queued       queued       110          110          110
-dequeue   =            created      created      =            =            =            =            =
-reset     =            created      created      created      created      created      created      110
-delete    gone         123          123          123          123          123          123          123
-edit      =            110          110          110          110          110          110          110
-ping      =            =            =            =            =            =            =            =
-archive   =            created      stopped      =            =            =            =            =
-update    =            =            =            =            =            =            =            =`
 
 // inState makes a task and brings it to a state by the protocol's own calls.
 func (s *testServer) inState(state string) string {
@@ -44,70 +23,6 @@ func (s *testServer) inState(state string) string {
 		s.t.Fatalf("task is %s, want %s", got, state)
 	}
 	return id
-}
-
-func TestStateTable(t *testing.T) {
-	s := newServer(t)
-	rows := strings.Split(strings.TrimSpace(stateTable), "\n")
-	states := strings.Fields(rows[0])[1:]
-	for _, row := range rows[1:] {
-		cells := strings.Fields(row)
-		for i, state := range states {
-			t.Run(cells[0]+" on "+state, func(t *testing.T) {
-				sub := *s
-				sub.t = t
-				sub.checkCell(cells[0], state, cells[1+i])
-			})
-		}
-	}
-}
-
-func (s *testServer) checkCell(call, from, want string) {
-	s.t.Helper()
-	id := s.inState(from)
-	req := m{"task": id}
-	switch call {
-	case "archive":
-		req = m{"tasks": []string{id}}
-	case "edit", "update":
-		req["comment"] = "changed"
-	}
-	a := s.send("tasks."+call, req)
-	if code, err := strconv.Atoi(want); err == nil {
-		if a.Code != 400 || a.Sub != code {
-			s.t.Errorf("got %d/%d %s, want 400/%d", a.Code, a.Sub, a.Msg, code)
-		}
-		want = "="
-	} else if a.Code != 200 {
-		s.t.Fatalf("got %d/%d %s, want %s", a.Code, a.Sub, a.Msg, want)
-	}
-	switch want {
-	case "gone":
-		s.refused(400, 101, "tasks.get_by_id", m{"task": id})
-		return
-	case "=":
-		want = from
-	}
-	if got := s.status(id); got != want {
-		s.t.Errorf("task is %s, want %s", got, want)
-	}
-}
-
-// Force skips the table for every call that has it.
-func TestForceSkipsTheTable(t *testing.T) {
-	s := newServer(t)
-	for call, want := range map[string]string{
-		"started": "in_progress", "stopped": "stopped", "failed": "failed", "completed": "completed", "publish": "published",
-		"reset": "created", "enqueue": "queued",
-	} {
-		for _, from := range []string{"created", "in_progress", "failed", "completed", "closed", "published"} {
-			id := s.inState(from)
-			s.call("tasks."+call, m{"task": id, "force": true})
-			if got := s.status(id); got != want {
-				t.Errorf("%s with force on %s: %s, want %s", call, from, got, want)
-			}
-		}
-	}
 }
 
 func TestTransitionReply(t *testing.T) {
@@ -223,7 +138,7 @@ func TestResetAndDelete(t *testing.T) {
 	}
 	eventually(t, "events of dead streams removed", func() bool {
 		var n int
-		_, err := s.store.read.one(`SELECT (SELECT count(*) FROM log) + (SELECT count(*) FROM scalar) + (SELECT count(*) FROM series) + (SELECT count(*) FROM stream) + (SELECT count(*) FROM task_part)`, nil, &n)
+		_, err := s.store.read.one(`SELECT (SELECT count(*) FROM log) + (SELECT count(*) FROM log_chunk) + (SELECT count(*) FROM scalar) + (SELECT count(*) FROM series) + (SELECT count(*) FROM stream) + (SELECT count(*) FROM task_part)`, nil, &n)
 		return err == nil && n == 0
 	})
 }

@@ -1,8 +1,7 @@
 package server
 
 import (
-	"slices"
-	"strings"
+	"errors"
 
 	"github.com/samber/lo"
 )
@@ -74,12 +73,17 @@ type taskQuery struct {
 	All           *anyAll `json:"_all_"`
 	OnlyFields    texts   `json:"only_fields"`
 	OrderBy       texts   `json:"order_by"`
+	Size          int     `json:"size"`
+	ScrollID      string  `json:"scroll_id"`
 	paging
 	poll
 }
 
 func getTasks(c *call, req *taskQuery) (any, error) {
-	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, taskField, taskColumn, "t.n", req.filter)
+	if err := req.resume(); err != nil {
+		return nil, err
+	}
+	l, err := newListing(req.OnlyFields, req.OrderBy, req.paging, taskField, taskExpr, "t.n", req.filter)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +102,28 @@ func getTasks(c *call, req *taskQuery) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"tasks": docs, "agentctl_revision": revision}, nil
+	reply := map[string]any{"tasks": docs, "agentctl_revision": revision}
+	if req.Size > 0 {
+		reply["scroll_id"] = scroll{int64(*req.Page+1) * int64(req.PageSize), int64(req.PageSize)}.String()
+	}
+	return reply, nil
+}
+
+// resume turns a scroll, which is a size and then what the last answer gave, into
+// pages.
+func (q *taskQuery) resume() error {
+	at, err := readScroll(q.ScrollID)
+	switch {
+	case err != nil || q.Size <= 0 && q.ScrollID == "":
+		return err
+	case q.ScrollID == "":
+		at = scroll{0, int64(min(q.Size, maxRows))}
+	case at.A < 0 || at.B <= 0 || at.B > maxRows || at.A/at.B > 1<<30:
+		return refuse(400, 132, "Invalid scroll id")
+	}
+	page := int(at.A / at.B)
+	q.Page, q.PageSize, q.Size = &page, int(at.B), int(at.B)
+	return nil
 }
 
 // topics are what a poll of this query waits for: the tasks it names, or any.
@@ -116,21 +141,12 @@ func (q *taskQuery) filter(f *filter) error {
 	if q.ID != nil {
 		f.exact("t.id", q.ID)
 	}
-	for column, values := range map[string][]string{
-		"t.user": q.User, "t.type": q.Type, "t.status": q.Status, "t.parent": q.Parent,
-	} {
-		if len(values) > 0 {
-			f.in(column, values)
-		}
+	err := errors.Join(f.in("t.user", q.User), f.in("t.type", q.Type), f.in("t.status", q.Status), f.in("t.parent", q.Parent),
+		f.inProjects("t.project", q.Project, q.Subprojects), f.tags("t.tags", q.Tags), f.tags("t.system_tags", q.SystemTags))
+	if err != nil {
+		return err
 	}
-	if len(q.Project) > 0 {
-		f.inProjects("t.project", q.Project, q.Subprojects)
-	}
-	f.tags("t.tags", q.Tags)
-	f.tags("t.system_tags", q.SystemTags)
-	if !q.SearchHidden && len(q.ID) == 0 && !slices.Contains(q.SystemTags, hiddenTag) {
-		f.tags("t.system_tags", []string{"-" + hiddenTag})
-	}
+	f.visible("t.system_tags", q.SearchHidden, q.ID, q.SystemTags)
 	for column, bounds := range map[string][]string{
 		"t.status_changed": q.StatusChanged, "t.last_update": q.LastUpdate, "t.created": q.Created,
 	} {
@@ -144,30 +160,14 @@ func (q *taskQuery) filter(f *filter) error {
 	if err := f.regex("t.name", q.Name); err != nil {
 		return err
 	}
-	if err := f.match(q.Any, false, taskColumn); err != nil {
+	if err := f.match(q.Any, false, taskExpr); err != nil {
 		return err
 	}
-	return f.match(q.All, true, taskColumn)
+	return f.match(q.All, true, taskExpr)
 }
 
 // hiddenTag marks what lists leave out unless asked.
 const hiddenTag = "hidden"
-
-// taskColumn is the column of a field of the row, "" for what has none.
-func taskColumn(name string) string {
-	switch {
-	case name == "execution.queue":
-		return "t.queue"
-	case name == "company" || name == "active_duration":
-		return "''"
-	case slices.Contains(rowNames, name):
-		return "t." + name
-	}
-	if part, _, _ := strings.Cut(name, "."); slices.Contains(partNames, part) || part == metricsName {
-		return "t.n" // known to the protocol, but not an order of ours
-	}
-	return ""
-}
 
 // The types that the protocol knows.
 var taskTypes = []string{

@@ -16,6 +16,11 @@ func workerEndpoints() []*endpoint {
 		operator(on("workers.status_report", statusReport)),
 		operator(on("workers.get_all", getWorkers)),
 		operator(on("workers.get_count", countWorkers)),
+		operator(on("workers.get_activity_report", activity)),
+		operator(on("workers.get_metric_keys", metricKeys)),
+		operator(on("workers.get_stats", workerStats)),
+		operator(on("workers.get_runtime_properties", getProperties)),
+		operator(on("workers.set_runtime_properties", setProperties)),
 	}
 }
 
@@ -26,6 +31,8 @@ type registerRequest struct {
 	Tags       texts  `json:"tags"`
 	SystemTags texts  `json:"system_tags"`
 }
+
+const maxWorkerID = 500
 
 const maxWorkerLife = 30 * 24 * 3600 // s
 
@@ -38,6 +45,9 @@ func registerWorker(c *call, req *registerRequest) (any, error) {
 		ID: req.Worker, Queues: nonNil(req.Queues), Timeout: req.Timeout, Tags: nonNil(req.Tags), SystemTags: req.SystemTags,
 		RegisterTime: now, seen: now,
 	}
+	if old := c.srv.workers.find(req.Worker); old != nil {
+		w.Properties = old.Properties
+	}
 	if w.Timeout == 0 {
 		w.Timeout = int64(defaultWorkerLife / time.Second)
 	}
@@ -46,8 +56,8 @@ func registerWorker(c *call, req *registerRequest) (any, error) {
 
 // saveWorker makes a worker known, after its queues have been checked.
 func (c *call) saveWorker(w *worker) error {
-	if len(w.ID) > 500 {
-		return invalid("worker", "longer than 500 bytes")
+	if len(w.ID) > maxWorkerID {
+		return invalid("worker", "longer than %d bytes", maxWorkerID)
 	}
 	return c.update(func(t *tx) error {
 		for _, q := range w.Queues {
@@ -94,6 +104,9 @@ func statusReport(c *call, req *reportRequest) (any, error) {
 	if req.Timestamp == "" {
 		return nil, missing("timestamp")
 	}
+	if len(req.Worker) > maxWorkerID {
+		return nil, invalid("worker", "longer than %d bytes", maxWorkerID)
+	}
 	if len(req.Stats) > 64<<10 {
 		return nil, invalid("machine_stats", "larger than 64 KiB")
 	}
@@ -109,15 +122,19 @@ func statusReport(c *call, req *reportRequest) (any, error) {
 		}
 	}
 	now := c.srv.now().UnixMicro()
+	c.srv.stats.note(req.Worker, now, req.Task != "", req.Stats)
 	if c.srv.workers.seen(req.Worker, now, note) {
 		return none{}, nil
 	}
-	w := &worker{
-		ID: req.Worker, Queues: nonNil(req.Queues), Timeout: int64(defaultWorkerLife / time.Second), Tags: []string{},
-		RegisterTime: now, seen: now, report: now,
-	}
+	w := unregistered(req.Worker, now)
+	w.Queues, w.report = nonNil(req.Queues), now
 	note(w)
 	return none{}, c.saveWorker(w)
+}
+
+// unregistered is a worker that makes itself known by another call than register.
+func unregistered(id string, now int64) *worker {
+	return &worker{ID: id, Queues: []string{}, Timeout: int64(defaultWorkerLife / time.Second), Tags: []string{}, RegisterTime: now, seen: now}
 }
 
 // reported notes on a task which worker speaks for it.

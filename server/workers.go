@@ -22,6 +22,8 @@ type worker struct {
 	IP           string   `json:"ip,omitempty"`
 	RegisterTime int64    `json:"register_time"` // µs
 
+	Properties map[string]property `json:"properties,omitempty"`
+
 	seen, report int64 // µs
 	task, queue  string
 	stats        json.RawMessage

@@ -17,6 +17,8 @@ var valid = rapid.Custom(func(t *rapid.T) *Node {
 			URL:             optional(t, "url", urls),
 			CredentialsFile: optional(t, "credentials", paths),
 			PollInterval:    optional(t, "poll", durations(200*time.Millisecond, time.Hour)),
+			LogAge:          optional(t, "logAge", durations(time.Hour, 24*time.Hour)),
+			LogSize:         optional(t, "logSize", sizes),
 		},
 		GPUs:    GPUs{Slots: slots.Draw(t, "slots")},
 		Workers: rapid.SliceOfNDistinct(groups, 0, 4, func(g WorkerSpec) string { return g.Name }).Draw(t, "workers"),

@@ -67,6 +67,12 @@ type Server struct {
 	// Time between two looks at the queues of a server that can't wait for a task, of 200ms to 1h.
 	// The embedded server tells of a task at once.
 	PollInterval Duration `yaml:"pollInterval,omitempty" json:"pollInterval,omitempty"`
+	// How long the embedded server keeps console lines, of 1h to 10 years. A console says how many
+	// it has lost. Left out: as long as their task.
+	LogAge Duration `yaml:"logAge,omitempty" json:"logAge,omitempty"`
+	// Bytes that the consoles of all tasks may take on the embedded server, compressed; the oldest
+	// lines go first. Left out: no limit.
+	LogSize Size `yaml:"logSize,omitempty" json:"logSize,omitempty"`
 }
 
 // GPUs lists the GPU slots of a node.

@@ -29,7 +29,7 @@ func newConnection(connect func(context.Context, spec.Server) (Conn, error), not
 
 // key drops what does not change the way to a server.
 func key(s spec.Server) spec.Server {
-	s.PollInterval = 0
+	s.PollInterval, s.LogAge, s.LogSize = 0, 0, 0
 	return s
 }
 

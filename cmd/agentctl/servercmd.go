@@ -40,7 +40,7 @@ starts a server by itself, which goes on when the agent ends.`,
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8008", "address of the API; web and files listen beside it")
-	cmd.AddCommand(a.serverCredentialsCmd(), a.serverStopCmd())
+	cmd.AddCommand(a.serverBackupCmd(), a.serverCredentialsCmd(), a.serverStopCmd(), a.serverVerifyCmd())
 	return cmd
 }
 

@@ -95,6 +95,9 @@ func (s *servers) keep(ctx context.Context, snapshots <-chan *reconcile.Snapshot
 				continue
 			}
 			generation, wanted = snap.Generation, snap.Node != nil && snap.Node.Spec.Server.URL == ""
+			if wanted {
+				s.retain(snap.Node.Spec.Server)
+			}
 		}
 		if !wanted {
 			continue
@@ -105,6 +108,14 @@ func (s *servers) keep(ctx context.Context, snapshots <-chan *reconcile.Snapshot
 			said = err.Error()
 			s.log.Error("embedded server does not run", "error", err)
 		}
+	}
+}
+
+// retain tells the embedded server what to keep.
+func (s *servers) retain(sv spec.Server) {
+	r := server.Retention{LogAge: time.Duration(sv.LogAge), LogBytes: int64(sv.LogSize)}
+	if err := server.WriteRetention(s.serverFolder(), r); err != nil {
+		s.log.Error("retention of the embedded server not set", "error", err)
 	}
 }
 

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"agentctl/spec"
 	"agentctl/worker"
 )
 
@@ -87,6 +90,23 @@ func TestServerPorts(t *testing.T) {
 	for _, listen := range []string{"", "8008", "h:x", "h:65535", "h:-1"} {
 		if _, err := serverPorts(listen); err == nil {
 			t.Errorf("%q was taken", listen)
+		}
+	}
+}
+
+// What node.yaml says about consoles reaches the embedded server's folder, and a
+// limit that was taken out is gone there too.
+func TestRetentionReachesTheServer(t *testing.T) {
+	s := &servers{app: &app{state: t.TempDir()}, log: slog.New(slog.DiscardHandler)}
+	for _, want := range []string{`{"log_age":3600000000000,"log_bytes":1048576}`, `{}`} {
+		sv := spec.Server{}
+		if want != `{}` {
+			sv = spec.Server{LogAge: spec.Duration(time.Hour), LogSize: 1 << 20}
+		}
+		s.retain(sv)
+		data, err := os.ReadFile(filepath.Join(s.serverFolder(), "retention.json"))
+		if got := strings.Join(strings.Fields(string(data)), ""); err != nil || got != want {
+			t.Errorf("got %s, %v, want %s", got, err, want)
 		}
 	}
 }

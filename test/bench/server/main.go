@@ -3,7 +3,7 @@
 // console lines. It starts the server as a process of its own, so that its memory
 // and CPU can be told apart.
 //
-//	go run ./test/bench/server [-n N] [-dir FOLDER]
+//	go run ./test/bench/server [-n N] [-dir FOLDER] [-tasks N -lines N -plot FILE]
 package main
 
 import (
@@ -24,19 +24,25 @@ import (
 
 func main() {
 	n := flag.Int("n", 2000, "tasks of each measurement")
+	tasks := flag.Int("tasks", 0, "measure again with so many tasks in the store")
+	lines := flag.Int("lines", 0, "and with so many console lines")
+	plot := flag.String("plot", "", "write a plot of both to this SVG file")
 	dir := flag.String("dir", "", "folder of the server, on the disk to be measured; a temporary one when empty")
 	serve := flag.String("serve", "", "play the server in this folder (used by this program itself)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, *n, *dir, *serve)
+	err := run(ctx, *dir, *serve, func(b *bench) error {
+		b.n = *n
+		return b.growth(ctx, *tasks, *lines, *plot)
+	})
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, n int, dir, serve string) error {
+func run(ctx context.Context, dir, serve string, measure func(*bench) error) error {
 	if serve != "" {
 		return play(ctx, serve)
 	}
@@ -58,8 +64,7 @@ func run(ctx context.Context, n int, dir, serve string) error {
 		return err
 	}
 	defer client.Close()
-	b := &bench{client: client, n: n, proc: p, dir: dir}
-	return b.all(ctx)
+	return measure(&bench{client: client, proc: p, dir: dir})
 }
 
 // play is the process of the server.

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"agentctl/clearml"
+	"agentctl/test/bench/chart"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -20,12 +20,26 @@ type bench struct {
 	proc   *process
 	dir    string
 	n      int
+	done   []result // of the present store
 }
 
-func (b *bench) all(ctx context.Context) error {
+// result is a measurement by its name.
+type result struct {
+	name string
+	times
+}
+
+// all measures everything once; store names what the server holds, and must be
+// another each time.
+func (b *bench) all(ctx context.Context, store string) error {
+	b.done = nil
+	fmt.Printf("\n%s\n", store)
 	fmt.Printf("%-44s %10s %9s %9s %9s\n", "", "per second", "p50 ms", "p99 ms", "CPU s")
 	for _, clients := range []int{1, 32} {
-		if err := b.queue(ctx, clients); err != nil {
+		if err := b.queue(ctx, clients, store); err != nil {
+			return err
+		}
+		if err := b.lines(ctx, clients); err != nil {
 			return err
 		}
 	}
@@ -101,12 +115,13 @@ type times struct {
 	cpu  float64
 }
 
-func (t times) print(what string) {
-	slices.Sort(t.each)
-	at := func(p float64) float64 {
-		return float64(t.each[int(p*float64(len(t.each)-1))]) / float64(time.Millisecond)
-	}
-	fmt.Printf("%-44s %10.0f %9.2f %9.2f %9.2f\n", what, float64(len(t.each))/t.all.Seconds(), at(0.5), at(0.99), t.cpu)
+func (b *bench) print(what string, t times) {
+	b.done = append(b.done, result{what, t})
+	fmt.Printf("%-44s %10.0f %9.2f %9.2f %9.2f\n", what, float64(len(t.each))/t.all.Seconds(), ms(t.each, 0.5), ms(t.each, 0.99), t.cpu)
+}
+
+func ms(times []time.Duration, q float64) float64 {
+	return float64(chart.Quantile(times, q)) / float64(time.Millisecond)
 }
 
 // repeat runs call for 0 … n-1 from a number of clients at once.
@@ -132,8 +147,8 @@ func (b *bench) repeat(ctx context.Context, clients, n int, call func(ctx contex
 }
 
 // queue measures create, enqueue, and pop with and without something there.
-func (b *bench) queue(ctx context.Context, clients int) error {
-	queue, err := b.client.ResolveQueue(ctx, fmt.Sprintf("bench of %d", clients), true)
+func (b *bench) queue(ctx context.Context, clients int, store string) error {
+	queue, err := b.client.ResolveQueue(ctx, fmt.Sprintf("bench of %d, %s", clients, store), true)
 	if err != nil {
 		return err
 	}
@@ -156,9 +171,48 @@ func (b *bench) queue(ctx context.Context, clients int) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
-		t.print(fmt.Sprintf("%s, %d clients", step.name, clients))
+		b.print(fmt.Sprintf("%s, %d clients", step.name, clients), t)
 	}
 	return nil
+}
+
+// lines measures batches of 100 console lines, an event each, to a task for each
+// client, and the newest page of a console.
+func (b *bench) lines(ctx context.Context, clients int) error {
+	ids := make([]string, clients)
+	for i := range ids {
+		var err error
+		if ids[i], err = b.client.CreateTask(ctx, clearml.NewTask{Name: "bench", Type: "training"}); err != nil {
+			return err
+		}
+	}
+	t, err := b.repeat(ctx, clients, max(b.n/4, clients), func(ctx context.Context, i int) error {
+		return b.client.AddEvents(ctx, hundred(ids[i%clients], int64(i)*100, 100))
+	})
+	if err != nil {
+		return err
+	}
+	b.print(fmt.Sprintf("events.add_batch of 100 lines, %d clients", clients), t)
+	t, err = b.repeat(ctx, clients, max(b.n/4, clients), func(ctx context.Context, i int) error {
+		return b.client.Call(ctx, "events.get_task_log", map[string]any{"task": ids[i%clients], "batch_size": 100}, nil)
+	})
+	if err == nil {
+		b.print(fmt.Sprintf("events.get_task_log, newest 100, %d clients", clients), t)
+	}
+	return err
+}
+
+// hundred is n console lines of about 100 bytes.
+func hundred(task string, from int64, n int) []clearml.LogEvent {
+	events := make([]clearml.LogEvent, n)
+	for i := range events {
+		at := from + int64(i) + 1
+		events[i] = clearml.LogEvent{
+			Task: task, Worker: "bench", Level: "DEBUG", Timestamp: at,
+			Msg: fmt.Sprintf("epoch %d, step %d: loss %.6f, accuracy %.6f, learning rate 0.0003, 512 samples/s", at/1000, at%1000, 1/float64(at), 1-1/float64(at)),
+		}
+	}
+	return events
 }
 
 // dispatch measures the way of a task: an agent waits for the queue by a long
@@ -182,7 +236,7 @@ func (b *bench) dispatch(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		t.print("create, enqueue → popped by a waiting agent")
+		b.print("create, enqueue → popped by a waiting agent", t)
 	}
 	return err
 }
@@ -226,7 +280,7 @@ func (b *bench) console(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.print("events.add_batch, 512 KiB")
+	b.print("events.add_batch, 512 KiB", t)
 	fmt.Printf("%-44s %10.0f\n", "  console lines of 100 bytes", perEvent*perBatch*batches/t.all.Seconds())
 	return nil
 }
