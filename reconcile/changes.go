@@ -20,6 +20,7 @@ type comparer struct {
 	known    bool
 	equal    bool
 	changes  []spec.Change // nil until it was asked for
+	of       *spec.Worker  // whose answer it is: one of the desired, which are looked at one by one
 }
 
 // same tells whether two workers have the same settings. The first look is cheap and
@@ -37,11 +38,15 @@ func (c *comparer) same(from, to *spec.Worker) bool {
 
 // look makes the remembered answer one for these two.
 func (c *comparer) look(from, to *spec.Worker) {
-	a, b := anonymous(from), anonymous(to)
-	if c.known && reflect.DeepEqual(&a, &c.from) && reflect.DeepEqual(&b, &c.to) {
+	if c.of == to {
 		return
 	}
-	*c = comparer{from: a, to: b, known: true, equal: a.Equal(b)}
+	a, b := anonymous(from), anonymous(to)
+	if c.known && reflect.DeepEqual(&a, &c.from) && reflect.DeepEqual(&b, &c.to) {
+		c.of = to
+		return
+	}
+	*c = comparer{from: a, to: b, known: true, equal: a.Equal(b), of: to}
 }
 
 func (c *comparer) compare(from, to *spec.Worker) []spec.Change {
