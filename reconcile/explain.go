@@ -102,7 +102,7 @@ func (s *Snapshot) ExplainQueue(q QueueFacts) []Finding {
 	case len(q.Tasks) == 0:
 		out = append(out, Finding{Code: WhyEmpty, About: q.Name, Message: "no task waits in it", OK: true})
 	default:
-		out = append(out, Finding{Code: WhyPosition, About: q.Name, Message: fmt.Sprintf("%s; the first is %s", plural(len(q.Tasks), "task")+" waits", q.Tasks[0]), OK: true})
+		out = append(out, Finding{Code: WhyPosition, About: q.Name, Message: fmt.Sprintf("%s in it; the first is %s", plural(len(q.Tasks), "task"), q.Tasks[0]), OK: true})
 	}
 	return append(out, s.Serving(q)...)
 }
