@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -173,46 +172,4 @@ func (r *run) supervise(ctx context.Context) {
 	}
 	r.closingLine(exit)
 	r.finish(ctx, r.outcome(exit))
-}
-
-// stop ends the task with the given final status: its preparation is cancelled,
-// its processes get SIGTERM and, after the worker's grace, are killed.
-func (r *run) stop(final Final) {
-	r.mu.Lock()
-	// One that ends by itself, and whose end is being reported, is what the server is
-	// about to say.
-	first := r.final == nil && r.rec.Phase != PhaseEnded && !r.rec.Phase.over()
-	if first {
-		r.final, r.rec.Stop = &final, &final
-	}
-	proc, cancel := r.proc, r.cancel
-	r.mu.Unlock()
-	if !first {
-		return
-	}
-	r.log.Info("stopping task", "reason", final.Reason)
-	r.show("stopping")
-	// Written first: an agent that dies here must not report a failure.
-	if err := r.save(false); err != nil {
-		r.log.Error("stop not recorded", "error", err)
-	}
-	if cancel != nil {
-		cancel(errors.New(final.Reason))
-	}
-	if proc != nil {
-		r.stopProcess(proc, final.Reason)
-	}
-}
-
-// kill ends a task that is being stopped without waiting any longer.
-func (r *run) kill() {
-	r.mu.Lock()
-	proc := r.proc
-	r.mu.Unlock()
-	if proc == nil {
-		return
-	}
-	if err := proc.Kill(); err != nil {
-		r.log.Error("cannot kill task", "error", err)
-	}
 }

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -55,47 +54,6 @@ func (r *run) prepareAndStart(ctx context.Context) error {
 	r.span("start", began)
 	r.attached(proc)
 	return nil
-}
-
-// attached records that the task runs. A stop that came before is carried out.
-// No failure in it ends the run: the task's process is there, and is followed.
-func (r *run) attached(proc *runtime.Task) {
-	r.mu.Lock()
-	r.proc = proc
-	r.rec.Containment, r.rec.MountNS = proc.Containment(), proc.MountNS()
-	final := r.final
-	r.mu.Unlock()
-	if err := r.enter(PhaseRunning, false); err != nil {
-		r.log.Error("running task not recorded", "error", err)
-	}
-	if final == nil {
-		return
-	}
-	r.stopProcess(proc, final.Reason)
-}
-
-// stopProcess asks the shim to end the task, after it has saved its state if it is to.
-func (r *run) stopProcess(proc *runtime.Task, reason string) {
-	r.mu.Lock()
-	w, sig, saves := r.rec.Worker, r.rec.Checkpoint, r.rec.Saves
-	r.mu.Unlock()
-	var err error
-	if grace := time.Duration(w.StopGrace); sig != "" && saves {
-		err = proc.Checkpoint(sig, time.Duration(w.Drain.Checkpoint.Grace), grace, reason)
-	} else {
-		err = proc.Stop(grace, reason)
-	}
-	if err != nil {
-		r.log.Error("cannot stop task", "error", err)
-	}
-}
-
-// checkpointSignal is the one that a task has asked for, "" for none.
-func checkpointSignal(choice string, w spec.Worker) string {
-	if choice == "true" {
-		return cmp.Or(w.Drain.Checkpoint.Signal, spec.DefaultCheckpointSignal)
-	}
-	return choice
 }
 
 // venv is what VIRTUAL_ENV says: tools take an environment of conda by CONDA_PREFIX,

@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"cmp"
+	"errors"
+	"time"
+
+	"agentctl/runtime"
+	"agentctl/spec"
+)
+
+// stopProcess asks the shim to end the task, after it has saved its state if it is to.
+func (r *run) stopProcess(proc *runtime.Task, reason string) {
+	r.mu.Lock()
+	w, sig, saves := r.rec.Worker, r.rec.Checkpoint, r.rec.Saves
+	r.mu.Unlock()
+	var err error
+	if grace := time.Duration(w.StopGrace); sig != "" && saves {
+		err = proc.Checkpoint(sig, time.Duration(w.Drain.Checkpoint.Grace), grace, reason)
+	} else {
+		err = proc.Stop(grace, reason)
+	}
+	if err != nil {
+		r.log.Error("cannot stop task", "error", err)
+	}
+}
+
+// checkpointSignal is the one that a task has asked for, "" for none.
+func checkpointSignal(choice string, w spec.Worker) string {
+	if choice == "true" {
+		return cmp.Or(w.Drain.Checkpoint.Signal, spec.DefaultCheckpointSignal)
+	}
+	return choice
+}
+
+// stop ends the task with the given final status: its preparation is cancelled,
+// its processes get SIGTERM and, after the worker's grace, are killed.
+func (r *run) stop(final Final) {
+	r.mu.Lock()
+	// One that ends by itself, and whose end is being reported, is what the server is
+	// about to say.
+	first := r.final == nil && r.rec.Phase != PhaseEnded && !r.rec.Phase.over()
+	if first {
+		r.final, r.rec.Stop = &final, &final
+	}
+	proc, cancel := r.proc, r.cancel
+	r.mu.Unlock()
+	if !first {
+		return
+	}
+	r.log.Info("stopping task", "reason", final.Reason)
+	r.show("stopping")
+	// Written first: an agent that dies here must not report a failure.
+	if err := r.save(false); err != nil {
+		r.log.Error("stop not recorded", "error", err)
+	}
+	if cancel != nil {
+		cancel(errors.New(final.Reason))
+	}
+	if proc != nil {
+		r.stopProcess(proc, final.Reason)
+	}
+}
+
+// kill ends a task that is being stopped without waiting any longer.
+func (r *run) kill() {
+	r.mu.Lock()
+	proc := r.proc
+	r.mu.Unlock()
+	if proc == nil {
+		return
+	}
+	if err := proc.Kill(); err != nil {
+		r.log.Error("cannot kill task", "error", err)
+	}
+}
+
+// attached records that the task runs. A stop that came before is carried out.
+// No failure in it ends the run: the task's process is there, and is followed.
+func (r *run) attached(proc *runtime.Task) {
+	r.mu.Lock()
+	r.proc = proc
+	r.rec.Containment, r.rec.MountNS = proc.Containment(), proc.MountNS()
+	final := r.final
+	r.mu.Unlock()
+	if err := r.enter(PhaseRunning, false); err != nil {
+		r.log.Error("running task not recorded", "error", err)
+	}
+	if final == nil {
+		return
+	}
+	r.stopProcess(proc, final.Reason)
+}
