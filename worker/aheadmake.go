@@ -124,7 +124,7 @@ func (p *Pool) insideAhead(ctx context.Context, u upcoming, next *prepared) (end
 	}
 	err = r.fetchImage(context.WithValue(ctx, aheadKey{}, true), next)
 	if err == nil {
-		next.box.boxes, err = r.taskBoxes(ctx, next)
+		next.box.boxes, err = r.taskBoxes(next)
 	}
 	if err != nil {
 		letGo()

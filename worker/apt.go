@@ -119,7 +119,7 @@ func aptName(packages []string) string { return "apt " + strings.Join(packages, 
 
 // installPackages runs apt in a sandbox of the image that leaves what it writes in dir.
 func (r *run) installPackages(ctx context.Context, p *prepared, dir string, lock *os.File) error {
-	boxes, err := r.taskBoxes(ctx, p)
+	boxes, err := r.taskBoxes(p)
 	if err != nil {
 		return err
 	}

@@ -24,11 +24,12 @@ import (
 // next program that needs the same.
 type buildBoxes struct {
 	launcher *runtime.Launcher
-	base     runtime.Config // with a sandbox
-	root     string         // folder of the task
-	name     string         // tells them from others of the task
-	leases   []*os.File     // of the image
-	upper    string         // keeps what is written; "" below the box's own
+	base     runtime.Config                                  // with a sandbox
+	network  func(context.Context) (*runtime.Sandbox, error) // of taskBoxes
+	root     string                                          // folder of the task
+	name     string                                          // tells them from others of the task
+	leases   []*os.File                                      // of the image
+	upper    string                                          // keeps what is written; "" below the box's own
 
 	mu    sync.Mutex
 	made  int
@@ -106,6 +107,22 @@ func (b *buildBoxes) gone(ctx context.Context, task *runtime.Task) error {
 	return fmt.Errorf("the sandbox of the build ended: %s: %s", exit.Reason, exit.Message)
 }
 
+// networked is base with the network of builds.
+func (b *buildBoxes) networked(ctx context.Context) (runtime.Config, error) {
+	cfg := b.base
+	if b.network == nil {
+		return cfg, nil
+	}
+	of, err := b.network(ctx)
+	if err != nil {
+		return cfg, err
+	}
+	box := *cfg.Sandbox
+	box.Network, box.Hosts, box.ResolvConf = of.Network, of.Hosts, of.ResolvConf
+	cfg.Sandbox = &box
+	return cfg, nil
+}
+
 // box gives the sandbox for a program.
 func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, error) {
 	b.mu.Lock()
@@ -121,7 +138,10 @@ func (b *buildBoxes) box(ctx context.Context, c envcache.Cmd) (*runtime.Task, er
 		return nil, err
 	}
 	b.made++
-	cfg := b.base
+	cfg, err := b.networked(ctx)
+	if err != nil {
+		return nil, err
+	}
 	box := *cfg.Sandbox
 	cfg.Sandbox = &box
 	if b.least = c.Nice; c.Nice {

@@ -149,7 +149,11 @@ func (r *run) buildAway(p *prepared, b *buildBoxes) func(context.Context, envcac
 		if err != nil {
 			return false, "", err
 		}
-		in := insideNumbers(b.base, p.box.ids)
+		base, err := b.networked(ctx)
+		if err != nil {
+			return false, "", err
+		}
+		in := insideNumbers(base, p.box.ids)
 		req.UID, req.GID, req.Root = p.owner.UID-p.box.ids.Base+1, p.owner.GID-p.box.ids.Base+1, nil
 		o := insideBuild{
 			State: r.pool.cfg.State, Root: r.dirs.root, Outside: out, Base: in, Leases: len(b.leases), Hide: r.pool.hidden(),

@@ -40,7 +40,7 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 		if err := r.fetchImage(ctx, &p); err != nil {
 			return nil, err
 		}
-		if p.box.boxes, err = r.taskBoxes(ctx, &p); err != nil {
+		if p.box.boxes, err = r.taskBoxes(&p); err != nil {
 			return nil, err
 		}
 	}

@@ -161,6 +161,14 @@ func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 // confine gives cfg the sandbox of the task's image with its limits, and of the host
 // nothing yet.
 func (s site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, network string, urls ...string) error {
+	if err := s.contain(cfg, p, network); err != nil {
+		return err
+	}
+	return s.network(ctx, cfg.Sandbox, p.box.Settings, urls...)
+}
+
+// contain is confine without the network, which takes a look at the host's rules.
+func (s site) contain(cfg *runtime.Config, p *prepared, network string) error {
 	b, c := p.box, p.box.Settings
 	inside := func(id int) int { return id - b.ids.Base }
 	cfg.UID, cfg.GID = inside(p.owner.UID), inside(p.owner.GID)
@@ -188,7 +196,7 @@ func (s site) confine(ctx context.Context, cfg *runtime.Config, p *prepared, net
 		box.Resources, _ = s.pool.cfg.Host.Keepable(box.Resources)
 	}
 	cfg.Sandbox = box
-	return s.network(ctx, box, c, urls...)
+	return nil
 }
 
 func resourcesOf(s dockerargs.Settings) runtime.Resources {

@@ -3,9 +3,9 @@ package worker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"agentctl/envcache/repo"
 	"agentctl/runtime"
@@ -22,10 +22,13 @@ type taskBoxes struct {
 	base     runtime.Config
 	image    *Image
 	hide     []string
+	// network readies that of builds, once, and gives a sandbox that has it; nil if base
+	// has it. Most tasks find all made, and never need it.
+	network func(context.Context) (*runtime.Sandbox, error)
 }
 
 // taskBoxes readies them; none is started before something runs in it.
-func (r *run) taskBoxes(ctx context.Context, p *prepared) (*taskBoxes, error) {
+func (r *run) taskBoxes(p *prepared) (*taskBoxes, error) {
 	b := &taskBoxes{
 		launcher: r.pool.cfg.Launcher, root: r.dirs.root, base: runtime.Config{ID: r.rec.Task}, image: p.box.image, hide: r.pool.hidden(),
 		// With another network they have other files than the task's sandbox.
@@ -36,9 +39,15 @@ func (r *run) taskBoxes(ctx context.Context, p *prepared) (*taskBoxes, error) {
 	}
 	at := r.site()
 	at.dirs = folders{b.files}
-	err := at.confine(ctx, &b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost))
-	if err != nil {
-		return nil, errors.Join(err, b.close())
+	if err := at.contain(&b.base, p, cmp.Or(r.rec.Worker.Sandbox.BuildNetwork, dockerargs.NetworkHost)); err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	var err error
+	shared, settings := *b.base.Sandbox, p.box.Settings
+	b.network = func(ctx context.Context) (*runtime.Sandbox, error) {
+		once.Do(func() { err = at.network(ctx, &shared, settings) })
+		return &shared, err
 	}
 	return b, nil
 }
@@ -48,7 +57,7 @@ func (b *taskBoxes) close() error { return runtime.RemoveAll(b.files) }
 
 // inside runs programs in the task's image, as its user.
 func (b *taskBoxes) inside() *buildBoxes {
-	return &buildBoxes{launcher: b.launcher, root: b.root, name: "build", leases: b.image.Leases, base: b.base}
+	return &buildBoxes{launcher: b.launcher, root: b.root, name: "build", leases: b.image.Leases, base: b.base, network: b.network}
 }
 
 // host runs programs in the host's file system, as the task's user or the sandbox's
@@ -60,7 +69,7 @@ func (b *taskBoxes) host(name string, root bool) *buildBoxes {
 	if root {
 		cfg.UID, cfg.GID, cfg.Groups = 0, 0, nil
 	}
-	return &buildBoxes{launcher: b.launcher, root: b.root, name: name, base: cfg}
+	return &buildBoxes{launcher: b.launcher, root: b.root, name: name, base: cfg, network: b.network}
 }
 
 // git is where the git of the task's checkout runs. What it fetches is in mirrors of its
