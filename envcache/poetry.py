@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 
+from importlib.metadata import MetadataPathFinder
 from pathlib import Path
 
 import build
@@ -197,9 +198,17 @@ def check(archive, package):
     return found
 
 
+def refer(self, operation):
+    # importlib knows a folder by the time of its last change. A package that is installed
+    # in the same tick as the one before it would not be found, and its origin not noted.
+    MetadataPathFinder().invalidate_caches()  # of the class only from 3.12 on
+    return noted(self, operation)
+
+
 choose_for, Chooser.choose_for = Chooser.choose_for, choose
 run, executor.Executor.execute = executor.Executor.execute, execute
 checked, executor.Executor._validate_archive_hash = executor.Executor._validate_archive_hash, staticmethod(check)
+noted, executor.Executor._save_url_reference = executor.Executor._save_url_reference, refer
 executor.Downloader = Downloader
 build.ProjectBuilder = Builder
 if settings["indexes"]:
