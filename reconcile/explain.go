@@ -166,7 +166,7 @@ func (s *Snapshot) ofWorker(w WorkerStatus) []Finding {
 	case w.Task != nil && w.Draining:
 		f.Code, f.Message, f.Until = WhyDraining, "goes when task "+w.Task.ID+" has ended", w.Task.Deadline
 	case w.Order != nil:
-		f.Code, f.Message, f.Until = WhyCordoned, "takes no task until agentctl uncordon "+w.Name, time.Time{}
+		f.Code, f.Message = WhyCordoned, "takes no task until agentctl uncordon "+w.Name
 		if w.Order.Policy != "" {
 			f.Code = WhyDrained
 		}

@@ -65,7 +65,12 @@ func (s *slot) drain(on bool) {
 	if s.run != nil {
 		drained := s.drained
 		s.run.note(func(rec *Record) { rec.Draining = drained })
-		s.run.pool.runs.Go(func() { _ = s.run.save(false) })
+		r := s.run
+		r.pool.runs.Go(func() {
+			if err := r.save(false); err != nil {
+				r.log.Warn("drain not recorded, its deadline would begin anew with another agent", "error", err)
+			}
+		})
 	}
 }
 

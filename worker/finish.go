@@ -104,6 +104,9 @@ func (r *run) done() {
 
 // leave ends the goroutine and nothing else: the agent goes, the task stays.
 func (r *run) leave() {
+	r.mu.Lock()
+	r.left = true
+	r.mu.Unlock()
 	if r.proc != nil {
 		r.proc.Detach()
 	}

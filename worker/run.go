@@ -38,6 +38,7 @@ type run struct {
 	size   int64
 	final  *Final // set once when somebody stops the task
 	ending string // how, for the status
+	left   bool   // the agent goes: what is done to the task now could not be recorded
 	// doing is what the step said last, waiting that another process does it.
 	doing   string
 	waiting bool

@@ -39,7 +39,7 @@ func (r *run) stop(final Final) {
 	r.mu.Lock()
 	// One that ends by itself, and whose end is being reported, is what the server is
 	// about to say.
-	first := r.final == nil && r.rec.Phase != PhaseEnded && !r.rec.Phase.over()
+	first := r.final == nil && !r.left && r.rec.Phase != PhaseEnded && !r.rec.Phase.over()
 	if first {
 		r.final, r.rec.Stop = &final, &final
 	}
@@ -65,9 +65,9 @@ func (r *run) stop(final Final) {
 // kill ends a task that is being stopped without waiting any longer.
 func (r *run) kill() {
 	r.mu.Lock()
-	proc := r.proc
+	proc, left := r.proc, r.left
 	r.mu.Unlock()
-	if proc == nil {
+	if proc == nil || left {
 		return
 	}
 	if err := proc.Kill(); err != nil {
