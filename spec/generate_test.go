@@ -15,6 +15,8 @@ var valid = rapid.Custom(func(t *rapid.T) *Node {
 	n.Spec = NodeSpec{
 		Server: Server{
 			URL:             optional(t, "url", urls),
+			WebURL:          optional(t, "webUrl", urls),
+			FilesURL:        optional(t, "filesUrl", urls),
 			CredentialsFile: optional(t, "credentials", paths),
 			PollInterval:    optional(t, "poll", durations(200*time.Millisecond, time.Hour)),
 			LogAge:          optional(t, "logAge", durations(time.Hour, 24*time.Hour)),

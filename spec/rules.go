@@ -150,6 +150,8 @@ var nodeRules = map[string]rule{
 	"NodeSpec.sandbox":        {example: "{network: host}"},
 
 	"Server.url":             {check: serverURL, sketch: serverSketch, example: "https://api.example.com"},
+	"Server.webUrl":          {check: serverURL, sketch: serverSketch, example: "https://app.example.com"},
+	"Server.filesUrl":        {check: serverURL, sketch: serverSketch, example: "https://files.example.com"},
 	"Server.credentialsFile": {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/clearml.credentials"},
 	"Server.pollInterval":    {check: atLeast(200*time.Millisecond, time.Hour), fix: "write 200ms to 1h", example: "2s"},
 	"Server.logAge":          {check: atLeast(time.Hour, 10*365*24*time.Hour), fix: "write 1h to 3650d", example: "30d"},

@@ -61,6 +61,10 @@ type QueueLimit struct {
 type Server struct {
 	// URL of the API server; left out: the embedded server.
 	URL string `yaml:"url,omitempty" json:"url,omitempty"`
+	// URL of the web application, for links. Left out: by ClearML's custom, as the API server with port 8080, or app. for api.
+	WebURL string `yaml:"webUrl,omitempty" json:"webUrl,omitempty"`
+	// URL of the file server, to which tasks upload. Left out: by ClearML's custom, as the API server with port 8081, or files. for api.
+	FilesURL string `yaml:"filesUrl,omitempty" json:"filesUrl,omitempty"`
 	// JSON file with the keys, as {"access_key": "…", "secret_key": "…"}. It is read each time
 	// they are used, so that they can be changed while the agent runs.
 	CredentialsFile string `yaml:"credentialsFile,omitempty" json:"credentialsFile,omitempty"`
