@@ -60,14 +60,20 @@ var windows = rapid.Custom(func(t *rapid.T) Window {
 })
 
 var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
+	name := rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,5}[a-z0-9])?`).Draw(t, "group")
 	return WorkerSpec{
-		Name:           rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,5}[a-z0-9])?`).Draw(t, "group"),
-		Queues:         rapid.SliceOfNDistinct(queues, 1, 4, rapid.ID[string]).Draw(t, "queues"),
-		Order:          optional(t, "order", rapid.SampledFrom([]string{OrderPriority, OrderRoundRobin})),
-		Count:          pointer(t, "count", rapid.IntRange(0, 5)),
-		GPUs:           requests.Draw(t, "gpus"),
-		Mode:           optional(t, "mode", rapid.SampledFrom([]string{ModeVenv, ModeSandbox})),
-		Image:          optional(t, "image", images),
+		Name:   name,
+		ID:     optional(t, "id", rapid.Just("box:gpu0,"+name)),
+		Queues: rapid.SliceOfNDistinct(queues, 1, 4, rapid.ID[string]).Draw(t, "queues"),
+		Order:  optional(t, "order", rapid.SampledFrom([]string{OrderPriority, OrderRoundRobin})),
+		Count:  pointer(t, "count", rapid.IntRange(0, 5)),
+		GPUs:   requests.Draw(t, "gpus"),
+		Mode:   optional(t, "mode", rapid.SampledFrom([]string{ModeVenv, ModeSandbox})),
+		Image:  optional(t, "image", images),
+		Sandbox: WorkerSandbox{
+			Network: optional(t, "network", rapid.SampledFrom(networks)), ShmSize: optional(t, "shm", sizes),
+			Ulimits: optionalMap(t, "ulimits", rapid.SampledFrom(ulimitNames), rapid.Just("1024")), Arguments: optional(t, "arguments", arguments),
+		},
 		PackageManager: managers.Draw(t, "manager"),
 		Resources: Resources{
 			CPUs:   optional(t, "cpus", rapid.Float64Range(0.01, 10000)),

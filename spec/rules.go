@@ -165,6 +165,7 @@ var nodeRules = map[string]rule{
 	"Slot.shares": {min: 1, max: 1000, example: "4", class: ClassWaits},
 
 	"WorkerSpec.name": {required: "give each group of workers a name of its own, as `name: train`", form: nameForm, fix: nameFix, check: nameLength(maxName), example: "train", class: ClassDrain},
+	"WorkerSpec.id":   {check: workerID, fix: "write printable characters without spaces, at most 128 bytes, as gpu-07:gpu0", example: "\"gpu-07:gpu0\""},
 	"WorkerSpec.queues": {
 		required: "name at least one queue, as `queues: [default]`",
 		each:     &rule{check: queueName, fix: "write the name or the id of a queue"},
@@ -175,6 +176,7 @@ var nodeRules = map[string]rule{
 	"WorkerSpec.gpus":                    {example: "1", class: ClassWaits, pending: gpusLater, unless: GPUsNone},
 	"WorkerSpec.mode":                    {enum: []string{ModeVenv, ModeSandbox}, example: ModeVenv},
 	"WorkerSpec.image":                   {form: imageForm, check: nameLength(255), fix: imageFix, example: "docker.io/library/python:3.12-slim"},
+	"WorkerSpec.sandbox":                 {example: "{arguments: {env: {NCCL_DEBUG: INFO}}}"},
 	"WorkerSpec.packageManager":          {example: "{type: pip}"},
 	"WorkerSpec.resources":               {example: "{cpus: 4, memory: 32Gi}"},
 	"WorkerSpec.maxRuntime":              {example: "24h"},

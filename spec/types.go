@@ -142,6 +142,9 @@ const (
 type WorkerSpec struct {
 	// Name of the group, of lower-case letters, digits and -; its workers are NAME/0, NAME/1, ….
 	Name string `yaml:"name" json:"name"`
+	// Worker id on the server, which no other worker of the node may have; with a count above 1 each has :INDEX behind it.
+	// Left out: NODE:GROUP:INDEX.
+	ID string `yaml:"id,omitempty" json:"id,omitempty"`
 	// Queues, by name or id; the first is served first.
 	Queues []string `yaml:"queues" json:"queues"`
 	// priority takes from a queue only while those before it are empty; roundRobin lets them take turns.
@@ -154,6 +157,8 @@ type WorkerSpec struct {
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
 	// Image of the tasks of a worker with `mode: sandbox`; overrides `spec.sandbox.defaultImage`.
 	Image string `yaml:"image,omitempty" json:"image,omitempty"`
+	// Settings of the sandbox of a worker with `mode: sandbox`, over those of the node.
+	Sandbox WorkerSandbox `yaml:"sandbox,omitempty" json:"sandbox,omitzero"`
 	// Overrides the node's `spec.packageManager`, field by field; an empty list takes away the node's list.
 	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
 	// Limits of each task of a worker with `mode: sandbox`, which it may lower for itself; what is left out is not limited.

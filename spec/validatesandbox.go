@@ -3,11 +3,13 @@ package spec
 import (
 	"fmt"
 	"path"
+	"reflect"
 	"strings"
 )
 
 // mode tells of settings that the mode of a group makes no use of.
 func (d *decoder) mode(g *WorkerSpec, at string) {
+	d.targets(g.Sandbox.Arguments.Mounts, at+".sandbox")
 	if d.failed[at+".mode"] {
 		return
 	}
@@ -15,7 +17,8 @@ func (d *decoder) mode(g *WorkerSpec, at string) {
 		key, mode string
 		written   bool
 	}{
-		{"image", ModeSandbox, g.Image != ""}, {"resources", ModeSandbox, g.Resources != Resources{}}, {"runAs", ModeVenv, g.RunAs != ""},
+		{"image", ModeSandbox, g.Image != ""}, {"sandbox", ModeSandbox, !reflect.ValueOf(g.Sandbox).IsZero()},
+		{"resources", ModeSandbox, g.Resources != Resources{}}, {"runAs", ModeVenv, g.RunAs != ""},
 	} {
 		if sandbox := g.Mode == ModeSandbox; f.written && sandbox != (f.mode == ModeSandbox) {
 			d.semantic(at+"."+f.key, SeverityWarning, "has no effect without mode: "+f.mode, "write mode: "+f.mode+" or delete it")
@@ -34,9 +37,14 @@ func (d *decoder) sandbox(s *Sandbox) {
 	for i, r := range s.Registries {
 		names.check(fmt.Sprintf("spec.sandbox.registries[%d].name", i), r.Name)
 	}
+	d.targets(s.Arguments.Mounts, "spec.sandbox")
+}
+
+// targets finds mounts of which one would hide the other.
+func (d *decoder) targets(mounts []HostMount, of string) {
 	targets := once{d, "the target", map[string]string{}}
-	for i, m := range s.Arguments.Mounts {
-		at, target := fmt.Sprintf("spec.sandbox.arguments.mounts[%d].target", i), m.Target
+	for i, m := range mounts {
+		at, target := fmt.Sprintf("%s.arguments.mounts[%d].target", of, i), m.Target
 		if target == "" {
 			at, target = strings.TrimSuffix(at, "target")+"source", m.Source
 		}
