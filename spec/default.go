@@ -14,6 +14,7 @@ type Env struct{ Hostname string }
 const (
 	DefaultPollInterval     = Duration(2 * time.Second)
 	DefaultStopGrace        = Duration(30 * time.Second)
+	DefaultAbortCallback    = Duration(30 * time.Minute)
 	DefaultCheckpointSignal = "SIGUSR1"
 	DefaultCheckpointGrace  = Duration(2 * time.Minute)
 	DefaultMaxEntries       = 20
@@ -85,6 +86,7 @@ func (w *WorkerSpec) setDefaults() {
 	set(&w.GPUs.Mode, GPUsNone)
 	set(&w.Mode, ModeVenv)
 	set(&w.StopGrace, DefaultStopGrace)
+	set(&w.AbortCallback, DefaultAbortCallback)
 	set(&w.Drain.Policy, DrainFinish)
 	set(&w.Drain.Checkpoint.Signal, DefaultCheckpointSignal)
 	set(&w.Drain.Checkpoint.Grace, DefaultCheckpointGrace)
@@ -186,7 +188,7 @@ func (a *Arguments) lists() []*[]string {
 }
 
 func (w WorkerSpec) clone() WorkerSpec {
-	w.Queues = slices.Clone(w.Queues)
+	w.Queues, w.Tags = slices.Clone(w.Queues), slices.Clone(w.Tags)
 	w.Count = clonePointer(w.Count)
 	w.GPUs.Devices = slices.Clone(w.GPUs.Devices)
 	w.Windows = slices.Clone(w.Windows)

@@ -82,8 +82,11 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 
 			IOWeight: optional(t, "ioWeight", rapid.IntRange(10, 1000)),
 		},
-		MaxRuntime: optional(t, "maxRuntime", durations(0, 1000*day)),
-		StopGrace:  optional(t, "stopGrace", durations(100*time.Millisecond, day)),
+		MaxRuntime:    optional(t, "maxRuntime", durations(0, 1000*day)),
+		CreateQueues:  rapid.Bool().Draw(t, "createQueues"),
+		Tags:          someOf(t, "tags", rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a100", "true", "x y", "ü:1"}), 1, 3, rapid.ID[string])),
+		AbortCallback: optional(t, "abortCallback", durations(time.Second, day)),
+		StopGrace:     optional(t, "stopGrace", durations(100*time.Millisecond, day)),
 		OnInfrastructureFailure: OnInfrastructureFailure{
 			Policy: optional(t, "infrastructure", rapid.Just(InfrastructureRequeue)), Attempts: optional(t, "attempts", rapid.IntRange(1, 1000)),
 		},

@@ -171,6 +171,11 @@ var nodeRules = map[string]rule{
 		each:     &rule{check: queueName, fix: "write the name or the id of a queue"},
 		unique:   true, example: "[urgent, default]",
 	},
+	"WorkerSpec.createQueues": {example: "true"},
+	"WorkerSpec.tags": {
+		each: &rule{check: queueName, fix: "write a short text without control characters"}, unique: true, most: maxNames, example: "[a100, rack-2]",
+	},
+	"WorkerSpec.abortCallback":           {check: atLeast(time.Second, 24*time.Hour), fix: "write 1s to 24h", example: "30m"},
 	"WorkerSpec.order":                   {enum: []string{OrderPriority, OrderRoundRobin}, example: OrderPriority},
 	"WorkerSpec.count":                   {min: 0, max: maxWorkers, example: "2", class: ClassDrain},
 	"WorkerSpec.gpus":                    {example: "1", class: ClassWaits, pending: gpusLater, unless: GPUsNone},

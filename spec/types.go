@@ -147,6 +147,10 @@ type WorkerSpec struct {
 	ID string `yaml:"id,omitempty" json:"id,omitempty"`
 	// Queues, by name or id; the first is served first.
 	Queues []string `yaml:"queues" json:"queues"`
+	// Whether queues that a ClearML Server does not have are created there; the embedded server creates them always.
+	CreateQueues bool `yaml:"createQueues,omitempty" json:"createQueues,omitempty"`
+	// Tags that the workers show on the server.
+	Tags []string `yaml:"tags,omitempty" json:"tags,omitempty"`
 	// priority takes from a queue only while those before it are empty; roundRobin lets them take turns.
 	Order string `yaml:"order,omitempty" json:"order,omitempty"`
 	// Workers of the group, which is tasks at once. With 0 the group stands by.
@@ -167,6 +171,8 @@ type WorkerSpec struct {
 	MaxRuntime Duration `yaml:"maxRuntime,omitempty" json:"maxRuntime,omitempty"`
 	// Time between SIGTERM and SIGKILL when a task is stopped, of 100ms to 24h.
 	StopGrace Duration `yaml:"stopGrace,omitempty" json:"stopGrace,omitempty"`
+	// Longest wait for the abort callback that a task has registered with the SDK, before a task that a user aborts is stopped.
+	AbortCallback Duration `yaml:"abortCallback,omitempty" json:"abortCallback,omitempty"`
 	// What happens to running tasks when a worker goes.
 	Drain Drain `yaml:"drain,omitempty" json:"drain,omitzero"`
 	// When the workers take tasks; a task that runs when a window closes goes on. Left out: always.

@@ -19,10 +19,12 @@ type Worker struct {
 	Group string `json:"group"`
 	Index int    `json:"index"`
 	// ID is the ClearML worker id.
-	ID     string   `json:"id"`
-	Queues []string `json:"queues"`
-	Order  string   `json:"order"`
-	Mode   string   `json:"mode"`
+	ID           string   `json:"id"`
+	Queues       []string `json:"queues"`
+	CreateQueues bool     `json:"createQueues,omitempty"`
+	Tags         []string `json:"tags,omitempty"`
+	Order        string   `json:"order"`
+	Mode         string   `json:"mode"`
 	// Image of tasks that name none, and Sandbox: of a worker with ModeSandbox.
 	Image          string         `json:"image,omitempty"`
 	Sandbox        Sandbox        `json:"sandbox,omitzero"`
@@ -31,6 +33,7 @@ type Worker struct {
 	Resources      Resources      `json:"resources,omitzero"`
 	MaxRuntime     Duration       `json:"maxRuntime,omitempty"`
 	StopGrace      Duration       `json:"stopGrace,omitempty"`
+	AbortCallback  Duration       `json:"abortCallback,omitempty"`
 	Windows        []Window       `json:"windows,omitempty"`
 	MaxTasks       int            `json:"maxTasks,omitempty"`
 	Drain          Drain          `json:"drain"`
@@ -56,9 +59,9 @@ func expand(n *Node, g WorkerSpec, index int) Worker {
 		Name:  fmt.Sprintf("%s/%d", g.Name, index),
 		Group: g.Name, Index: index,
 		ID:     g.workerID(n.Metadata.Name, index),
-		Queues: g.Queues, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
+		Queues: g.Queues, CreateQueues: g.CreateQueues, Tags: g.Tags, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
 		PackageManager: n.Spec.PackageManager.clone().override(g.PackageManager),
-		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace,
+		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace, AbortCallback: g.AbortCallback,
 		Windows: g.Windows, MaxTasks: g.MaxTasks, Drain: g.Drain, OnInfrastructureFailure: g.OnInfrastructureFailure, RunAs: g.RunAs,
 	}
 	if w.Mode == ModeSandbox {

@@ -107,7 +107,9 @@ func executor(node *spec.Node, x execution) spec.Worker {
 	of.Spec.Workers = []spec.WorkerSpec{w}
 	out := spec.Expand(of.Default(spec.Env{Hostname: node.Metadata.Name}))[0]
 	out.Name = ExecutionGroup + "/" + x.Task
-	out.ID = fmt.Sprintf("%s:%s:%s", node.Metadata.Name, ExecutionGroup, x.Task)
+	if x.Worker.ID == "" {
+		out.ID = fmt.Sprintf("%s:%s:%s", node.Metadata.Name, ExecutionGroup, x.Task)
+	}
 	return out
 }
 
