@@ -67,6 +67,9 @@ func (s *Sandbox) setDefaults() {
 	set(&s.ShmSize, DefaultShmSize)
 	set(&s.Scratch.Medium, MediumDisk)
 	s.Arguments.setDefaults()
+	for i := range s.Rules {
+		s.Rules[i].Arguments.setDefaults()
+	}
 	setPointer(&s.CreateAhead, true)
 	set(&s.OnDenied, OnDeniedFail)
 	set(&s.Keep, KeepNever)
@@ -164,6 +167,12 @@ func (s Sandbox) clone() Sandbox {
 	s.CreateAhead, s.Allow.Env = clonePointer(s.CreateAhead), clonePointer(s.Allow.Env)
 	s.Allow.Images = slices.Clone(s.Allow.Images)
 	s.Arguments = s.Arguments.clone()
+	s.Rules = slices.Clone(s.Rules)
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		r.Match.Tags, r.Match.Requirements = slices.Clone(r.Match.Tags), slices.Clone(r.Match.Requirements)
+		r.Arguments = r.Arguments.clone()
+	}
 	allow := &s.Allow
 	for _, list := range []*[]string{
 		&s.AptPackages, &allow.HostEnv, &allow.Mounts, &allow.MountsWritable, &allow.Network, &allow.IPC, &allow.Ulimits, &allow.CapAdd, &allow.Devices, &allow.AptPackages,
@@ -194,6 +203,7 @@ func (w WorkerSpec) clone() WorkerSpec {
 	w.Windows = slices.Clone(w.Windows)
 	w.Sandbox.Ulimits = maps.Clone(w.Sandbox.Ulimits)
 	w.Sandbox.Arguments = w.Sandbox.Arguments.clone()
+	w.Environment, w.HostEnvironment = maps.Clone(w.Environment), slices.Clone(w.HostEnvironment)
 	w.PackageManager = w.PackageManager.clone()
 	return w
 }

@@ -96,7 +96,13 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 			Policy: optional(t, "policy", rapid.SampledFrom([]string{DrainFinish, DrainStop})), Deadline: optional(t, "deadline", durations(0, day)),
 			Checkpoint: Checkpoint{Signal: optional(t, "signal", rapid.SampledFrom(CheckpointSignals)), Grace: optional(t, "save", durations(time.Second, day))},
 		},
-		RunAs: optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
+		Environment:     optionalMap(t, "environment", variables, values),
+		HostEnvironment: optionalList(t, "hostEnvironment", rapid.StringMatching(`H_[A-Z]{1,3}`)),
+		TaskEnvironment: rapid.Bool().Draw(t, "taskEnvironment"),
+		PythonOptimize:  rapid.IntRange(0, 2).Draw(t, "optimize"),
+		LogLevel:        optional(t, "level", rapid.SampledFrom(LogLevels)),
+		Standalone:      rapid.Bool().Draw(t, "standalone"),
+		RunAs:           optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
 	}
 })
 

@@ -191,6 +191,14 @@ var nodeRules = map[string]rule{
 	"WorkerSpec.drain":                   {example: "{policy: finish}"},
 	"WorkerSpec.onInfrastructureFailure": {example: "{policy: requeue}"},
 	"WorkerSpec.runAs":                   {form: userForm, fix: "write the name or the number of a user, as agentctl or \"1000\"", example: "agentctl"},
+	"WorkerSpec.environment": {
+		keys: &rule{form: variableForm, check: taskVariable, fix: variableFix}, each: valueRule, example: "{NCCL_DEBUG: INFO}",
+	},
+	"WorkerSpec.hostEnvironment": {each: hostEnvRule, unique: true, most: maxNames, example: "[HF_TOKEN]"},
+	"WorkerSpec.taskEnvironment": {example: "true"},
+	"WorkerSpec.pythonOptimize":  {min: 0, max: 2, example: "1"},
+	"WorkerSpec.logLevel":        {enum: LogLevels, example: "INFO"},
+	"WorkerSpec.standalone":      {example: "true"},
 
 	"QueueLimit.name":       {required: "name the queue, as `name: default`", check: queueName, fix: "write the name or the id of a queue", example: "default"},
 	"QueueLimit.maxRunning": {required: "write a number, as `maxRunning: 2`", min: 1, max: maxWorkers, example: "2"},

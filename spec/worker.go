@@ -40,6 +40,12 @@ type Worker struct {
 	// OnInfrastructureFailure is empty in workers of earlier releases, which is to report.
 	OnInfrastructureFailure OnInfrastructureFailure `json:"onInfrastructureFailure,omitzero"`
 	RunAs                   string                  `json:"runAs,omitempty"`
+	Environment             map[string]string       `json:"environment,omitempty"`
+	HostEnvironment         []string                `json:"hostEnvironment,omitempty"`
+	TaskEnvironment         bool                    `json:"taskEnvironment,omitempty"`
+	PythonOptimize          int                     `json:"pythonOptimize,omitempty"`
+	LogLevel                string                  `json:"logLevel,omitempty"`
+	Standalone              bool                    `json:"standalone,omitempty"`
 }
 
 // Expand makes the workers of a node, which must have its defaults: by the order of
@@ -63,6 +69,8 @@ func expand(n *Node, g WorkerSpec, index int) Worker {
 		PackageManager: n.Spec.PackageManager.clone().override(g.PackageManager),
 		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace, AbortCallback: g.AbortCallback,
 		Windows: g.Windows, MaxTasks: g.MaxTasks, Drain: g.Drain, OnInfrastructureFailure: g.OnInfrastructureFailure, RunAs: g.RunAs,
+		Environment: g.Environment, HostEnvironment: g.HostEnvironment, TaskEnvironment: g.TaskEnvironment,
+		PythonOptimize: g.PythonOptimize, LogLevel: g.LogLevel, Standalone: g.Standalone,
 	}
 	if w.Mode == ModeSandbox {
 		w.Sandbox = n.Spec.Sandbox.clone()
