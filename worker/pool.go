@@ -83,6 +83,7 @@ type Pool struct {
 	quotas    *quota.Ledger
 	// putBackTasks are by id; guarded by mu.
 	putBackTasks map[string]putBackTask
+	executions   chan execution
 	runs         sync.WaitGroup
 }
 
@@ -117,6 +118,8 @@ func NewPool(cfg Config) *Pool {
 		begun:   make(chan struct{}, 1),
 		grown:   make(chan struct{}, 1),
 		glance:  make(chan struct{}, 1),
+
+		executions: make(chan execution),
 	}
 	p.quotas, p.putBackTasks = quota.New(cfg.State), map[string]putBackTask{}
 	p.makeAhead, p.free = p.prepareAhead, p.freeBytes
@@ -130,7 +133,7 @@ func NewPool(cfg Config) *Pool {
 // shims; the next agent's Recover finds them.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){p.dispatch, p.lookAhead, p.spares.keep, p.bytecode.keep, p.watchTasks, p.watchPutBack, p.heartbeat, p.collect, p.recheck} {
+	for _, loop := range []func(context.Context){p.dispatch, p.execute, p.lookAhead, p.spares.keep, p.bytecode.keep, p.watchTasks, p.watchPutBack, p.heartbeat, p.collect, p.recheck} {
 		loops.Go(func() { loop(ctx) })
 	}
 	loops.Wait()
