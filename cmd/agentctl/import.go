@@ -145,4 +145,3 @@ func (a *app) configFolder() string {
 	}
 	return filepath.Join(either(a.Getenv("XDG_CONFIG_HOME"), filepath.Join(a.Getenv("HOME"), ".config")), "agentctl")
 }
-
