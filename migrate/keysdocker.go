@@ -49,7 +49,8 @@ func keysOfDocker() []Row {
 	rows = append(rows, noop("An environment is always built of its own, by the image's Python; spec.packageManager.systemSitePackages shows the image's packages in it.", "agent.docker_use_activated_venv")...)
 	rows = append(rows, noop("There is no docker command whose line could show a secret.", "agent.hide_docker_command_env_vars.enabled",
 		"agent.hide_docker_command_env_vars.extra_keys", "agent.hide_docker_command_env_vars.parse_embedded_urls")...)
-	rows = append(rows, noop("A sandbox has no name; agentctl get tasks lists them.", "agent.docker_container_name_format", "agent.docker_container_name_format_fields")...)
+	rows = append(rows, noop("A sandbox has no name; agentctl get tasks lists them.", "agent.docker_container_name_format")...)
+	rows = append(rows, deep(NoOp, "A sandbox has no name; agentctl get tasks lists them.", "agent.docker_container_name_format_fields"))
 	rows = append(rows, noop("Vaults are of the enterprise server alone; clearml-agent ignores it elsewhere too.", "agent.docker_apply_environment_from_vault")...)
 	for _, name := range []string{"bootstrap_folder", "bootstrap_cache", "sdk_cache", "apt_cache", "ssh_folder", "ssh_ro_folder", "pip_cache", "poetry_cache", "vcs_cache", "venvs_cache", "venv_build", "pip_download"} {
 		rows = append(rows, noop("No cache and no key of the agent is mounted into sandboxes.", "agent.docker_internal_mounts."+name)...)
