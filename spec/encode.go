@@ -21,6 +21,30 @@ func Encode(n *Node) ([]byte, error) {
 	return data, nil
 }
 
+// EncodePatch writes a NodePatch that adds groups of workers, over all other patches.
+func EncodePatch(name string, workers []WorkerSpec) ([]byte, error) {
+	type body struct {
+		Workers []WorkerSpec `yaml:"workers"`
+	}
+	patch := struct {
+		APIVersion string        `yaml:"apiVersion"`
+		Kind       string        `yaml:"kind"`
+		Metadata   PatchMetadata `yaml:"metadata"`
+		Order      int           `yaml:"order"`
+		Spec       body          `yaml:"spec"`
+	}{APIVersion, KindNodePatch, PatchMetadata{name}, maxOrder, body{workers}}
+	var root yaml.Node
+	err := root.Encode(patch)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the patch: %w", err)
+	}
+	data, err := marshal(&root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the patch: %w", err)
+	}
+	return data, nil
+}
+
 func marshal(root *yaml.Node) ([]byte, error) {
 	tidy(root)
 	var b bytes.Buffer

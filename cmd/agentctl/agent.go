@@ -194,7 +194,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{
 		Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
-		Suspended: suspension(ag.sources.Current().Suspended), Log: log,
+		Suspended: ag.suspension(ag.sources.Current().Suspended), Log: log,
 	})
 	ag.metrics = control.NewMetrics(version, ag.loop)
 	return nil
