@@ -100,17 +100,17 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 		l.judge(l.refused(), reasonOf(u.Err), u.Err.Error(), now)
 		return Result{Generation: l.generation, Error: u.Err.Error()}
 	}
-	return l.accept(u, held{u.Text, u.Own}, rev, now)
+	return l.accept(u, layered{u.Text, u.Own}, rev, now)
 }
 
-// held is a text, and how much of it is the source's.
-type held struct {
+// layered is a text, and how much of it is the source's.
+type layered struct {
 	text []byte
 	own  int
 }
 
 // accept makes a text the desired one, if it is valid and on disk.
-func (l *Loop) accept(u SpecUpdate, h held, rev Revision, now time.Time) Result {
+func (l *Loop) accept(u SpecUpdate, h layered, rev Revision, now time.Time) Result {
 	text := h.text
 	rev.Digest = Digest(text)
 	l.attempted = rev
@@ -159,7 +159,7 @@ func (c Config) host() spec.Host { return spec.Host{Name: c.Name, Labels: c.Labe
 
 // acceptance is what is stored of a spec: with what it changes, and what is to be done
 // for that.
-func (l *Loop) acceptance(u SpecUpdate, h held, rev Revision, next *spec.Node, now time.Time) Accepted {
+func (l *Loop) acceptance(u SpecUpdate, h layered, rev Revision, next *spec.Node, now time.Time) Accepted {
 	return Accepted{
 		Seq: u.Seq, Text: h.text, Own: h.own, Revision: rev, Changes: spec.Diff(l.node, next),
 		Plan: Compute(DesiredOf(next), l.cfg.Runner.Observe(), now).Actions,

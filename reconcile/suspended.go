@@ -82,7 +82,7 @@ func (l *Loop) suspended(u SpecUpdate, now time.Time) Result {
 	if s.Held != nil && (l.node == nil || Digest(s.Held) != l.applied.Digest) {
 		rev := s.Revision
 		rev.Number, rev.Time = 0, now
-		res = l.accept(u, held{s.Held, s.Own}, rev, now)
+		res = l.accept(u, layered{s.Held, s.Own}, rev, now)
 	}
 	if u.Unread {
 		return res
