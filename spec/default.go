@@ -14,6 +14,7 @@ type Env struct{ Hostname string }
 const (
 	DefaultPollInterval     = Duration(2 * time.Second)
 	DefaultStopGrace        = Duration(30 * time.Second)
+	DefaultAbortCallback    = Duration(30 * time.Minute)
 	DefaultCheckpointSignal = "SIGUSR1"
 	DefaultCheckpointGrace  = Duration(2 * time.Minute)
 	DefaultMaxEntries       = 20
@@ -66,6 +67,9 @@ func (s *Sandbox) setDefaults() {
 	set(&s.ShmSize, DefaultShmSize)
 	set(&s.Scratch.Medium, MediumDisk)
 	s.Arguments.setDefaults()
+	for i := range s.Rules {
+		s.Rules[i].Arguments.setDefaults()
+	}
 	setPointer(&s.CreateAhead, true)
 	set(&s.OnDenied, OnDeniedFail)
 	set(&s.Keep, KeepNever)
@@ -85,6 +89,7 @@ func (w *WorkerSpec) setDefaults() {
 	set(&w.GPUs.Mode, GPUsNone)
 	set(&w.Mode, ModeVenv)
 	set(&w.StopGrace, DefaultStopGrace)
+	set(&w.AbortCallback, DefaultAbortCallback)
 	set(&w.Drain.Policy, DrainFinish)
 	set(&w.Drain.Checkpoint.Signal, DefaultCheckpointSignal)
 	set(&w.Drain.Checkpoint.Grace, DefaultCheckpointGrace)
@@ -162,6 +167,12 @@ func (s Sandbox) clone() Sandbox {
 	s.CreateAhead, s.Allow.Env = clonePointer(s.CreateAhead), clonePointer(s.Allow.Env)
 	s.Allow.Images = slices.Clone(s.Allow.Images)
 	s.Arguments = s.Arguments.clone()
+	s.Rules = slices.Clone(s.Rules)
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		r.Match.Tags, r.Match.Requirements = slices.Clone(r.Match.Tags), slices.Clone(r.Match.Requirements)
+		r.Arguments = r.Arguments.clone()
+	}
 	allow := &s.Allow
 	for _, list := range []*[]string{
 		&s.AptPackages, &allow.HostEnv, &allow.Mounts, &allow.MountsWritable, &allow.Network, &allow.IPC, &allow.Ulimits, &allow.CapAdd, &allow.Devices, &allow.AptPackages,
@@ -186,12 +197,13 @@ func (a *Arguments) lists() []*[]string {
 }
 
 func (w WorkerSpec) clone() WorkerSpec {
-	w.Queues = slices.Clone(w.Queues)
+	w.Queues, w.Tags = slices.Clone(w.Queues), slices.Clone(w.Tags)
 	w.Count = clonePointer(w.Count)
 	w.GPUs.Devices = slices.Clone(w.GPUs.Devices)
 	w.Windows = slices.Clone(w.Windows)
 	w.Sandbox.Ulimits = maps.Clone(w.Sandbox.Ulimits)
 	w.Sandbox.Arguments = w.Sandbox.Arguments.clone()
+	w.Environment, w.HostEnvironment = maps.Clone(w.Environment), slices.Clone(w.HostEnvironment)
 	w.PackageManager = w.PackageManager.clone()
 	return w
 }

@@ -15,6 +15,8 @@ var valid = rapid.Custom(func(t *rapid.T) *Node {
 	n.Spec = NodeSpec{
 		Server: Server{
 			URL:             optional(t, "url", urls),
+			WebURL:          optional(t, "webUrl", urls),
+			FilesURL:        optional(t, "filesUrl", urls),
 			CredentialsFile: optional(t, "credentials", paths),
 			PollInterval:    optional(t, "poll", durations(200*time.Millisecond, time.Hour)),
 			LogAge:          optional(t, "logAge", durations(time.Hour, 24*time.Hour)),
@@ -80,8 +82,11 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 
 			IOWeight: optional(t, "ioWeight", rapid.IntRange(10, 1000)),
 		},
-		MaxRuntime: optional(t, "maxRuntime", durations(0, 1000*day)),
-		StopGrace:  optional(t, "stopGrace", durations(100*time.Millisecond, day)),
+		MaxRuntime:    optional(t, "maxRuntime", durations(0, 1000*day)),
+		CreateQueues:  rapid.Bool().Draw(t, "createQueues"),
+		Tags:          someOf(t, "tags", rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a100", "true", "x y", "ü:1"}), 1, 3, rapid.ID[string])),
+		AbortCallback: optional(t, "abortCallback", durations(time.Second, day)),
+		StopGrace:     optional(t, "stopGrace", durations(100*time.Millisecond, day)),
 		OnInfrastructureFailure: OnInfrastructureFailure{
 			Policy: optional(t, "infrastructure", rapid.Just(InfrastructureRequeue)), Attempts: optional(t, "attempts", rapid.IntRange(1, 1000)),
 		},
@@ -91,7 +96,13 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 			Policy: optional(t, "policy", rapid.SampledFrom([]string{DrainFinish, DrainStop})), Deadline: optional(t, "deadline", durations(0, day)),
 			Checkpoint: Checkpoint{Signal: optional(t, "signal", rapid.SampledFrom(CheckpointSignals)), Grace: optional(t, "save", durations(time.Second, day))},
 		},
-		RunAs: optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
+		Environment:     optionalMap(t, "environment", variables, values),
+		HostEnvironment: optionalList(t, "hostEnvironment", rapid.StringMatching(`H_[A-Z]{1,3}`)),
+		TaskEnvironment: rapid.Bool().Draw(t, "taskEnvironment"),
+		PythonOptimize:  rapid.IntRange(0, 2).Draw(t, "optimize"),
+		LogLevel:        optional(t, "level", rapid.SampledFrom(LogLevels)),
+		Standalone:      rapid.Bool().Draw(t, "standalone"),
+		RunAs:           optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
 	}
 })
 

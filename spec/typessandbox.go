@@ -72,6 +72,10 @@ type Sandbox struct {
 	AptPackages []string `yaml:"aptPackages,omitempty" json:"aptPackages,omitempty"`
 	// What each sandbox has besides, in the place of arguments for a container.
 	Arguments Arguments `yaml:"arguments,omitempty" json:"arguments,omitzero"`
+	// Shell script that is run in each sandbox, before the task's own setup script and in the same shell; its first command that fails ends the task.
+	SetupScript string `yaml:"setupScript,omitempty" json:"setupScript,omitempty"`
+	// What tasks of some kind get: the first rule that fits a task counts.
+	Rules []SandboxRule `yaml:"rules,omitempty" json:"rules,omitempty"`
 	// Make sandboxes before they are needed: one waits for the next task of each idle worker, of the image that its last task had, for 10 minutes; where it does not fit, the task's own is made while its environment and its code are prepared.
 	CreateAhead *bool `yaml:"createAhead,omitempty" json:"createAhead,omitempty"`
 	// For an argument of a task that is not allowed: fail the task, or drop the argument with a warning.

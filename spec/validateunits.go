@@ -64,8 +64,10 @@ func (d *decoder) workers(groups []WorkerSpec, node string) {
 	for i, g := range groups {
 		total += count(g)
 		wrong = wrong || count(g) < 0 || count(g) > maxWorkers
-		d.mode(&g, fmt.Sprintf("spec.workers[%d]", i))
-		at := fmt.Sprintf("spec.workers[%d].name", i)
+		at := fmt.Sprintf("spec.workers[%d]", i)
+		d.mode(&g, at)
+		d.environment(&g, at)
+		at += ".name"
 		if g.Name == "" || d.failed[at] {
 			continue
 		}

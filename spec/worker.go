@@ -19,10 +19,12 @@ type Worker struct {
 	Group string `json:"group"`
 	Index int    `json:"index"`
 	// ID is the ClearML worker id.
-	ID     string   `json:"id"`
-	Queues []string `json:"queues"`
-	Order  string   `json:"order"`
-	Mode   string   `json:"mode"`
+	ID           string   `json:"id"`
+	Queues       []string `json:"queues"`
+	CreateQueues bool     `json:"createQueues,omitempty"`
+	Tags         []string `json:"tags,omitempty"`
+	Order        string   `json:"order"`
+	Mode         string   `json:"mode"`
 	// Image of tasks that name none, and Sandbox: of a worker with ModeSandbox.
 	Image          string         `json:"image,omitempty"`
 	Sandbox        Sandbox        `json:"sandbox,omitzero"`
@@ -31,12 +33,19 @@ type Worker struct {
 	Resources      Resources      `json:"resources,omitzero"`
 	MaxRuntime     Duration       `json:"maxRuntime,omitempty"`
 	StopGrace      Duration       `json:"stopGrace,omitempty"`
+	AbortCallback  Duration       `json:"abortCallback,omitempty"`
 	Windows        []Window       `json:"windows,omitempty"`
 	MaxTasks       int            `json:"maxTasks,omitempty"`
 	Drain          Drain          `json:"drain"`
 	// OnInfrastructureFailure is empty in workers of earlier releases, which is to report.
 	OnInfrastructureFailure OnInfrastructureFailure `json:"onInfrastructureFailure,omitzero"`
 	RunAs                   string                  `json:"runAs,omitempty"`
+	Environment             map[string]string       `json:"environment,omitempty"`
+	HostEnvironment         []string                `json:"hostEnvironment,omitempty"`
+	TaskEnvironment         bool                    `json:"taskEnvironment,omitempty"`
+	PythonOptimize          int                     `json:"pythonOptimize,omitempty"`
+	LogLevel                string                  `json:"logLevel,omitempty"`
+	Standalone              bool                    `json:"standalone,omitempty"`
 }
 
 // Expand makes the workers of a node, which must have its defaults: by the order of
@@ -56,10 +65,12 @@ func expand(n *Node, g WorkerSpec, index int) Worker {
 		Name:  fmt.Sprintf("%s/%d", g.Name, index),
 		Group: g.Name, Index: index,
 		ID:     g.workerID(n.Metadata.Name, index),
-		Queues: g.Queues, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
+		Queues: g.Queues, CreateQueues: g.CreateQueues, Tags: g.Tags, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
 		PackageManager: n.Spec.PackageManager.clone().override(g.PackageManager),
-		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace,
+		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace, AbortCallback: g.AbortCallback,
 		Windows: g.Windows, MaxTasks: g.MaxTasks, Drain: g.Drain, OnInfrastructureFailure: g.OnInfrastructureFailure, RunAs: g.RunAs,
+		Environment: g.Environment, HostEnvironment: g.HostEnvironment, TaskEnvironment: g.TaskEnvironment,
+		PythonOptimize: g.PythonOptimize, LogLevel: g.LogLevel, Standalone: g.Standalone,
 	}
 	if w.Mode == ModeSandbox {
 		w.Sandbox = n.Spec.Sandbox.clone()

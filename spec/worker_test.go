@@ -53,7 +53,7 @@ func TestExpand(t *testing.T) {
 			IndexURL: "https://pypi.example.com/simple", ExtraIndexURLs: List{}, IndexCredentialsFile: "/etc/agentctl/netrc",
 			SystemSitePackages: new(bool),
 		},
-		StopGrace: DefaultStopGrace, Drain: Drain{Policy: DrainFinish, Checkpoint: Checkpoint{Signal: DefaultCheckpointSignal, Grace: DefaultCheckpointGrace}}, OnInfrastructureFailure: OnInfrastructureFailure{InfrastructureReport, DefaultAttempts},
+		StopGrace: DefaultStopGrace, AbortCallback: DefaultAbortCallback, Drain: Drain{Policy: DrainFinish, Checkpoint: Checkpoint{Signal: DefaultCheckpointSignal, Grace: DefaultCheckpointGrace}}, OnInfrastructureFailure: OnInfrastructureFailure{InfrastructureReport, DefaultAttempts},
 	}
 	if diff := cmp.Diff(want, got[1]); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -156,9 +156,9 @@ spec:
 		{"spec.workers[train].count", "2", "1", ClassDrain},
 		{"spec.workers[train].gpus", "none", "1", ClassWaits},
 		{"spec.workers[train].packageManager.extraIndexUrls", "[]", "", ClassLive},
-		{"spec.workers[old]", "{name: old, queues: [low], order: priority, count: 1, gpus: none, mode: venv, stopGrace: 30s, drain: {policy: finish, checkpoint: {signal: SIGUSR1, grace: 2m}}, onInfrastructureFailure: {policy: report, attempts: 3}}", "", ClassDrain},
+		{"spec.workers[old]", "{name: old, queues: [low], order: priority, count: 1, gpus: none, mode: venv, stopGrace: 30s, abortCallback: 30m, drain: {policy: finish, checkpoint: {signal: SIGUSR1, grace: 2m}}, onInfrastructureFailure: {policy: report, attempts: 3}}", "", ClassDrain},
 		{"spec.workers[last].count", "1", "3", ClassLive},
-		{"spec.workers[new]", "", "{name: new, queues: [low], order: priority, count: 1, gpus: none, mode: venv, stopGrace: 30s, drain: {policy: finish, checkpoint: {signal: SIGUSR1, grace: 2m}}, onInfrastructureFailure: {policy: report, attempts: 3}}", ClassLive},
+		{"spec.workers[new]", "", "{name: new, queues: [low], order: priority, count: 1, gpus: none, mode: venv, stopGrace: 30s, abortCallback: 30m, drain: {policy: finish, checkpoint: {signal: SIGUSR1, grace: 2m}}, onInfrastructureFailure: {policy: report, attempts: 3}}", ClassLive},
 		{"spec.workers (order)", "[train, last]", "[last, train]", ClassLive},
 		{"spec.packageManager.indexCredentialsFile", "/etc/agentctl/netrc", "", ClassLive},
 	}
@@ -208,6 +208,7 @@ spec:
       gpus: none
       mode: venv
       stopGrace: 30s
+      abortCallback: 30m
       drain:
         policy: finish
         checkpoint:
