@@ -30,7 +30,9 @@ type ContributeRequest struct {
 	// Slot adds to the ID the first number that makes it one of its own.
 	Slot    bool              `json:"slot,omitempty"`
 	Workers []spec.WorkerSpec `json:"workers"`
-	Command string            `json:"command,omitempty"`
+	// Git is a file with logins of git hosts, for a node that has none.
+	Git     string `json:"git,omitempty"`
+	Command string `json:"command,omitempty"`
 	// Follow says that the caller stays with them: once it is gone, another command may
 	// take its place.
 	Follow bool `json:"follow,omitempty"`

@@ -33,7 +33,9 @@ type Contribution struct {
 	Since   time.Time         `json:"since"`
 	// Command is what was typed, without secrets.
 	Command string `json:"command,omitempty"`
-	Owner   Owner  `json:"owner,omitzero"`
+	// Git is a file with logins of git hosts, for a node that has none.
+	Git   string `json:"git,omitempty"`
+	Owner Owner  `json:"owner,omitzero"`
 }
 
 // Owner is the process that stays with its contribution. Without a PID it is nobody's,
@@ -55,7 +57,7 @@ func (c Contribution) Origin() string {
 }
 
 func (c Contribution) layer() (spec.File, error) {
-	text, err := spec.EncodePatch("contributed-"+spec.NodeName(c.ID), c.Workers)
+	text, err := spec.EncodePatch("contributed-"+spec.NodeName(c.ID), c.Workers, spec.Git{CredentialsFile: c.Git})
 	return spec.File{Name: c.Origin(), Text: text}, err
 }
 

@@ -21,9 +21,11 @@ func Encode(n *Node) ([]byte, error) {
 	return data, nil
 }
 
-// EncodePatch writes a NodePatch that adds groups of workers, over all other patches.
-func EncodePatch(name string, workers []WorkerSpec) ([]byte, error) {
+// EncodePatch writes a NodePatch that adds groups of workers, and what is set of git,
+// over all other patches.
+func EncodePatch(name string, workers []WorkerSpec, git Git) ([]byte, error) {
 	type body struct {
+		Git     Git          `yaml:"git,omitempty"`
 		Workers []WorkerSpec `yaml:"workers"`
 	}
 	patch := struct {
@@ -32,7 +34,7 @@ func EncodePatch(name string, workers []WorkerSpec) ([]byte, error) {
 		Metadata   PatchMetadata `yaml:"metadata"`
 		Order      int           `yaml:"order"`
 		Spec       body          `yaml:"spec"`
-	}{APIVersion, KindNodePatch, PatchMetadata{name}, maxOrder, body{workers}}
+	}{APIVersion, KindNodePatch, PatchMetadata{name}, maxOrder, body{git, workers}}
 	var root yaml.Node
 	err := root.Encode(patch)
 	if err != nil {

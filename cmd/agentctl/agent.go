@@ -69,7 +69,7 @@ their workers. A second signal ends it at once; tasks go on under their shims.`,
 
 // agentOnlyFlags are the flags that `apply` hands to an agent that it starts.
 func (a *app) agentOnlyFlags(cmd *cobra.Command, f *agentFlags) {
-	cmd.Flags().StringVar(&f.serverListen, "server-listen", "127.0.0.1:8008", "address of the embedded server; port 0 takes any free one")
+	cmd.Flags().StringVar(&f.serverListen, "server-listen", defaultListen, "address of the embedded server; port 0 takes any free one")
 	a.nodeNameFlag(cmd, f)
 }
 

@@ -32,7 +32,7 @@ func (ag *agent) Contribute(ctx context.Context, r control.ContributeRequest) (r
 	w := source.Wanted{
 		Slot: r.Slot, Abandoned: abandoned,
 		Contribution: source.Contribution{
-			ID: r.ID, Workers: r.Workers, By: control.Caller(ctx), Since: time.Now(), Command: r.Command, Owner: source.Owner{Boot: bootID()},
+			ID: r.ID, Workers: r.Workers, By: control.Caller(ctx), Since: time.Now(), Command: r.Command, Git: r.Git, Owner: source.Owner{Boot: bootID()},
 		},
 	}
 	if pid := control.CallerPID(ctx); r.Follow && pid > 0 {
