@@ -70,7 +70,7 @@ func ReadHOCON(ctx context.Context, dir string, opts Options, env []string, docu
 	tools := &toolbox{finder: finder, pipTools: &pipTools{dir: filepath.Join(state, "tools"), exec: opts.Exec, env: CleanEnv(opts.Getenv), now: time.Now}}
 	py, libraries, err := tools.pyhocon(ctx, opts.Getenv)
 	if err != nil {
-		return nil, fmt.Errorf("cannot have pyhocon, which reads HOCON: %w", err)
+		return nil, fmt.Errorf("cannot have pyhocon, which reads HOCON (JSON needs none): %w", err)
 	}
 	ask, err := json.Marshal(map[string]any{"libraries": libraries, "documents": documents})
 	if err != nil {

@@ -42,9 +42,26 @@ func (a *app) confParts(file string) (parts []envcache.HOCONPart, from string, e
 		}
 	}
 	if len(parts) == 0 {
-		return nil, "", usagef("there is no %s; name the file of clearml-agent", strings.Join(files, " and no "))
+		return nil, "", &usageError{fmt.Errorf("%w: there is no %s; name the file of clearml-agent", errNoConf, strings.Join(files, " and no "))}
 	}
 	return parts, strings.Join(names, ", "), nil
+}
+
+// errNoConf tells that nobody has configured clearml-agent here.
+var errNoConf = errors.New("cannot find a configuration")
+
+// clearmlConf reads the configuration of clearml-agent that counts here: the one that
+// is named, or the user's own; an empty one if there is none.
+func (a *app) clearmlConf(ctx context.Context, path string) (map[string]any, error) {
+	parts, _, err := a.confParts(path)
+	named := path != "" || either(a.Getenv("CLEARML_CONFIG_FILE"), a.Getenv("TRAINS_CONFIG_FILE")) != ""
+	if errors.Is(err, errNoConf) && !named {
+		return map[string]any{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.readConf(ctx, parts)
 }
 
 // confFolder are the files of a folder, each below the key of its name.
