@@ -32,6 +32,10 @@ const (
 	pathResume       = "/v1/resume"
 	pathConfirm      = "/v1/confirm"
 	pathRollback     = "/v1/rollback"
+
+	pathContributions = "/v1/contributions"
+	pathContribute    = "/v1/contribute"
+	pathWithdraw      = "/v1/withdraw"
 )
 
 // maxBody holds the largest spec, which JSON carries in base64, and some more.
@@ -70,6 +74,8 @@ type PlanRequest struct {
 	// File is what the text is called in problems.
 	File string `json:"file"`
 	Text []byte `json:"text"`
+	// Alone says that contributed workers would go, as a repository makes them.
+	Alone bool `json:"alone,omitempty"`
 }
 
 // ApplyRequest hands a spec over.

@@ -24,7 +24,7 @@ type State interface {
 
 // Specs takes and judges specs. An Error that it returns keeps its code.
 type Specs interface {
-	Preview(file string, text []byte) reconcile.Preview
+	Preview(r PlanRequest) reconcile.Preview
 	Apply(ctx context.Context, r ApplyRequest) (reconcile.Result, error)
 	// Reload reads the source again.
 	Reload(ctx context.Context, r ReloadRequest) (reconcile.Result, error)
@@ -84,14 +84,16 @@ type Environments interface {
 // Config is what a Server shows and orders. All fields but Metrics are needed.
 type Config struct {
 	// Agent says who answers; it is asked each time.
-	Agent        func() Agent
-	State        State
-	Specs        Specs
-	Revisions    Revisions
-	Operator     Operator
-	Consoles     Consoles
-	Environments Environments
-	Tasks        Tasks
+	Agent     func() Agent
+	State     State
+	Specs     Specs
+	Revisions Revisions
+	Operator  Operator
+	// Contributions are asked for where workers are added to those of the spec.
+	Contributions Contributions
+	Consoles      Consoles
+	Environments  Environments
+	Tasks         Tasks
 	// Shutdown asks the program to end; it returns at once.
 	Shutdown func()
 	Metrics  *Metrics
@@ -128,6 +130,9 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("POST "+pathResume, post(s, s.resume))
 	s.mux.HandleFunc("POST "+pathConfirm, post(s, s.confirm))
 	s.mux.HandleFunc("POST "+pathRollback, post(s, s.rollback))
+	s.mux.HandleFunc("GET "+pathContributions, get(s, func(*http.Request) (any, error) { return cfg.Contributions.Contributions(), nil }))
+	s.mux.HandleFunc("POST "+pathContribute, post(s, s.contribute))
+	s.mux.HandleFunc("POST "+pathWithdraw, post(s, s.withdraw))
 	s.mux.HandleFunc("POST "+pathFetch, post(s, s.fetch))
 	s.mux.HandleFunc("POST "+pathShutdown, post(s, s.shutdown))
 	s.mux.HandleFunc("GET /healthz", s.healthz)
