@@ -35,11 +35,7 @@ func TestBuild(t *testing.T) {
 		if out := n.Must("build", "--id", task, "--target", target); strings.TrimSpace(out) != target {
 			t.Errorf("it says %q", out)
 		}
-		envs := filepath.Join(n.State, "envs")
-		if err := os.Rename(envs, envs+".away"); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = os.Rename(envs+".away", envs) }()
+		n.Must(append([]string{"cache", "rm"}, strings.Fields(n.Must("cache", "ls", "-o", "name"))...)...)
 		run := exec.Command(filepath.Join(target, "venv", "bin", "python"), "run.py")
 		run.Dir = filepath.Join(target, "code", "sub")
 		if out, err := run.CombinedOutput(); err != nil || string(out) != "six 1.17.0 in False\n" {
@@ -55,14 +51,16 @@ func TestBuild(t *testing.T) {
 			t.Skip("images are made by root")
 		}
 		file := filepath.Join(n.Dir, "job.tar")
-		digest := strings.TrimSpace(n.Must("build", "--id", task, "--docker", ref, "--entry-point", "reuse_task", "--target", "oci-archive:"+file+":job"))
-		n.Must("image", "import", file)
+		digest := strings.TrimSpace(n.Must("build", "--id", task, "--docker="+ref, "--entry-point", "reuse_task", "--target", "oci-archive:"+file+":job"))
+		if imported := n.Must("image", "import", file, "--name", r.Host()+"/kit/imported:1"); !strings.Contains(imported, digest) {
+			t.Errorf("imported %s, made was %s", imported, digest)
+		}
 		// Its program is the environment's, at its own path: no package is installed anew.
-		shell := n.Submit(shellTask(`cd "$(dirname "$(find / -xdev -name run.py -path '*/sub/*' 2>/dev/null | head -n 1)")" && python run.py`+"\n", map[string]string{"image": digest}))
+		shell := n.Submit(shellTask(`cd "$(dirname "$(find / -xdev -name run.py -path '*/sub/*' 2>/dev/null | head -n 1)")" && python run.py`+"\n", map[string]string{"image": r.Host() + "/kit/imported:1"}))
 		n.WaitStatus(shell, clearml.StatusCompleted)
 		n.WantConsole(t, shell, "six 1.17.0 in True")
 		pushed := r.Host() + "/kit/job:1"
-		again := strings.TrimSpace(n.Must("build", "--id", task, "--docker", ref, "--entry-point", "reuse_task", "--target", pushed, "--insecure", r.Host(), "--credentials", login))
+		again := strings.TrimSpace(n.Must("build", "--id", task, "--docker="+ref, "--entry-point", "reuse_task", "--target", pushed, "--insecure", r.Host(), "--credentials", login))
 		if again != digest {
 			t.Errorf("the image is %s the second time, was %s", again, digest)
 		}
