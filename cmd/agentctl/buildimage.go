@@ -12,8 +12,6 @@ import (
 	"agentctl/control"
 	"agentctl/internal/tree"
 	"agentctl/runtime/image"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // codeInside is where an image has the script of a task without a repository.
@@ -51,7 +49,7 @@ func (a *app) buildImage(ctx context.Context, f buildFlags, b control.BuildReply
 		if err != nil {
 			return err
 		}
-		digest, err := s.Compose(ctx, image.Composition{Base: base, Pieces: pieces, To: to, Change: func(c *v1.Config) { configure(c, b, code, f) }}, func(text string) { a.say("%s", text) })
+		digest, err := s.Compose(ctx, image.Composition{Base: base, Pieces: pieces, To: to, Change: func(c *image.Programs) { configure(c, b, code, f) }}, func(text string) { a.say("%s", text) })
 		if err != nil {
 			return err
 		}
@@ -75,7 +73,7 @@ func absolute(target string) string {
 
 // configure says how programs start in the image: with the environment at the front of
 // their PATH, and if that is wanted the script of the task.
-func configure(c *v1.Config, b control.BuildReply, code string, f buildFlags) {
+func configure(c *image.Programs, b control.BuildReply, code string, f buildFlags) {
 	set := func(name, value string) {
 		c.Env = append(slices.DeleteFunc(c.Env, func(kv string) bool { return strings.HasPrefix(kv, name+"=") }), name+"="+value)
 	}

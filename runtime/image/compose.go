@@ -28,9 +28,17 @@ type Composition struct {
 	Base   Entry
 	Pieces []Piece
 	// Change sets what the new image says of its programs.
-	Change func(*v1.Config)
+	Change func(*Programs)
 	// To is where it goes: a registry, or the file or folder of a reference that names one.
 	To Reference
+}
+
+// Programs is how an image starts its programs.
+type Programs struct {
+	Env        []string
+	Entrypoint []string
+	Cmd        []string
+	WorkingDir string
 }
 
 // Piece is a folder that becomes a layer.
@@ -98,7 +106,9 @@ func (s *Store) compose(ctx context.Context, c Composition, work string) (v1.Ima
 		return nil, err
 	}
 	changed := *config.Config.DeepCopy()
-	c.Change(&changed)
+	p := Programs{changed.Env, changed.Entrypoint, changed.Cmd, changed.WorkingDir}
+	c.Change(&p)
+	changed.Env, changed.Entrypoint, changed.Cmd, changed.WorkingDir = p.Env, p.Entrypoint, p.Cmd, p.WorkingDir
 	return mutate.Config(img, changed)
 }
 
