@@ -8,18 +8,6 @@ import (
 	"github.com/samber/lo"
 )
 
-// confOf is a configuration with one key.
-func confOf(path string, v any) map[string]any {
-	if strings.HasPrefix(path, "=") {
-		return map[string]any{path: v}
-	}
-	first, rest, nested := strings.Cut(path, ".")
-	if !nested {
-		return map[string]any{first: v}
-	}
-	return map[string]any{first: confOf(rest, v)}
-}
-
 // companions are keys without which one says nothing.
 var companions = map[string]map[string]any{
 	"api.credentials.access_key": {"api.credentials.secret_key": "SECRET", "api.api_server": "https://api.example.com"},
