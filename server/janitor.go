@@ -200,6 +200,9 @@ func (t *tx) purgeSome() (more bool, err error) {
 			return true, err
 		}
 	}
+	if _, err := t.exec(`DELETE FROM trimmed WHERE stream = ?`, stream); err != nil {
+		return true, err
+	}
 	_, err = t.exec(`DELETE FROM stream WHERE n = ?`, stream)
 	return true, err
 }
