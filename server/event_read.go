@@ -11,7 +11,9 @@ func eventEndpoints() []*endpoint {
 		from(1, 5, on("events.get_task_log", taskLogScroll)),
 		from(1, 7, on("events.get_task_log", taskLogFrom)),
 		from(2, 9, on("events.get_task_log", taskLog)),
+		on("events.download_task_log", downloadLog),
 		on("events.clear_task_log", clearTaskLog),
+		on("events.clear_scroll", clearScroll),
 		on("events.scalar_metrics_iter_histogram", histogram),
 		on("events.multi_task_scalar_metrics_iter_histogram", multiHistogram),
 		on("events.scalar_metrics_iter_raw", rawScalars),
@@ -26,9 +28,15 @@ func eventEndpoints() []*endpoint {
 		on("events.get_task_metrics", taskMetrics),
 		on("events.get_task_plots", taskPlots),
 		on("events.get_task_events", taskEvents),
-		on("events.debug_images", debugImages),
+		on("events.debug_images", taskImages),
+		from(2, 7, on("events.debug_images", debugImages)),
 		on("events.plots", plots),
+		on("events.get_debug_image_sample", imageHistory.sample),
+		on("events.next_debug_image_sample", imageHistory.next),
+		on("events.get_plot_sample", plotHistory.sample),
+		on("events.next_plot_sample", plotHistory.next),
 		on("events.delete_for_task", deleteEvents),
+		on("events.delete_for_model", deleteModelEvents),
 	}
 }
 
@@ -153,23 +161,4 @@ func taskMetrics(c *call, req *struct {
 		out = append(out, map[string]any{"task": s.id, "metrics": metrics})
 	}
 	return map[string]any{"metrics": out}, nil
-}
-
-func deleteEvents(c *call, req *byTask) (any, error) {
-	err := c.update(func(t *tx) error {
-		row, err := c.ownTask(t, req.Task)
-		if err != nil {
-			return err
-		}
-		stream, err := t.newStream()
-		if err != nil {
-			return err
-		}
-		if err := t.killStream(row.stream); err != nil {
-			return err
-		}
-		t.onCommit(c.srv.janitor.sweep)
-		return t.setTask(row.n, map[string]any{"stream": stream, "log_events": 0, "last_iteration": 0})
-	})
-	return map[string]any{"deleted": err == nil}, err
 }

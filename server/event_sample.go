@@ -51,6 +51,17 @@ func taskPlots(c *call, req *samplesRequest) (any, error) {
 	return map[string]any{"plots": docs, "returned": len(docs), "total": len(docs), "scroll_id": ""}, err
 }
 
+// taskImages is events.debug_images before 2.7.
+func taskImages(c *call, req *samplesRequest) (any, error) {
+	s, err := req.find(c.read())
+	if err != nil {
+		return nil, err
+	}
+	all, err := samplesOf(c.read(), s.stream, typeImage, nil, max(req.Iters, 1))
+	docs := lo.Map(all, func(e *storedEvent, _ int) json.RawMessage { return e.doc })
+	return map[string]any{"task": s.id, "images": docs, "returned": len(docs), "total": len(docs), "scroll_id": ""}, err
+}
+
 // taskEvents gives all events of a type, in pages by a scroll id.
 func taskEvents(c *call, req *struct {
 	sourceRequest

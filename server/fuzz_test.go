@@ -53,6 +53,9 @@ func (s *testServer) attack(t *testing.T, name, body, query string) {
 	r.Header.Set("Authorization", "Bearer "+s.token)
 	w := httptest.NewRecorder()
 	s.api.ServeHTTP(w, r)
+	if w.Code == http.StatusOK && strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
+		return // a console as text
+	}
 	if a := readAnswer(t, w); a.Code >= 500 {
 		t.Errorf("%s %q ? %q: %d/%d %s", name, body, query, a.Code, a.Sub, a.Msg)
 	}

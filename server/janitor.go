@@ -73,6 +73,9 @@ func (j *janitor) run(ctx context.Context) {
 		case <-keep.C:
 			j.retain(ctx)
 			j.writeStats(ctx)
+			if err := j.writeQueueStats(ctx); err != nil && ctx.Err() == nil {
+				j.log.Error("statistics of queues not written", "error", err)
+			}
 			j.srv.files.sweep(j.log)
 		case <-watchdog.C:
 			j.stopSilent(ctx)

@@ -71,6 +71,29 @@ func (t *tx) savePart(n int64, part string, doc any) error {
 	}
 	_, err = t.exec(`INSERT INTO task_part(task, part, doc) VALUES(?, ?, ?)
 		ON CONFLICT(task, part) DO UPDATE SET doc = excluded.doc`, n, part, string(data))
+	if err != nil || part != "models" {
+		return err
+	}
+	return t.noteModels(n, data)
+}
+
+// noteModels keeps account of which tasks have a model as input.
+func (t *tx) noteModels(n int64, doc []byte) error {
+	var m struct {
+		Input []struct {
+			Model string `json:"model"`
+		} `json:"input"`
+	}
+	_ = json.Unmarshal(doc, &m) // what is no list of models uses none
+	if _, err := t.exec(`DELETE FROM model_use WHERE task = ?`, n); err != nil || len(m.Input) == 0 {
+		return err
+	}
+	used := lo.Map(m.Input, func(i struct {
+		Model string `json:"model"`
+	}, _ int) string {
+		return i.Model
+	})
+	_, err := t.exec(`INSERT INTO model_use(model, task) SELECT DISTINCT value, ?1 FROM json_each(?2)`, n, jsonList(used))
 	return err
 }
 

@@ -20,3 +20,14 @@ CREATE TABLE queue_stat(
   length INTEGER NOT NULL,
   PRIMARY KEY(queue, at)
 ) WITHOUT ROWID;
+
+-- Which tasks have a model as input.
+CREATE TABLE model_use(
+  model TEXT NOT NULL,
+  task INTEGER NOT NULL REFERENCES task(n) ON DELETE CASCADE,
+  PRIMARY KEY(model, task)
+) WITHOUT ROWID;
+CREATE INDEX model_use_task ON model_use(task);
+INSERT OR IGNORE INTO model_use(model, task)
+  SELECT CASE WHEN i.type = 'object' THEN coalesce(json_extract(i.value, '$.model'), '') ELSE '' END, p.task
+  FROM task_part p, json_each(p.doc, '$.input') i WHERE p.part = 'models';
