@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 )
@@ -36,12 +37,13 @@ type history struct {
 
 func (h *history) String() string {
 	data, _ := json.Marshal(h) // texts and numbers always encode
-	return string(data)
+	return base64.RawURLEncoding.EncodeToString(data)
 }
 
 func readHistory(id, task string) (*history, error) {
 	h := &history{}
-	if json.Unmarshal([]byte(id), h) != nil || h.Task != task {
+	data, err := base64.RawURLEncoding.DecodeString(id)
+	if err != nil || json.Unmarshal(data, h) != nil || h.Task != task {
 		return nil, errScroll
 	}
 	return h, nil

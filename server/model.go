@@ -79,7 +79,7 @@ func (m *model) doc(f fields, metrics metricsOf) map[string]any {
 	if metrics != nil {
 		all[metricsName] = lo.CoalesceMapOrEmpty(metrics[m.stream])
 	}
-	return lo.PickBy(all, func(name string, _ any) bool { return f.want(name) })
+	return f.of(all)
 }
 
 // modelDocs completes rows to documents.

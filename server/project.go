@@ -60,7 +60,7 @@ func (p *project) doc(f fields) map[string]any {
 		"default_output_destination": lo.EmptyableToPtr(p.dest), "parent": lo.EmptyableToPtr(p.parent), "user": p.user, "company": companyID,
 		"created": stamp(p.created), "last_update": stamp(p.lastUpdate), "tags": p.tags, "system_tags": p.systemTags,
 	}
-	return lo.PickBy(all, func(name string, v any) bool { return f.want(name) && v != (*string)(nil) })
+	return f.of(all)
 }
 
 type projectQuery struct {

@@ -55,7 +55,7 @@ func (q *queue) doc(f fields, entries []entry) map[string]any {
 		"id": q.ID, "name": q.Name, "user": q.user, "company": companyID, "created": stamp(q.created), "last_update": stamp(q.lastUpdate),
 		"tags": q.tags, "system_tags": q.systemTags, "metadata": json.RawMessage(q.metadata), "entries": nonNil(entries),
 	}
-	return lo.PickBy(all, func(name string, _ any) bool { return f.want(name) })
+	return f.of(all)
 }
 
 // entry is a place in a queue.

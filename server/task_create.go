@@ -51,7 +51,7 @@ func (f *taskFields) check(t *tx) error {
 		if found, err := t.one(`SELECT 1 FROM project WHERE id = ?`, args(p), new(int)); err != nil {
 			return err
 		} else if !found {
-			return noProject(p)
+			return refuse(400, 16, "Invalid value for fields: project=%.200s", p)
 		}
 	}
 	if p := lo.FromPtr(f.Parent); p != "" {

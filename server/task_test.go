@@ -48,7 +48,7 @@ func TestProjectNames(t *testing.T) {
 	s.refused(400, 12, "projects.create", m{"name": "xy/proj"})
 	s.refused(400, 800, "projects.create", m{"name": "xy"})
 	s.refused(400, 801, "projects.create", m{"name": "outer"})
-	s.refused(400, 16, "projects.get_by_id", m{"project": "nope"})
+	s.refused(400, 401, "projects.get_by_id", m{"project": "nope"})
 	s.call("projects.update", m{"project": outer["id"], "name": "other"})
 	if got := s.call("projects.get_by_id", m{"project": id})["project"].(map[string]any)["name"]; got != "other/inner" {
 		t.Errorf("below a renamed project: %v", got)
