@@ -120,7 +120,8 @@ func (j *janitor) returnLeases(ctx context.Context) time.Duration {
 	if next == 0 {
 		return 0
 	}
-	return max(time.Duration(next-now)*time.Microsecond, time.Millisecond)
+	// Those that end shortly after each other go back together.
+	return max(time.Duration(next-now)*time.Microsecond, j.srv.cfg.Lease/50)
 }
 
 // stopSilent is ClearML's watchdog.
