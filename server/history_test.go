@@ -114,3 +114,17 @@ func TestModelEventsOfAToken(t *testing.T) {
 		s.as(token).refused(403, 20, action, m{})
 	}
 }
+
+// A delete names the files that images and plots show: nobody else knows them.
+func TestFilesOfEvents(t *testing.T) {
+	s := newServer(t)
+	id := s.newTask("files")
+	s.do("events.add_batch", batchOf(
+		m{"type": "training_debug_image", "task": id, "metric": "m", "variant": "v", "iter": 1, "url": "http://files/a.png"},
+		m{"type": "plot", "task": id, "metric": "p", "variant": "v", "iter": 1, "plot_str": `{"layout": {"images": [{"source": "http://files/b.png"}]}}`},
+	))
+	urls := s.call("tasks.delete", m{"task": id, "return_file_urls": true})["urls"].(map[string]any)
+	if got := fmt.Sprint(urls["event_urls"]); got != "[http://files/a.png http://files/b.png]" {
+		t.Error(got)
+	}
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"regexp"
 
 	"agentctl/clearml"
 
@@ -81,6 +82,12 @@ func (t *tx) dropOutput(row *task, req *manyRequest) (urls map[string]any, model
 	if err := t.outputIsFinal(row); err != nil && !req.Force {
 		return nil, 0, err
 	}
+	events := []string{}
+	if req.FileURLs {
+		if events, err = t.fileURLs(row.stream); err != nil {
+			return nil, 0, err
+		}
+	}
 	if err := t.killStream(row.stream); err != nil {
 		return nil, 0, err
 	}
@@ -106,7 +113,7 @@ func (t *tx) dropOutput(row *task, req *manyRequest) (urls map[string]any, model
 			return nil, 0, err
 		}
 	}
-	return map[string]any{"artifact_urls": artifacts, "model_urls": uris, "event_urls": list{}}, len(uris), nil
+	return map[string]any{"artifact_urls": artifacts, "model_urls": uris, "event_urls": events}, len(uris), nil
 }
 
 // outputIsFinal tells what of a task's output has been published.
@@ -143,6 +150,31 @@ func (t *tx) dropArtifacts(row *task) ([]string, error) {
 		}
 	}
 	return uris, t.saveArtifacts(row.n, e, keep)
+}
+
+// plotSource is where a plot shows a file.
+var plotSource = regexp.MustCompile(`"source":\s*"(https?://[^"]+)"`)
+
+// fileURLs lists the files that images and plots of a stream show, for a client
+// that deletes them with the task.
+func (t *tx) fileURLs(stream int64) ([]string, error) {
+	urls := []string{}
+	err := t.each(`SELECT kind, coalesce(json_extract(doc, CASE kind WHEN ?2 THEN '$.url' ELSE '$.plot_str' END), '') FROM sample
+		WHERE stream = ?1 AND kind IN (?2, ?3) ORDER BY n LIMIT ?4`, args(stream, typeImage, typePlot, maxRows), func(scan func(...any) error) error {
+		var kind, text string
+		if err := scan(&kind, &text); err != nil {
+			return err
+		}
+		if kind == typeImage {
+			urls = append(urls, text)
+			return nil
+		}
+		for _, m := range plotSource.FindAllStringSubmatch(text, -1) {
+			urls = append(urls, m[1])
+		}
+		return nil
+	})
+	return lo.Uniq(lo.Compact(urls)), err
 }
 
 // newStream begins a stream of events.
