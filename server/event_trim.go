@@ -38,8 +38,9 @@ func (t *tx) dropOverwritten(stream int64, e *event) error {
 	var image struct {
 		URL string `json:"url"`
 	}
-	if json.Unmarshal(e.raw, &image) != nil || image.URL == "" {
-		return nil // no address as the protocol has it, kept as it came
+	_ = json.Unmarshal(e.raw, &image) // what is no address as the protocol has it is kept as it came
+	if image.URL == "" {
+		return nil
 	}
 	_, err := t.exec(`DELETE FROM sample WHERE stream = ? AND kind = ? AND metric = ? AND variant = ? AND iter < ? AND json_extract(doc, '$.url') = ?`,
 		stream, e.Type, e.Metric, e.Variant, e.iter, image.URL)

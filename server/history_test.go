@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -10,7 +11,7 @@ import (
 // download reads a console as text.
 func (s *testServer) download(req string) (string, int) {
 	s.t.Helper()
-	r := httptest.NewRequest("GET", "/events.download_task_log", strings.NewReader(req))
+	r := httptest.NewRequest(http.MethodGet, "/events.download_task_log", strings.NewReader(req))
 	r.Header.Set("Authorization", "Bearer "+s.token)
 	w := httptest.NewRecorder()
 	s.api.ServeHTTP(w, r)
