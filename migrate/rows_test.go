@@ -1,6 +1,8 @@
 package migrate
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +18,25 @@ var companions = map[string]map[string]any{
 	"agent.git_user":             {"agent.git_pass": "p"},
 	"agent.git_use_azure_pat":    {"agent.git_pass": "p"},
 	"agent.translate_ssh":        {"agent.git_pass": "p"},
+}
+
+// names.txt are the keys and variables that clearml-agent 3.0.3 reads or is packaged with.
+func TestNothingIsForgotten(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("testdata", "names.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, r := range Rows() {
+		for _, name := range r.names() {
+			known[name] = true
+		}
+	}
+	for name := range strings.FieldsSeq(string(data)) {
+		if !known[name] && !section(name) {
+			t.Errorf("nothing is said of %s", name)
+		}
+	}
 }
 
 func put(into map[string]any, path string, v any) {
