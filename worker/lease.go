@@ -72,10 +72,41 @@ func (r *run) lease(ctx context.Context) error {
 		}
 		return r.reclaim(ctx)
 	}
-	if !popped {
+	switch popped {
+	case r.rec.Task:
+		return r.honourStop(ctx)
+	case "":
+	default:
+		return r.strayed(ctx, popped)
+	}
+	return errNotOurs
+}
+
+// strayed gives a task back to the head of its queue that an old server popped in place
+// of the one that was asked for. It is written down first, since it is in no queue now.
+func (r *run) strayed(ctx context.Context, task string) error {
+	r.note(func(rec *Record) { rec.Stray = task })
+	if err := r.save(false); err != nil {
+		r.log.Error("task that was popped by mistake not recorded", "popped", task, "error", err)
+	}
+	return r.returnStray(ctx)
+}
+
+func (r *run) returnStray(ctx context.Context) error {
+	if r.rec.Stray == "" {
 		return errNotOurs
 	}
-	return r.honourStop(ctx)
+	err := r.insist(ctx, func() error {
+		err := r.conn.Client.Enqueue(ctx, r.rec.Stray, r.rec.Queue, "put back by agentctl", false)
+		if err != nil && !clearml.IsStatusConflict(err) {
+			return err
+		}
+		return r.conn.Client.MoveToFront(ctx, r.rec.Queue, r.rec.Stray)
+	})
+	if err != nil && !clearml.IsRefused(err) {
+		return err
+	}
+	return errNotOurs
 }
 
 // honourStop keeps a task stopped that a user stopped while it waited: the pop
@@ -101,15 +132,20 @@ const reclaimAfter = 3 * time.Second
 // reclaim settles a pop whose answer, or whose agent, was lost: the task goes
 // back to the head of its queue if the pop took it out. It returns errNotOurs.
 func (r *run) reclaim(ctx context.Context) error {
+	sent, since := false, r.rec.Since
 	for attempt := 0; ; attempt++ {
 		popped, err := r.popped(ctx)
+		if err == nil && popped && time.Since(since) > reclaimAfter {
+			// Once, and then the task is looked at again: after a lost answer another agent
+			// may have popped it, and a second enqueue would have it run twice.
+			err = r.conn.Client.Enqueue(ctx, r.rec.Task, r.rec.Queue, "put back by agentctl", false)
+			sent, since, popped = true, time.Now(), err != nil
+		}
+		if err == nil && !popped && sent {
+			err = r.conn.Client.MoveToFront(ctx, r.rec.Queue, r.rec.Task)
+		}
 		switch {
 		case err == nil && !popped, clearml.IsRefused(err):
-			return errNotOurs
-		case err == nil && time.Since(r.rec.Since) > reclaimAfter:
-			if err := r.putBack(ctx); err != nil && !clearml.IsRefused(err) {
-				return err
-			}
 			return errNotOurs
 		case err != nil:
 			r.pool.conn.lost(r.rec.Server, err)
@@ -149,21 +185,51 @@ func (r *run) popped(ctx context.Context) (bool, error) {
 }
 
 // started tells the server that the task runs. It goes on until the server has
-// accepted or refused it.
+// accepted or refused it. Before each attempt but the first at the embedded server,
+// whose leases see to it, the task is looked at: a ClearML Server starts one that was
+// stopped or taken back after the pop all the same, and the start wipes a stop request.
 func (r *run) started(ctx context.Context) error {
 	if err := r.enter(PhaseLeased, false); err != nil {
 		return err
 	}
+	look, sent, gone := !r.conn.Embedded, false, false
 	err := r.insist(ctx, func() error {
-		return r.conn.Client.Started(ctx, r.rec.Task, "pulled by agentctl",
-			pulledBy+r.rec.WorkerID()+" from queue "+r.rec.QueueName, false)
+		if look {
+			s, exists, err := r.state(ctx)
+			if err != nil {
+				return err
+			}
+			if accepted := sent && s.Status == clearml.StatusInProgress; accepted || !exists || s.Status != clearml.StatusQueued {
+				gone = !accepted
+				return nil
+			}
+		}
+		look, sent = true, true
+		return r.conn.Client.Started(ctx, r.rec.Task, "pulled by agentctl", r.pulled(), false)
 	})
 	crash.Point("lease.started")
+	if err == nil && gone {
+		err = errNotOurs
+	}
 	if err != nil {
 		return err
 	}
 	r.note(func(rec *Record) { rec.Started = time.Now() })
 	return r.enter(PhasePreparing, false)
+}
+
+// pulled is the status message of a task that this worker has started.
+func (r *run) pulled() string {
+	return pulledBy + r.rec.WorkerID() + " from queue " + r.rec.QueueName
+}
+
+// state is the server's word on the task now.
+func (r *run) state(ctx context.Context) (s clearml.TaskState, exists bool, err error) {
+	states, _, err := r.conn.Client.TaskStates(ctx, []string{r.rec.Task}, 0, 0)
+	if err != nil || len(states) == 0 {
+		return s, false, err
+	}
+	return states[0], true, nil
 }
 
 // insist repeats a call that may be repeated until the server has answered it:
@@ -186,17 +252,6 @@ func (r *run) insist(ctx context.Context, call func() error) error {
 			r.conn = conn
 		}
 	}
-}
-
-// putBack gives a popped task back to the head of its queue.
-func (r *run) putBack(ctx context.Context) error {
-	return r.insist(ctx, func() error {
-		err := r.conn.Client.Enqueue(ctx, r.rec.Task, r.rec.Queue, "put back by agentctl", false)
-		if err != nil && !clearml.IsStatusConflict(err) {
-			return err
-		}
-		return r.conn.Client.MoveToFront(ctx, r.rec.Queue, r.rec.Task)
-	})
 }
 
 // WorkerID is the ClearML id of the worker that leased the task.

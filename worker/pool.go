@@ -44,6 +44,9 @@ type Config struct {
 	// GPUs tells those of the machine as they were seen last; it may be nil, and never
 	// blocks.
 	GPUs func() []reconcile.GPU
+	// GPUStats adds the figures of GPUs, by their slots, to those of the machine; it may
+	// be nil, and never blocks.
+	GPUStats func(slots []string, stats *clearml.MachineStats)
 	// Once lets each worker take no second task.
 	Once bool
 	// Environ looks up the agent's own variables, as os.LookupEnv.
