@@ -132,8 +132,8 @@ const reclaimAfter = 3 * time.Second
 // reclaim settles a pop whose answer, or whose agent, was lost: the task goes
 // back to the head of its queue if the pop took it out. It returns errNotOurs.
 func (r *run) reclaim(ctx context.Context) error {
-	sent, since := false, r.rec.Since
-	for attempt := 0; ; attempt++ {
+	sent, since, failures := false, r.rec.Since, 0
+	for {
 		popped, err := r.popped(ctx)
 		if err == nil && popped && time.Since(since) > reclaimAfter {
 			// Once, and then the task is looked at again: after a lost answer another agent
@@ -147,10 +147,13 @@ func (r *run) reclaim(ctx context.Context) error {
 		switch {
 		case err == nil && !popped, clearml.IsRefused(err):
 			return errNotOurs
-		case err != nil:
+		case err == nil:
+			failures = 0 // it may be another agent's, between its pop and its start
+		default:
 			r.pool.conn.lost(r.rec.Server, err)
+			failures++
 		}
-		if err := pause(ctx, attempt); err != nil {
+		if err := pause(ctx, max(failures, 2)); err != nil {
 			return err
 		}
 	}

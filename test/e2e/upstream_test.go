@@ -119,7 +119,7 @@ func TestBadDay(t *testing.T) {
 	r.faults.Bad(8)
 	r.StartAgent()
 	r.Apply(r.spec(200*time.Millisecond, "{name: a, queues: [one, two], mode: venv, count: 2, createQueues: true}", "{name: b, queues: [two, one], order: roundRobin, mode: venv, createQueues: true}"))
-	const tasks, lines = 24, 40
+	const tasks, lines = 16, 40
 	ran := r.Gate("ran")
 	ids := make([]string, tasks)
 	for i := range ids {
@@ -158,6 +158,7 @@ func TestBadDay(t *testing.T) {
 	if !slices.Equal(got, ids) {
 		t.Errorf("%d runs of %d tasks:\n%v\n%v", len(got), tasks, got, ids)
 	}
+	t.Logf("LOG\n%s %v %d", r.AgentLog(), r.faults.Met(), len(r.up.Calls()))
 	if met := r.faults.Met(); len(met) < front.Kinds() {
 		t.Errorf("the day was not bad enough: %v", met)
 	}
