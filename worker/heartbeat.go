@@ -25,6 +25,7 @@ type registration struct {
 type known struct {
 	as     registration
 	queues []string
+	task   string // of the last report
 }
 
 // heartbeat keeps every worker registered and reports what it does, with the
@@ -33,20 +34,49 @@ type known struct {
 func (p *Pool) heartbeat(ctx context.Context) {
 	all := map[string]known{} // by worker id
 	machine := newMachine(p.cfg.State)
-	for ctx.Err() == nil {
+	var stats *clearml.MachineStats
+	failures := 0
+	for next := time.Now(); ctx.Err() == nil; {
 		due := p.beats()
-		var stats *clearml.MachineStats
-		if len(due) > 0 {
+		failed := false
+		period := !time.Now().Before(next)
+		if period && len(due) > 0 {
 			stats = machine.sample(ctx)
 		}
 		for id, b := range due {
+			if k, ok := all[id]; ok && !period && k.task == b.task && k.as == b.as() {
+				continue
+			}
 			if err := p.beat(ctx, all, id, b, stats); err != nil {
 				// A server that was away may have forgotten it, or not know its queues.
 				delete(all, id)
+				if failed = !clearml.IsRefused(err); failed {
+					break // the others would wait as long for the same
+				}
 			}
 		}
 		p.unregister(ctx, all, due)
-		p.nap(ctx, nextBeat(all, due))
+		switch {
+		case failed:
+			next = time.Now().Add(backOff(failures))
+			failures++
+		case period:
+			next, failures = time.Now().Add(nextBeat(due)), 0
+		}
+		p.waitBeat(ctx, time.Until(next))
+	}
+}
+
+// waitBeat waits for d, or for a worker that has begun or ended a task: until the server
+// has heard who runs a task it takes it for one that nobody runs, and a user's stop ends
+// it there without a word to its agent.
+func (p *Pool) waitBeat(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-p.report:
+	case <-t.C:
 	}
 }
 
@@ -56,13 +86,12 @@ func (p *Pool) beat(ctx context.Context, all map[string]known, id string, b beat
 	if err != nil {
 		return err // the dispatch loop tells of it
 	}
-	as := registration{key(b.server), strings.Join(b.queues, "\n"), strings.Join(b.tags, "\n")}
-	if all[id].as != as {
+	if as := b.as(); all[id].as != as {
 		queues, err := register(ctx, conn, id, b)
 		if err != nil {
 			return err
 		}
-		all[id] = known{as, queues}
+		all[id] = known{as: as, queues: queues}
 	}
 	report := clearml.StatusReport{
 		Worker: id, Queue: b.queue, Task: b.task, Timestamp: time.Now().UnixMilli(),
@@ -74,6 +103,9 @@ func (p *Pool) beat(ctx context.Context, all map[string]known, id string, b beat
 		report.Task, report.Queue = "", ""
 		err = conn.Client.ReportStatus(ctx, report)
 	}
+	k := all[id]
+	k.task = b.task
+	all[id] = k
 	return err
 }
 
@@ -105,14 +137,19 @@ func register(ctx context.Context, conn Conn, id string, b beat) ([]string, erro
 	return w.Queues, conn.Client.RegisterWorker(ctx, w)
 }
 
-// nextBeat is short until every worker is known to the server.
-func nextBeat(all map[string]known, due map[string]beat) time.Duration {
-	if len(all) < len(due) || len(due) == 0 {
+// nextBeat is short until there is a worker.
+func nextBeat(due map[string]beat) time.Duration {
+	if len(due) == 0 {
 		return time.Second
 	}
 	return reportEvery
 }
 
+func (b beat) as() registration {
+	return registration{key(b.server), strings.Join(b.queues, "\n"), strings.Join(b.tags, "\n")}
+}
+
+// beat is what a worker is and does.
 type beat struct {
 	server      spec.Server
 	queue, task string
