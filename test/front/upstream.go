@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -108,7 +109,9 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if c.Body != nil {
-		if body, err = json.Marshal(u.request(r.Context(), c)); err != nil {
+		sent := c
+		sent.Body = maps.Clone(c.Body) // the one that came stays as it was
+		if body, err = json.Marshal(u.request(r.Context(), sent)); err != nil {
 			return
 		}
 	}
