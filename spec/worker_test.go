@@ -58,6 +58,13 @@ func TestExpand(t *testing.T) {
 	if diff := cmp.Diff(want, got[1]); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+	named := Expand(decoded(t, head+`metadata: {name: n1}
+spec: {workers: [{name: a, id: "box:gpu0", queues: [q]}, {name: b, id: box, queues: [q], count: 2}]}
+`))
+	ids := lo.Map(named, func(w Worker, _ int) string { return w.ID })
+	if want := []string{"box:gpu0", "box:0", "box:1"}; !reflect.DeepEqual(ids, want) {
+		t.Errorf("ids %v, want %v", ids, want)
+	}
 	if pm := got[2].PackageManager; len(pm.ExtraIndexURLs) != 1 || pm.Versions["pip"] != "24.0" {
 		t.Errorf("old/0 has what train overrides: %+v", pm)
 	}

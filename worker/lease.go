@@ -11,6 +11,7 @@ import (
 	"agentctl/internal/crash"
 	"agentctl/reconcile"
 
+	"github.com/samber/lo"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -63,6 +64,11 @@ func (r *run) lease(ctx context.Context) error {
 		r.note(func(rec *Record) { rec.Name, rec.Failures = clip(r.task.Name, 200), failuresOf(r.task.StatusReason) })
 	}
 	crash.Point("lease.intent")
+	return r.pop(ctx)
+}
+
+// pop takes the task off its queue, if it is the head.
+func (r *run) pop(ctx context.Context) error {
 	popped, err := r.conn.Client.NextTask(ctx, r.rec.Queue, r.rec.Task)
 	crash.Point("lease.popped")
 	hint(r.pool.kick) // the queue has a new head, for another worker
@@ -195,20 +201,20 @@ func (r *run) started(ctx context.Context) error {
 	if err := r.enter(PhaseLeased, false); err != nil {
 		return err
 	}
-	look, sent, gone := !r.conn.Embedded, false, false
+	look, sent, gone := !r.conn.Embedded && !r.forced, false, false
 	err := r.insist(ctx, func() error {
 		if look {
 			s, exists, err := r.state(ctx)
 			if err != nil {
 				return err
 			}
-			if accepted := sent && s.Status == clearml.StatusInProgress; accepted || !exists || s.Status != clearml.StatusQueued {
+			if accepted := sent && s.Status == clearml.StatusInProgress; accepted || !exists || s.Status != clearml.StatusQueued && !r.forced {
 				gone = !accepted
 				return nil
 			}
 		}
 		look, sent = true, true
-		return r.conn.Client.Started(ctx, r.rec.Task, "pulled by agentctl", r.pulled(), false)
+		return r.conn.Client.Started(ctx, r.rec.Task, "pulled by agentctl", r.pulled(), r.forced)
 	})
 	crash.Point("lease.started")
 	if err == nil && gone {
@@ -223,7 +229,7 @@ func (r *run) started(ctx context.Context) error {
 
 // pulled is the status message of a task that this worker has started.
 func (r *run) pulled() string {
-	return pulledBy + r.rec.WorkerID() + " from queue " + r.rec.QueueName
+	return pulledBy + r.rec.WorkerID() + " from " + lo.Ternary(r.rec.QueueName == "", "no queue", "queue "+r.rec.QueueName)
 }
 
 // state is the server's word on the task now.

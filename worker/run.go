@@ -26,6 +26,7 @@ type run struct {
 	release []func() // leases of environment and checkout, dropped at the end
 	unsure  bool     // whether all of the task is dead
 	resumed bool     // an earlier agent began it
+	forced  bool     // it is started whatever its status was
 	box     *waiting // a sandbox that was made ahead, until the task is started in it
 
 	aborted chan struct{} // a hint that the task is to end after its abort callback
