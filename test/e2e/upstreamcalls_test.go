@@ -103,7 +103,7 @@ func TestIdleCalls(t *testing.T) {
 	t.Parallel()
 	r := atUpstream(t, nil)
 	r.StartAgent()
-	r.Apply(r.spec(200*time.Millisecond, "{name: a, queues: [one, two], mode: venv, count: 4, createQueues: true}", "{name: b, queues: [two, three], order: roundRobin, mode: venv, count: 3, createQueues: true, tags: [spare]}"))
+	r.Apply(r.spec(200*time.Millisecond, "{name: a, id: 'host.x:gpu0,1', queues: [one, two], mode: venv, count: 4, createQueues: true}", "{name: b, queues: [two, three], order: roundRobin, mode: venv, count: 3, createQueues: true, tags: [spare]}"))
 	looks := func() (n int) {
 		for _, c := range r.up.Calls() {
 			if ids, ok := c.Body["id"].([]any); ok && c.Action == "queues.get_all" {
@@ -146,6 +146,9 @@ func TestIdleCalls(t *testing.T) {
 		t.Fatal(len(workers), err)
 	}
 	for _, w := range workers {
+		if !strings.HasPrefix(w.ID, "e2e:b:") && !strings.HasPrefix(w.ID, "host.x:gpu0,1:") {
+			t.Errorf("worker %q", w.ID)
+		}
 		if spare := strings.HasPrefix(w.ID, "e2e:b:"); spare != slices.Equal(w.Tags, []string{"spare"}) || len(w.Queues) != 2 {
 			t.Errorf("%+v", w)
 		}

@@ -190,9 +190,12 @@ func (r *remote) setRuntime(task string, runtime map[string]any) {
 	}
 }
 
-// The task is stopped when its callback is through, not before.
+// The task is stopped when its callback is through, not before, and not by a new agent.
 func abortCallback(t *testing.T, r *remote) {
 	task := r.callback("call", 600)
+	r.KillAgent()
+	r.StartAgent()
+	r.WaitWorkers("w/0")
 	if _, err := os.Stat(r.Gate("call-ended")); err == nil {
 		t.Error("stopped while its callback ran")
 	}
