@@ -204,10 +204,8 @@ func (c *Client) Speaks(ctx context.Context, major, minor int) (bool, error) {
 	rest, _, _ = strings.Cut(rest, ".")
 	a, aerr := strconv.Atoi(has)
 	b, berr := strconv.Atoi(rest)
-	if aerr != nil || berr != nil {
-		return false, nil
-	}
-	return a > major || a == major && b >= minor, nil
+	known := aerr == nil && berr == nil
+	return known && (a > major || a == major && b >= minor), nil
 }
 
 // minTaskToken is the least life of a task's token: the SDK logs in again before

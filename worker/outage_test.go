@@ -26,7 +26,6 @@ type distant struct {
 	down   bool
 	asked  int // while it was away
 	last   map[string]time.Time
-	forgot bool // the workers are gone, as after ten minutes without a report
 	known  []string
 	events []clearml.LogEvent
 	final  string

@@ -195,7 +195,13 @@ func abortCallback(t *testing.T, r *remote) {
 	task := r.callback("call", 600)
 	r.KillAgent()
 	r.StartAgent()
-	r.WaitWorkers("w/0")
+	harness.Eventually(t, harness.Patience, "the new agent to wait for the callback", func() string {
+		text := strings.Join(r.console(task), "\n")
+		if strings.Count(text, "waiting up to") == 2 {
+			return ""
+		}
+		return text
+	})
 	if _, err := os.Stat(r.Gate("call-ended")); err == nil {
 		t.Error("stopped while its callback ran")
 	}
