@@ -137,6 +137,10 @@ func badDay(t *testing.T, seed uint64) {
 		r.enqueue(ids[i], []string{"one", "two"}[i%2])
 	}
 	for i, id := range ids {
+		if i%6 == 3 { // on such a day the agent dies as well
+			r.KillAgent()
+			r.StartAgent()
+		}
 		want := clearml.StatusFailed
 		if i%3 == 0 {
 			want = clearml.StatusCompleted
