@@ -121,7 +121,7 @@ func otherVariables() []Row {
 	rows = append(rows, idle("With sandbox.network: host a task has the machine's own address.", "CLEARML_AGENT_FORCE_HOST_MACHINE_IP", "CLEARML_AGENT_HOST_IP")...)
 	rows = append(rows, idle("agentctl is one form for machines and pods: nothing of the k8s glue is needed.", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "CLEARML_AGENT_NO_UPDATE",
 		"CLEARML_K8S_GLUE_KIND", "CLEARML_K8S_GLUE_START_AGENT_SCRIPT_PATH", "CLEARML_PRE_CUSTOM_CMD", "CLEARML_BOOTSTRAP_CUSTOM_CMD_BASE64")...)
-	rows = append(rows, idle("Status goes out when it changes, and at the pace at which the server forgets workers.", "CLEARML_AGENT_STATUS_REPORT_FREQ_SEC")...)
+	rows = append(rows, idle("The status report goes out every 30 seconds.", "CLEARML_AGENT_STATUS_REPORT_FREQ_SEC")...)
 	rows = append(rows, idle("The console of a task is in the state folder (0600) until the server has it.", "CLEARML_AGENT_TEMP_STDOUT_FILE_DIR")...)
 	rows = append(rows, idle("A task's exit code is in its status, and agentctl execute ends with it.", "CLEARML_AGENT_PROPAGATE_EXITCODE")...)
 	rows = append(rows, dropped("A task registers its own callback (SDK), which is waited for; agentctl/checkpoint asks for a signal.", "CLEARML_AGENT_ABORT_CALLBACK_CMD", "CLEARML_AGENT_ABORT_CALLBACK_TIMEOUT")...)
