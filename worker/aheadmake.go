@@ -70,8 +70,12 @@ func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
 	if err != nil {
 		return err
 	}
+	rule, err := ruleOf(ctx, task, u.spec, conn.Client.ProjectName)
+	if err != nil {
+		return err
+	}
 	var next prepared
-	if next.needs, err = p.needsOf(task, u.spec, u.node.Git, u.node.Cache.ResolveAge); err != nil {
+	if next.needs, err = p.needsOf(task, u.spec, u.node.Git, u.node.Cache.ResolveAge, rule); err != nil {
 		return err
 	}
 	defer p.sweepAhead()

@@ -111,7 +111,7 @@ func TestAuditOfWhatTheHostLacks(t *testing.T) {
 	} {
 		p := poolWith(t, t.TempDir())
 		p.cfg.Host = runtime.Host{Sandbox: []runtime.Rung{{Name: runtime.SandboxWorks, Reason: "no namespaces"}}}
-		list, err := p.auditOn(c.lacks, workerOf(t, fmt.Sprintf(size, c.network)), &clearml.Task{})
+		list, err := p.auditOn(c.lacks, workerOf(t, fmt.Sprintf(size, c.network)), &clearml.Task{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestAuditOfATask(t *testing.T) {
 	w := workerOf(t, "  workers: [{name: w, queues: [q], mode: sandbox, image: docker.io/library/debian:12, resources: {memory: 1Gi}}]\n  sandbox: {allow: {mounts: [/usr]}}\n")
 	task := &clearml.Task{}
 	task.Container.Arguments = "-v /usr/share:/x:ro --network none"
-	list, err := p.auditContainer(w, task)
+	list, err := p.auditContainer(w, task, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ type needs struct {
 	owner      identity
 	packages   packages
 	git        spec.Git
+	rule       *ruling // of the sandbox's; nil for none
 	resolveAge time.Duration
 	envs       *envcache.Cache
 	box        *sandboxed                       // nil: on the host
@@ -31,8 +32,8 @@ type needs struct {
 	progress   func(envcache.Progress)
 }
 
-func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Duration) (needs, error) {
-	n := needs{task: t, git: git, resolveAge: time.Duration(age), envs: p.cfg.Envs}
+func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Duration, rule *ruling) (needs, error) {
+	n := needs{task: t, git: git, rule: rule, resolveAge: time.Duration(age), envs: p.cfg.Envs}
 	n.say, n.progress = func(string, ...any) {}, func(envcache.Progress) {}
 	var err error
 	if n.cmd, err = parseScript(t.Script); err != nil {

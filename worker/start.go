@@ -92,8 +92,9 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 	root := r.dirs.code()
 	env := taskEnv{
 		task: r.rec.Task, worker: r.rec.WorkerID(), endpoints: r.conn.Endpoints, token: p.token,
-		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name, netrc: p.netrc,
+		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name, netrc: p.netrc, logLevel: r.rec.Worker.LogLevel,
 	}
+	env.chosen = r.chosen(p)
 	if p.env != nil {
 		env.variables = p.env.Variables
 	}
