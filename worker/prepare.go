@@ -23,6 +23,7 @@ type prepared struct {
 	netrc    string           // file with credentials for the task, "" for none
 	checkout *repo.Checkout   // nil without a repository
 	token    string
+	python   string // of the image or the host, on a standalone worker
 }
 
 // prepare makes everything that the task needs. Repository, environment and

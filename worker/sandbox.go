@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,6 +36,9 @@ func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
 	c, err := containerOf(n.task, w, n.rule, places{never: append(own, p.secretFiles(n.git, w)...), reserved: own})
 	if err != nil {
 		return err
+	}
+	if n.standalone && len(n.packages.choice.apt) > 0 {
+		return errors.New("cannot install Debian packages: the task's worker is standalone; name an image that has them")
 	}
 	n.box = &sandboxed{container: c, ids: ids}
 	// Until the image tells who it is.
