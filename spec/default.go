@@ -14,6 +14,7 @@ type Env struct{ Hostname string }
 const (
 	DefaultPollInterval     = Duration(2 * time.Second)
 	DefaultStopGrace        = Duration(30 * time.Second)
+	DefaultAbortCallback    = Duration(30 * time.Minute)
 	DefaultCheckpointSignal = "SIGUSR1"
 	DefaultCheckpointGrace  = Duration(2 * time.Minute)
 	DefaultMaxEntries       = 20
@@ -82,11 +83,13 @@ func (a *Arguments) setDefaults() {
 }
 
 func (w *WorkerSpec) setDefaults() {
+	w.Sandbox.Arguments.setDefaults()
 	set(&w.Order, OrderPriority)
 	setPointer(&w.Count, 1)
 	set(&w.GPUs.Mode, GPUsNone)
 	set(&w.Mode, ModeVenv)
 	set(&w.StopGrace, DefaultStopGrace)
+	set(&w.AbortCallback, DefaultAbortCallback)
 	set(&w.Drain.Policy, DrainFinish)
 	set(&w.Drain.Checkpoint.Signal, DefaultCheckpointSignal)
 	set(&w.Drain.Checkpoint.Grace, DefaultCheckpointGrace)
@@ -182,17 +185,24 @@ func (s Sandbox) clone() Sandbox {
 func (a Arguments) clone() Arguments {
 	a.Mounts = slices.Clone(a.Mounts)
 	a.Env, a.Tmpfs, a.Hosts = maps.Clone(a.Env), maps.Clone(a.Tmpfs), maps.Clone(a.Hosts)
-	for _, list := range []*[]string{&a.HostEnv, &a.Devices, &a.Groups, &a.CapAdd, &a.DNS, &a.DNSSearch, &a.DNSOptions} {
+	for _, list := range a.lists() {
 		*list = slices.Clone(*list)
 	}
 	return a
 }
 
+// lists are all lists of texts of a, in the same order for any two.
+func (a *Arguments) lists() []*[]string {
+	return []*[]string{&a.HostEnv, &a.Devices, &a.Groups, &a.CapAdd, &a.DNS, &a.DNSSearch, &a.DNSOptions}
+}
+
 func (w WorkerSpec) clone() WorkerSpec {
-	w.Queues = slices.Clone(w.Queues)
+	w.Queues, w.Tags = slices.Clone(w.Queues), slices.Clone(w.Tags)
 	w.Count = clonePointer(w.Count)
 	w.GPUs.Devices = slices.Clone(w.GPUs.Devices)
 	w.Windows = slices.Clone(w.Windows)
+	w.Sandbox.Ulimits = maps.Clone(w.Sandbox.Ulimits)
+	w.Sandbox.Arguments = w.Sandbox.Arguments.clone()
 	w.Environment, w.HostEnvironment = maps.Clone(w.Environment), slices.Clone(w.HostEnvironment)
 	w.PackageManager = w.PackageManager.clone()
 	return w

@@ -24,7 +24,11 @@ var (
 	deviceNodeRule = &rule{form: deviceNodeForm, fix: "write the whole path of a device or a folder of them, as /dev/infiniband"}
 	addressRule    = &rule{check: address, fix: "write an address, as 10.0.0.53"}
 	domainRule     = &rule{check: hostName, sketch: hostSketch, fix: hostFix}
-	aptRule        = &rule{form: aptForm, check: nameLength(maxName), fix: "write the name of a package of Debian, as libgl1"}
+	ulimitsRule    = rule{
+		keys: &rule{enum: ulimitNames}, each: &rule{form: ulimitForm, check: ulimitOrder, fix: "write a number, two as 1024:4096, or unlimited", bare: true},
+		example: "{nofile: 65536}",
+	}
+	aptRule = &rule{form: aptForm, check: nameLength(maxName), fix: "write the name of a package of Debian, as libgl1"}
 )
 
 var sandboxRules = map[string]rule{
@@ -39,19 +43,21 @@ var sandboxRules = map[string]rule{
 	"Sandbox.metadata":        {example: "true"},
 	"Sandbox.hostPorts":       {each: &rule{min: 1, max: 65535}, unique: true, most: maxNames, example: "[5432]"},
 	"Sandbox.shmSize":         {check: aboveZero, fix: "write a size above 0", example: "1Gi"},
-	"Sandbox.ulimits": {
-		keys: &rule{enum: ulimitNames}, each: &rule{form: ulimitForm, check: ulimitOrder, fix: "write a number, two as 1024:4096, or unlimited", bare: true},
-		example: "{nofile: 65536}",
-	},
-	"Sandbox.scratch":     {example: "{size: 50Gi}"},
-	"Sandbox.aptPackages": {each: aptRule, unique: true, most: maxNames, example: "[libgl1]"},
-	"Sandbox.arguments":   {example: "{env: {NCCL_DEBUG: INFO}}"},
-	"Sandbox.setupScript": {check: shellScript, fix: "write the text of a shell script", example: `"mkdir -p /tmp/cache"`},
-	"Sandbox.rules":       {example: `[{match: {project: "^vision"}, image: "docker.io/library/python:3.12"}]`, each: &rule{example: `{match: {project: "^vision"}}`}, most: maxNames},
-	"Sandbox.createAhead": {example: "false"},
-	"Sandbox.onDenied":    {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
-	"Sandbox.keep":        {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
-	"Sandbox.allow":       {example: "{shmSize: 16Gi}"},
+	"Sandbox.ulimits":         ulimitsRule,
+	"Sandbox.scratch":         {example: "{size: 50Gi}"},
+	"Sandbox.aptPackages":     {each: aptRule, unique: true, most: maxNames, example: "[libgl1]"},
+	"Sandbox.arguments":       {example: "{env: {NCCL_DEBUG: INFO}}"},
+	"Sandbox.setupScript":     {check: shellScript, fix: "write the text of a shell script", example: `"mkdir -p /tmp/cache"`},
+	"Sandbox.rules":           {example: `[{match: {project: "^vision"}, image: "docker.io/library/python:3.12"}]`, each: &rule{example: `{match: {project: "^vision"}}`}, most: maxNames},
+	"Sandbox.createAhead":     {example: "false"},
+	"Sandbox.onDenied":        {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
+	"Sandbox.keep":            {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
+	"Sandbox.allow":           {example: "{shmSize: 16Gi}"},
+
+	"WorkerSandbox.network":   {enum: networks, example: NetworkHost},
+	"WorkerSandbox.shmSize":   {check: aboveZero, fix: "write a size above 0", example: "8Gi"},
+	"WorkerSandbox.ulimits":   ulimitsRule,
+	"WorkerSandbox.arguments": {example: "{env: {NCCL_DEBUG: INFO}}"},
 
 	"Registry.name":            {required: "name the registry, as `name: registry.example.com:5000`", form: registryForm, check: nameLength(255), fix: "write a host, with a port if there is one, as registry.example.com:5000"},
 	"Registry.mirrors":         {each: &rule{check: mirrorURL, sketch: serverSketch}, unique: true, most: maxNames, example: "[https://mirror.example.com]"},

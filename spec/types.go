@@ -61,6 +61,10 @@ type QueueLimit struct {
 type Server struct {
 	// URL of the API server; left out: the embedded server.
 	URL string `yaml:"url,omitempty" json:"url,omitempty"`
+	// URL of the web application, for links. Left out: by ClearML's custom, as the API server with port 8080, or app. for api.
+	WebURL string `yaml:"webUrl,omitempty" json:"webUrl,omitempty"`
+	// URL of the file server, to which tasks upload. Left out: by ClearML's custom, as the API server with port 8081, or files. for api.
+	FilesURL string `yaml:"filesUrl,omitempty" json:"filesUrl,omitempty"`
 	// JSON file with the keys, as {"access_key": "…", "secret_key": "…"}. It is read each time
 	// they are used, so that they can be changed while the agent runs.
 	CredentialsFile string `yaml:"credentialsFile,omitempty" json:"credentialsFile,omitempty"`
@@ -138,8 +142,15 @@ const (
 type WorkerSpec struct {
 	// Name of the group, of lower-case letters, digits and -; its workers are NAME/0, NAME/1, ….
 	Name string `yaml:"name" json:"name"`
+	// Worker id on the server, which no other worker of the node may have; with a count above 1 each has :INDEX behind it.
+	// Left out: NODE:GROUP:INDEX.
+	ID string `yaml:"id,omitempty" json:"id,omitempty"`
 	// Queues, by name or id; the first is served first.
 	Queues []string `yaml:"queues" json:"queues"`
+	// Whether queues that a ClearML Server does not have are created there; the embedded server creates them always.
+	CreateQueues bool `yaml:"createQueues,omitempty" json:"createQueues,omitempty"`
+	// Tags that the workers show on the server.
+	Tags []string `yaml:"tags,omitempty" json:"tags,omitempty"`
 	// priority takes from a queue only while those before it are empty; roundRobin lets them take turns.
 	Order string `yaml:"order,omitempty" json:"order,omitempty"`
 	// Workers of the group, which is tasks at once. With 0 the group stands by.
@@ -150,6 +161,8 @@ type WorkerSpec struct {
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
 	// Image of the tasks of a worker with `mode: sandbox`; overrides `spec.sandbox.defaultImage`.
 	Image string `yaml:"image,omitempty" json:"image,omitempty"`
+	// Settings of the sandbox of a worker with `mode: sandbox`, over those of the node.
+	Sandbox WorkerSandbox `yaml:"sandbox,omitempty" json:"sandbox,omitzero"`
 	// Overrides the node's `spec.packageManager`, field by field; an empty list takes away the node's list.
 	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
 	// Limits of each task of a worker with `mode: sandbox`, which it may lower for itself; what is left out is not limited.
@@ -158,6 +171,8 @@ type WorkerSpec struct {
 	MaxRuntime Duration `yaml:"maxRuntime,omitempty" json:"maxRuntime,omitempty"`
 	// Time between SIGTERM and SIGKILL when a task is stopped, of 100ms to 24h.
 	StopGrace Duration `yaml:"stopGrace,omitempty" json:"stopGrace,omitempty"`
+	// Longest wait for the abort callback that a task has registered with the SDK, before a task that a user aborts is stopped.
+	AbortCallback Duration `yaml:"abortCallback,omitempty" json:"abortCallback,omitempty"`
 	// What happens to running tasks when a worker goes.
 	Drain Drain `yaml:"drain,omitempty" json:"drain,omitzero"`
 	// When the workers take tasks; a task that runs when a window closes goes on. Left out: always.

@@ -86,6 +86,18 @@ type Sandbox struct {
 	Allow Allow `yaml:"allow,omitempty" json:"allow,omitzero"`
 }
 
+// WorkerSandbox is what the sandboxes of a group of workers have over those of the node.
+type WorkerSandbox struct {
+	// Network of a task, in place of `spec.sandbox.network`.
+	Network string `yaml:"network,omitempty" json:"network,omitempty"`
+	// Size of /dev/shm, in place of `spec.sandbox.shmSize`.
+	ShmSize Size `yaml:"shmSize,omitempty" json:"shmSize,omitempty"`
+	// Resource limits, over `spec.sandbox.ulimits`.
+	Ulimits map[string]string `yaml:"ulimits,omitempty" json:"ulimits,omitempty"`
+	// What each sandbox has besides, added to `spec.sandbox.arguments`; of one name or target that of the worker counts.
+	Arguments Arguments `yaml:"arguments,omitempty" json:"arguments,omitzero"`
+}
+
 // Registry says how one registry is reached.
 type Registry struct {
 	// Host of the registry, as in the names of its images, with a port if there is one: docker.io, registry.example.com:5000.

@@ -11,6 +11,7 @@ import (
 
 // mode tells of settings that the mode of a group makes no use of.
 func (d *decoder) mode(g *WorkerSpec, at string) {
+	d.targets(g.Sandbox.Arguments.Mounts, at+".sandbox.arguments.mounts")
 	if d.failed[at+".mode"] {
 		return
 	}
@@ -18,7 +19,8 @@ func (d *decoder) mode(g *WorkerSpec, at string) {
 		key, mode string
 		written   bool
 	}{
-		{"image", ModeSandbox, g.Image != ""}, {"resources", ModeSandbox, g.Resources != Resources{}}, {"runAs", ModeVenv, g.RunAs != ""},
+		{"image", ModeSandbox, g.Image != ""}, {"sandbox", ModeSandbox, !reflect.ValueOf(g.Sandbox).IsZero()},
+		{"resources", ModeSandbox, g.Resources != Resources{}}, {"runAs", ModeVenv, g.RunAs != ""},
 	} {
 		if sandbox := g.Mode == ModeSandbox; f.written && sandbox != (f.mode == ModeSandbox) {
 			d.semantic(at+"."+f.key, SeverityWarning, "has no effect without mode: "+f.mode, "write mode: "+f.mode+" or delete it")

@@ -73,6 +73,9 @@ func (r *run) report(ctx context.Context, final Final) {
 
 func (r *run) sendFinal(ctx context.Context, f Final) error {
 	c, id := r.conn.Client, r.rec.Task
+	if !r.reports() {
+		return nil
+	}
 	switch f.Status {
 	case clearml.StatusCompleted:
 		return c.Completed(ctx, id, f.Reason, f.Message)
