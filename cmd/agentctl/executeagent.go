@@ -24,7 +24,7 @@ func (o operator) Execute(ctx context.Context, r control.ExecuteRequest) error {
 	if _, problems := spec.Decode("execute", text); len(problems.Errors()) > 0 {
 		return &control.Error{Code: control.CodeInvalid, Message: "the task can't be run with these settings", Problems: problems}
 	}
-	if err := o.Pool.Execute(ctx, worker.Execution{Task: r.Task, Worker: r.Worker, RequireQueue: r.RequireQueue, Force: r.Force}); err != nil {
+	if err := o.Pool.Execute(ctx, worker.Execution{Task: r.Task, Worker: r.Worker, RequireQueue: r.RequireQueue, Force: r.Force, Rank: r.Rank}); err != nil {
 		return &control.Error{Code: control.CodeBadRequest, Message: err.Error()}
 	}
 	return nil
