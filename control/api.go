@@ -144,8 +144,8 @@ type ExecuteRequest struct {
 	RequireQueue bool `json:"requireQueue,omitempty"`
 	// Rank is that of the caller among several who run the task together: only the first,
 	// 0, sets its status.
-	Rank int `json:"rank,omitempty"`
-	Force        bool `json:"force,omitempty"`
+	Rank  int  `json:"rank,omitempty"`
+	Force bool `json:"force,omitempty"`
 }
 
 // AuditRequest names workers, groups of them or running tasks; none are all workers.
