@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"agentctl/clearml"
@@ -50,7 +51,7 @@ func (p *Pool) AuditTask(id string) ([]Reach, error) {
 
 func (p *Pool) auditSandbox(w spec.Worker) ([]Reach, error) {
 	list, err := p.auditContainer(w, &clearml.Task{}, nil)
-	return append(list, auditAllow(w)...), err
+	return slices.Concat(list, auditRules(w), auditAllow(w)), err
 }
 
 // auditContainer is of what t runs in on w, which is decided as for a run.
