@@ -88,7 +88,7 @@ func isFile(root *os.Root) func(name string) bool {
 // for a script, is there and is left as it is.
 func readScript(root *os.Root, name string) (text string, there bool, err error) {
 	if _, err := root.Lstat(name); err != nil {
-		return "", false, nil //nolint:nilerr // it is not there
+		return "", false, nil // not there
 	}
 	most := int64(mostScript)
 	if path.Ext(name) == ".ipynb" {
@@ -98,13 +98,13 @@ func readScript(root *os.Root, name string) (text string, there bool, err error)
 	}
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return "", true, nil //nolint:nilerr // Python says so on the task's own console
+		return "", true, nil // Python says so on the task's own console
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	switch {
 	case err != nil || !info.Mode().IsRegular():
-		return "", true, nil //nolint:nilerr // as above
+		return "", true, nil // as above
 	case info.Size() > most && path.Ext(name) == ".ipynb":
 		return "", true, fmt.Errorf("cannot run the notebook %s: it is larger than %d MiB", name, mostNotebook>>20)
 	case info.Size() > most:

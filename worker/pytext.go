@@ -92,12 +92,14 @@ func nextStatement(lines []pyLine, i int) int {
 // afterFuture moves the two lines with which the SDK makes a script a task behind the
 // script's own imports from __future__, which have to be its first statements.
 func afterFuture(program string) (string, bool) {
-	lines := pyLines(program)
-	if len(lines) < 3 || !strings.HasPrefix(strings.TrimSpace(lines[0].text), "from clearml ") || !strings.Contains(lines[1].text, "Task.init") {
+	first, rest, _ := strings.Cut(program, "\n")
+	second, _, _ := strings.Cut(rest, "\n")
+	if !strings.HasPrefix(strings.TrimSpace(first), "from clearml ") || !strings.Contains(second, "Task.init") {
 		return program, false
 	}
-	end := 0 // of the last such import
-	for i, next := 2, 0; i < len(lines); i = next {
+	lines := pyLines(program)
+	end, next := 0, 0 // end is that of the last such import
+	for i := 2; i < len(lines); i = next {
 		next = nextStatement(lines, i)
 		text := strings.TrimSpace(lines[i].text)
 		if strings.HasPrefix(text, "from __future__ ") {

@@ -33,7 +33,7 @@ func ownVariables(t *clearml.Task, w spec.Worker) (env, notes []string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(section)) {
 		value := string(section[name].Value)
-		why := ""
+		var why string
 		switch {
 		case len(env) == mostVariables:
 			return env, append(notes, fmt.Sprintf("only the first %d variables of the hyperparameters %s are set", mostVariables, EnvironmentSection))
