@@ -150,6 +150,7 @@ func writeScript(root, name, text string, owner identity) error {
 	if err := r.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return fmt.Errorf("cannot write the task's script: %w", err)
 	}
+	_ = r.Remove(name) // a copy of a checkout may not be written to
 	if err := r.WriteFile(name, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("cannot write the task's script: %w", err)
 	}

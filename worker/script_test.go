@@ -160,3 +160,35 @@ func TestCommandExpands(t *testing.T) {
 		t.Error("an open quote is accepted")
 	}
 }
+
+// TestTranslate: a notebook is run as the program beside it that nbconvert would write,
+// unless there is a module of that name; a script as the SDK stored it is left alone.
+func TestTranslate(t *testing.T) {
+	const book = `{"cells": [{"cell_type": "code", "source": "x = 1"}]}`
+	const converted = "# coding: utf-8\n\n# In[ ]:\n\nx = 1\n"
+	for name, tc := range map[string]struct {
+		script     clearml.Script
+		text, file string
+		there      string
+		want       string
+		changed    bool
+	}{
+		"notebook":        {script: clearml.Script{EntryPoint: "a.ipynb"}, text: book, file: "a.py", want: converted, changed: true},
+		"beside a module": {script: clearml.Script{EntryPoint: "a.ipynb", WorkingDir: "nb"}, text: book, there: "nb/a.py", file: "a.ipynb.py", want: converted, changed: true},
+		"text of one":     {script: clearml.Script{EntryPoint: "a.ipynb", Diff: "x = 2\n"}, text: "x = 2\n", file: "a.py", want: "x = 2\n", changed: true},
+		"one as the text": {script: clearml.Script{EntryPoint: "a.ipynb", Diff: book}, text: book, file: "a.py", want: converted, changed: true},
+		"script":          {script: clearml.Script{EntryPoint: "a.py"}, text: "x = 1", file: "a.py", want: "x = 1"},
+		"shell":           {script: clearml.Script{EntryPoint: "a.ipynb", Binary: "sh"}, text: "ls", file: "a.ipynb", want: "ls"},
+		"before __future__": {script: clearml.Script{EntryPoint: "a.py"}, text: "from clearml import Task\nTask.init()\nfrom __future__ import annotations\n", file: "a.py",
+			want: "from __future__ import annotations\nfrom clearml import Task\nTask.init()\n", changed: true},
+	} {
+		c, err := parseScript(tc.script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, changed, err := (&run{}).translate(&c, tc.text, func(name string) bool { return name == tc.there })
+		if err != nil || got != tc.want || changed != tc.changed || c.File != tc.file {
+			t.Errorf("%s: %q is run, changed %v, %v:\n%s", name, c.File, changed, err, got)
+		}
+	}
+}
