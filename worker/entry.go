@@ -14,47 +14,61 @@ import (
 )
 
 // entry readies the file that the task begins with, in the task's own view of its
-// code: the text of a script is written, a notebook becomes a program, and what the
-// SDK put before a script's imports from __future__ goes behind them.
+// code.
 func (r *run) entry(cfg *runtime.Config, p *prepared, root string) error {
 	view, err := os.OpenRoot(root)
 	if err != nil {
 		return fmt.Errorf("cannot read the task's code: %w", err)
 	}
 	defer func() { _ = view.Close() }()
-	c := &p.cmd
-	c.settle(isFile(view))
+	text, left, err := p.cmd.ready(view)
+	if left > 0 {
+		r.say("WARNING: %d lines of the notebook are for IPython alone and are left out: magics, shell commands and help", left)
+	}
+	if err != nil || text == "" {
+		return err
+	}
+	name, _ := p.cmd.at(p.cmd.script())
+	return r.put(cfg, p, view, root, name, text)
+}
+
+// ready settles what the task begins with, its code being in view (nil: it has none),
+// and gives the text of that file if it is another than what is there: that of a
+// script, of a notebook as a program, or one that the SDK put two lines before. left
+// counts the lines of a notebook that a program can't have.
+func (c *command) ready(view *os.Root) (text string, left int, err error) {
+	exists := isFile(view)
+	c.settle(exists)
 	name, inside := c.at(c.script())
 	if c.script() == "" || !inside {
-		return nil
+		return "", 0, nil
 	}
 	text, there, err := readScript(view, name)
 	if err != nil || !there && c.Literal == "" {
-		return err
+		return "", 0, err
 	}
 	if !there {
 		text = c.Literal
 	}
-	text, changed, err := r.translate(c, text, isFile(view))
+	text, changed, left, err := c.translate(text, exists)
 	if err != nil {
-		return fmt.Errorf("cannot run %s: %w", name, err)
+		return "", 0, fmt.Errorf("cannot run %s: %w", name, err)
 	}
 	if there && !changed {
-		return nil
+		return "", 0, nil
 	}
-	name, _ = c.at(c.script())
-	return r.put(cfg, p, view, root, name, text)
+	return text, left, nil
 }
 
 // translate makes a program of what the task begins with, and names it.
-func (r *run) translate(c *command, text string, exists func(string) bool) (out string, changed bool, err error) {
+func (c *command) translate(text string, exists func(string) bool) (out string, changed bool, left int, err error) {
 	if c.Shell != "" {
-		return text, false, nil
+		return text, false, 0, nil
 	}
 	bare, notebook := strings.CutSuffix(c.script(), ".ipynb")
 	if !notebook {
 		out, changed = afterFuture(text)
-		return out, changed, nil
+		return out, changed, 0, nil
 	}
 	file := bare + ".py"
 	if name, _ := c.at(file); exists(name) {
@@ -67,18 +81,18 @@ func (r *run) translate(c *command, text string, exists func(string) bool) (out 
 		c.LiteralFile = file
 	}
 	if c.Literal != "" && !isNotebook([]byte(text)) { // the SDK has converted it
-		return text, true, nil
+		return text, true, 0, nil
 	}
-	out, left, err := program([]byte(text))
-	if left > 0 {
-		r.say("WARNING: %d lines of the notebook are for IPython alone and are left out: magics, shell commands and help", left)
-	}
-	return out, true, err
+	out, left, err = program([]byte(text))
+	return out, true, left, err
 }
 
-// isFile tells of what lies below a folder.
+// isFile tells of what lies below a folder; nil holds nothing.
 func isFile(root *os.Root) func(name string) bool {
 	return func(name string) bool {
+		if root == nil {
+			return false
+		}
 		info, err := root.Stat(name)
 		return err == nil && info.Mode().IsRegular()
 	}
@@ -87,6 +101,9 @@ func isFile(root *os.Root) func(name string) bool {
 // readScript reads a file that is to be looked into; one that is none, or too large
 // for a script, is there and is left as it is.
 func readScript(root *os.Root, name string) (text string, there bool, err error) {
+	if root == nil {
+		return "", false, nil
+	}
 	if _, err := root.Lstat(name); err != nil {
 		return "", false, nil // not there
 	}

@@ -186,7 +186,7 @@ func TestTranslate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, changed, err := (&run{}).translate(&c, tc.text, func(name string) bool { return name == tc.there })
+		got, changed, _, err := c.translate(tc.text, func(name string) bool { return name == tc.there })
 		if err != nil || got != tc.want || changed != tc.changed || c.File != tc.file {
 			t.Errorf("%s: %q is run, changed %v, %v:\n%s", name, c.File, changed, err, got)
 		}

@@ -88,12 +88,8 @@ func (a *app) executeTask(ctx context.Context, f executeFlags, w spec.WorkerSpec
 		a.say("rank %d: the task's status is that of rank 0", rank)
 	}
 	err = c.Execute(ctx, control.ExecuteRequest{Task: id, Worker: w, RequireQueue: f.requireQueue, Force: f.force, Rank: rank})
-	var refused *control.Error
-	if errors.As(err, &refused) && len(refused.Problems) > 0 {
-		return a.invalid(refused.Problems)
-	}
 	if err != nil {
-		return err
+		return a.explained(err)
 	}
 	return a.seeOut(ctx, c, way.Client, id, to)
 }
