@@ -98,7 +98,7 @@ func afterFuture(program string) (string, bool) {
 		return program, false
 	}
 	lines := pyLines(program)
-	end, next := 0, 0 // end is that of the last such import
+	var end, next int // end is that of the last such import
 	for i := 2; i < len(lines); i = next {
 		next = nextStatement(lines, i)
 		text := strings.TrimSpace(lines[i].text)
