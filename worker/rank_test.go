@@ -30,7 +30,7 @@ func TestRankOf(t *testing.T) {
 func TestOnlyTheFirstRankReports(t *testing.T) {
 	for rank := range 2 {
 		r, s := leasing(t, clearml.StatusInProgress)
-		r.rec.Rank, r.rec.Commit = rank, "c0ffee"
+		r.rec.Rank, r.rec.Commit, r.conn.Embedded = rank, "c0ffee", true
 		r.task = &clearml.Task{ID: "t", Status: clearml.StatusQueued}
 		if rank > 0 {
 			if err := r.awaitFirst(t.Context()); err != nil || r.task.Status != clearml.StatusInProgress {
