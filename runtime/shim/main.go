@@ -5,12 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
-	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
-	"agentctl/runtime/internal/record"
 	"agentctl/runtime/shim/sandbox"
 )
 
@@ -35,12 +31,6 @@ func Main(args []string) int {
 	switch {
 	case sandbox.IsInit(args):
 		sandbox.Init()
-	case len(args) == 1 && filepath.Base(args[0]) == sandbox.RunnerName:
-		return sandbox.RunnerMain()
-	case len(args) == 1 && filepath.Base(args[0]) == sandbox.PauseName, slices.Equal(args, record.IdleArgs()):
-		for { // until it is killed
-			_ = unix.Pause()
-		}
 	case len(args) == 1 && filepath.Base(args[0]) == initName:
 		return initMain()
 	case len(args) > 2 && args[1] == "probe":

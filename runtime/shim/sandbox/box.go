@@ -128,9 +128,9 @@ func (b *Box) runRunner(c *libcontainer.Container) error {
 	defer func() { _ = theirs.Close() }()
 	b.conn = ours
 	p := &libcontainer.Process{
-		Args: []string{runnerPath}, Env: []string{"GOMAXPROCS=1"}, Cwd: "/", Init: true,
+		Args: []string{runnerPath}, Cwd: "/", Init: true,
 		UID: max(b.run.UID, 0), GID: max(b.run.GID, 0), AdditionalGroups: b.run.Groups,
-		Stdin: b.null, Stdout: b.null, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs},
+		Stdin: b.null, Stdout: b.null, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs, b.parts.filter},
 		// Left out, each start writes and reads 45 lines about itself.
 		LogLevel: "4",
 	}
