@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,10 +113,9 @@ func (s *stage) mounts(spec *specs.Spec, p *parts) error {
 			spec.Mounts = append(spec.Mounts, memory(m))
 		}
 	}
-	if err := p.runner.attach(s.at("runner")); err != nil {
-		return err
+	if err := s.dev(spec, p); err != nil {
+		return fmt.Errorf("cannot make /dev: %w", err)
 	}
-	spec.Mounts = append(spec.Mounts, specs.Mount{Destination: runnerPath, Source: s.at("runner"), Type: "bind", Options: []string{"bind", "ro", "nosuid", "nodev"}})
 	return s.files(spec, p)
 }
 
