@@ -36,7 +36,7 @@ const (
 type shim struct {
 	dir     string
 	run     *record.Run
-	word    *os.File // to the starting agent
+	word    *os.File // to the starting agent: how the start went, and, by its end, that the run has ended
 	console *console
 	exit    *os.File // what exit.json will be, with room reserved
 	box     box

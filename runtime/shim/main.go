@@ -7,6 +7,7 @@ import (
 	goruntime "runtime"
 	"strings"
 
+	"agentctl/runtime/internal/record"
 	"agentctl/runtime/shim/sandbox"
 )
 
@@ -50,7 +51,7 @@ func runMain(dir string) int {
 		_, _ = s.word.WriteString(err.Error())
 		return 1
 	}
-	_ = s.word.Close()
+	_, _ = s.word.WriteString(record.WordReady)
 	if err := s.hold(); err != nil {
 		fmt.Fprintln(os.Stderr, "agentctl-shim:", err)
 		return 1
