@@ -76,6 +76,7 @@ func (s *shim) begin() error {
 	}
 	if s.run.Sandbox != nil {
 		go wake(s.run.CgroupHome)
+		go func(run *record.Run) { _, _ = sandbox.GroupDirs(run) }(s.run) // known then, when it is recorded
 	}
 	s.view = newView(s.run, s.dir)
 	if s.run.Ahead {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // without it device rules are refused
-	"github.com/opencontainers/cgroups/manager"
 	"github.com/opencontainers/runc/libcontainer"
 
 	"agentctl/internal/crash"
@@ -89,7 +88,7 @@ func (b *Box) create(dir string) error {
 	if cfg.Rlimits, err = rlimits(b.run.Sandbox.Ulimits); err != nil {
 		return err
 	}
-	if b.groups, err = manager.New(cfg.Cgroups); err != nil {
+	if b.groups, err = manage(b.run, cfg.Cgroups); err != nil {
 		return err
 	}
 	// The name is that of a keyring too, which others of the same name could join.
