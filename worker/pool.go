@@ -44,6 +44,9 @@ type Config struct {
 	// GPUs tells those of the machine as they were seen last; it may be nil, and never
 	// blocks.
 	GPUs func() []reconcile.GPU
+	// GPUStats adds the figures of GPUs, by their slots, to those of the machine; it may
+	// be nil, and never blocks.
+	GPUStats func(slots []string, stats *clearml.MachineStats)
 	// Once lets each worker take no second task.
 	Once bool
 	// Environ looks up the agent's own variables, as os.LookupEnv.
@@ -57,22 +60,24 @@ type Pool struct {
 	cfg   Config
 	tasks string // State/tasks
 
-	mu      sync.Mutex // guards all below; never held while a server is asked
-	node    *spec.Node
-	workers map[string]*slot
-	ended   []reconcile.TaskStatus // newest first, bounded
-	orders  orders
-	leaving *reconcile.Order // of an agent that ends
-	ahead   ahead
-	spares  *spares // has a mutex of its own
-	nets    networks
-	conn    *connection
-	server  reconcile.ServerStatus
+	mu       sync.Mutex // guards all below; never held while a server is asked
+	node     *spec.Node
+	workers  map[string]*slot
+	ended    []reconcile.TaskStatus // newest first, bounded
+	orders   orders
+	leaving  *reconcile.Order // of an agent that ends
+	ahead    ahead
+	spares   *spares    // has a mutex of its own
+	bytecode *bytecodes // as well
+	nets     networks
+	conn     *connection
+	server   reconcile.ServerStatus
 
 	changed chan struct{} // a hint that Observe has something new
 	kick    chan struct{} // a hint that a worker may be free
 	stale   atomic.Bool   // the backlog was wrong: look again from scratch
 	begun   chan struct{} // a hint that there is a task to watch
+	report  chan struct{} // a hint that a worker has another task, or none
 	grown   chan struct{} // a hint that an environment or a checkout was made
 	glance  chan struct{} // a hint that another task may be the next one
 	// makeAhead makes what a task needs; free tells the bytes that the state's disk
@@ -82,6 +87,7 @@ type Pool struct {
 	quotas    *quota.Ledger
 	// putBackTasks are by id; guarded by mu.
 	putBackTasks map[string]putBackTask
+	executions   chan execution
 	runs         sync.WaitGroup
 }
 
@@ -114,12 +120,16 @@ func NewPool(cfg Config) *Pool {
 		changed: make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
 		begun:   make(chan struct{}, 1),
+		report:  make(chan struct{}, 1),
 		grown:   make(chan struct{}, 1),
 		glance:  make(chan struct{}, 1),
+
+		executions: make(chan execution),
 	}
 	p.quotas, p.putBackTasks = quota.New(cfg.State), map[string]putBackTask{}
 	p.makeAhead, p.free = p.prepareAhead, p.freeBytes
 	p.spares = newSpares(p, filepath.Join(cfg.State, sparesFolder))
+	p.bytecode = newBytecodes(p)
 	p.conn = newConnection(cfg.Connect, p.noteServer)
 	return p
 }
@@ -128,7 +138,7 @@ func NewPool(cfg Config) *Pool {
 // shims; the next agent's Recover finds them.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){p.dispatch, p.lookAhead, p.spares.keep, p.watchTasks, p.watchPutBack, p.heartbeat, p.collect, p.recheck} {
+	for _, loop := range []func(context.Context){p.dispatch, p.execute, p.lookAhead, p.spares.keep, p.bytecode.keep, p.watchTasks, p.watchPutBack, p.heartbeat, p.collect, p.recheck} {
 		loops.Go(func() { loop(ctx) })
 	}
 	loops.Wait()
@@ -145,6 +155,7 @@ func (p *Pool) Changed() <-chan struct{} { return p.changed }
 func (p *Pool) stir() {
 	hint(p.kick)
 	hint(p.glance)
+	hint(p.report)
 	hint(p.spares.wake)
 }
 

@@ -87,7 +87,12 @@ type Record struct {
 	Frozen      []string    `json:"frozen,omitempty"`   // packages as installed, of earlier agents
 	Thin        bool        `json:"thin,omitempty"`     // a child environment, not an overlay
 	Failures    int         `json:"failures,omitempty"` // of nodes, before this run
-	// ServerStarted is when the run began by the server's clock, of one that is put back.
+	// Stray is another task that an old server popped in place of this one.
+	Stray string `json:"stray,omitempty"`
+	// Aborting is set while the task's own abort callback is waited for.
+	Aborting bool `json:"aborting,omitempty"`
+	// ServerStarted is when the run began by the server's clock: it tells this run from
+	// one that somebody else started since.
 	ServerStarted clearml.Time  `json:"serverStarted,omitzero"`
 	Containment   string        `json:"containment,omitempty"`
 	MountNS       string        `json:"mountNS,omitempty"`
