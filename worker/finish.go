@@ -110,6 +110,9 @@ func (r *run) mine(s clearml.TaskState) bool {
 
 func (r *run) sendStatus(ctx context.Context, f Final) error {
 	c, id := r.conn.Client, r.rec.Task
+	if !r.reports() {
+		return nil
+	}
 	switch f.Status {
 	case clearml.StatusCompleted:
 		return c.Completed(ctx, id, f.Reason, f.Message)

@@ -113,6 +113,9 @@ func (r *run) started(ctx context.Context) error {
 	}
 	look, sent, gone := !r.conn.Embedded && !r.forced, false, false
 	err := r.insist(ctx, func() error {
+		if !r.reports() {
+			return nil
+		}
 		if look {
 			s, exists, err := r.state(ctx)
 			if err != nil {

@@ -104,7 +104,7 @@ func (r *run) installed() installed {
 // org_conda), and the commit. Nothing of it is worth delaying the start for, so it
 // comes after it.
 func (r *run) announce(ctx context.Context) {
-	if r.task == nil { // gone from the server
+	if r.task == nil || !r.reports() { // gone from the server
 		return
 	}
 	script := r.task.Script

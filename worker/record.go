@@ -80,6 +80,8 @@ type Record struct {
 	Commit      string      `json:"commit,omitempty"`
 	Image       string      `json:"image,omitempty"` // of the sandbox, and the digest of its manifest
 	ImageDigest string      `json:"imageDigest,omitempty"`
+	Rank        int         `json:"rank,omitempty"` // of several agents that run it together
+	Rule        int         `json:"rule,omitempty"` // of spec.sandbox.rules, from 1 on
 	Network     string      `json:"network,omitempty"`
 	User        string      `json:"user,omitempty"` // inside, and the host's number of it
 	HostUser    int         `json:"hostUser,omitempty"`
