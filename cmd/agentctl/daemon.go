@@ -91,7 +91,7 @@ func (a *app) daemonOf(flags *pflag.FlagSet) (*daemonRun, error) {
 	}
 	word := func(name string) string {
 		v, _ := flags.GetString(name)
-		return strings.TrimSuffix(v, leftOut)
+		return v
 	}
 	on := func(name string) bool {
 		v, _ := flags.GetBool(name)
@@ -217,7 +217,7 @@ func typed(flags *pflag.FlagSet) string {
 		case name == "git-pass":
 			out = append(out, "***")
 		case name == "docker" || name == "podman": // variables may be among its arguments
-			if image, _, _ := strings.Cut(strings.Join(list.GetSlice(), " "), " "); image != leftOut {
+			if image, _, _ := strings.Cut(strings.Join(list.GetSlice(), " "), " "); image != "" {
 				out = append(out, image)
 			}
 		case several:

@@ -80,8 +80,12 @@ func canonical(given []argparse.Given) []string {
 			out = append(out, slices.Repeat([]string{g.Name}, g.Times)...)
 			continue
 		}
-		if len(g.Values) == 0 {
+		switch {
+		case len(g.Values) > 0:
+		case takes[g.Name] == argparse.None:
 			out = append(out, g.Name)
+		default:
+			out = append(out, g.Name+"="+leftOut)
 		}
 		for _, v := range g.Values {
 			out = append(out, g.Name+"="+v)
