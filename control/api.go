@@ -45,6 +45,8 @@ type Agent struct {
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
+	// HostState is how the machine calls State, if the agent is in a pod that has it from there.
+	HostState string `json:"hostState,omitempty"`
 	// State is the folder of the agent's state, Server that of the embedded server.
 	State  string `json:"state"`
 	Server string `json:"server"`

@@ -30,7 +30,7 @@ func (ag *agent) describe() control.Agent {
 	s := ag.sources.Current()
 	url, ref := s.Remote()
 	return control.Agent{
-		Version: version, PID: os.Getpid(), Started: ag.started, State: ag.state, Server: ag.serverFolder(),
+		Version: version, PID: os.Getpid(), Started: ag.started, State: ag.state, HostState: ag.mount.outside(ag.state), Server: ag.serverFolder(),
 		Source: control.Source{Kind: s.Kind, Path: s.Path, URL: url, Ref: ref, By: s.By, Time: s.Since},
 	}
 }
