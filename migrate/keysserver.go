@@ -179,6 +179,9 @@ func environment(t *translation, v any) error {
 	if !ok {
 		return refuse("it is no section")
 	}
+	if len(m) == 0 {
+		return nothing("is empty")
+	}
 	var failed []string
 	for _, name := range sortedKeys(m) {
 		value, err := textOf(m[name])

@@ -28,6 +28,9 @@ const (
 	NoOp    Verdict = "no effect"
 	Refused Verdict = "not carried over"
 	Unknown Verdict = "unknown"
+	// Of behaviours.
+	Same      Verdict = "the same"
+	Otherwise Verdict = "otherwise"
 )
 
 // Row is one thing of clearml-agent 3.0.3 and what it is here.

@@ -38,6 +38,8 @@ type Note struct {
 	// Target are the fields of node.yaml that it changed.
 	Target string
 	Text   string
+
+	said string // of this very value, and part of Text
 }
 
 // Result is a translated configuration. Its Node is valid, without defaults, and has
@@ -216,7 +218,8 @@ func (t *translation) carry(s setting, r Row) {
 		n.Verdict, n.Target = Mapped, r.Target
 	}
 	if t.said != "" {
-		n.Text = strings.TrimSuffix(n.Text, ".") + "; " + t.said
+		n.said = t.said
+		n.Text = strings.TrimPrefix(strings.TrimSuffix(n.Text, ".")+"; "+t.said, "; ")
 	}
 }
 

@@ -121,7 +121,7 @@ type TaskStatus struct {
 	Slots []string `json:"slots,omitempty"`
 	// Ending is the policy by which it is being ended, "" if it is not.
 	Ending string `json:"ending,omitempty"`
-	// Environment is "hit" or "built"; empty before it is known.
+	// Environment is "hit", "built" or "given" (packageManager.useInterpreter); empty before it is known.
 	Environment string `json:"environment,omitempty"`
 	EnvKey      string `json:"envKey,omitempty"`
 	// LockKey is the key of what the environment was resolved to; environments made of

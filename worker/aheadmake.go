@@ -90,6 +90,9 @@ func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
 	if checkout != nil {
 		defer func() { _ = checkout.Close() }()
 	}
+	if needs.packages.pm.UseInterpreter != "" {
+		return nil
+	}
 	if needs.owner.Later {
 		return nil // a child builds it, which would not leave the CPUs to the tasks that run
 	}

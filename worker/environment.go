@@ -18,6 +18,9 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 		return err
 	}
 	defer r.buildInside(p)()
+	if p.packages.pm.UseInterpreter != "" {
+		return r.useInterpreter(ctx, p)
+	}
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
 		return err

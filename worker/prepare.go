@@ -18,6 +18,7 @@ import (
 type prepared struct {
 	needs
 	env      *envcache.Lease // nil for a shell script without requirements
+	python   string          // that the task runs with where env is nil, "" for none
 	manager  string
 	project  envcache.Project // of the repository that env was made for, if any
 	netrc    string           // file with credentials for the task, "" for none
