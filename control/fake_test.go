@@ -129,6 +129,10 @@ func (n *node) Execute(_ context.Context, r ExecuteRequest) error {
 	return nil
 }
 
+func (n *node) Build(_ context.Context, r BuildRequest) (BuildReply, error) {
+	return BuildReply{EnvKey: "key of " + r.Task, Dir: "."}, nil
+}
+
 func (n *node) StopTask(id string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

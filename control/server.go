@@ -53,6 +53,7 @@ type Operator interface {
 	StopTask(id string) error
 	// Execute returns once the task is this node's.
 	Execute(ctx context.Context, r ExecuteRequest) error
+	Build(ctx context.Context, r BuildRequest) (BuildReply, error)
 }
 
 // Consoles opens the console of a task from an offset on.
@@ -123,6 +124,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("POST "+pathOrder, post(s, s.order))
 	s.mux.HandleFunc("POST "+pathStop, post(s, s.stop))
 	s.mux.HandleFunc("POST "+pathExecute, post(s, s.execute))
+	s.mux.HandleFunc("POST "+pathBuild, post(s, func(ctx context.Context, r BuildRequest) (any, error) { return cfg.Operator.Build(ctx, r) }))
 	s.mux.HandleFunc("POST "+pathReload, post(s, s.reload))
 	s.mux.HandleFunc("POST "+pathSuspend, post(s, s.suspend))
 	s.mux.HandleFunc("POST "+pathResume, post(s, s.resume))

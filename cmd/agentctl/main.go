@@ -127,3 +127,13 @@ func (m *Main) invalid(problems spec.Problems) error {
 	}
 	return &exitError{exitUsage, fmt.Errorf("the spec is not valid: %s", plural(len(problems.Errors()), "error"))}
 }
+
+// explained prints the faults of a spec that the agent has refused; any other error stays
+// what it is.
+func (m *Main) explained(err error) error {
+	var refused *control.Error
+	if errors.As(err, &refused) && len(refused.Problems) > 0 {
+		return m.invalid(refused.Problems)
+	}
+	return err
+}
