@@ -128,6 +128,9 @@ func clearmlArgs(args []string) ([]string, error) {
 		return []string{"help", "daemon"}, nil
 	}
 	verb, rest := args[at], args[at+1:]
+	if !slices.Contains(clearmlVerbs, verb) {
+		return nil, fmt.Errorf("clearml-agent has no command %.40q; it has %s", verb, strings.Join(clearmlVerbs, ", "))
+	}
 	switch verb {
 	case "init":
 		return nil, errors.New("clearml-agent init writes a clearml.conf; here `agentctl init` writes a node.yaml, and `agentctl import` makes one of a clearml.conf")
