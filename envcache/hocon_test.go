@@ -38,15 +38,13 @@ func TestReadHOCON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, c := range cases {
-		got := ""
+		data, err := json.Marshal(found[i].Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := string(data)
 		if e := found[i].Error; e != nil {
 			got = e.Error()
-		} else {
-			data, err := json.Marshal(found[i].Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = string(data)
 		}
 		if !strings.Contains(got, c.want) || strings.Contains(got, "hunter2") {
 			t.Errorf("%s gives %s, not %s", c.text, got, c.want)

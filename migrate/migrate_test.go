@@ -55,10 +55,10 @@ func TestSchedule(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := strings.Join(lo.Map(r.Node.Spec.Workers[0].Windows, func(w spec.Window, _ int) string { return w.Cron + " for " + w.For.String() }), "; ")
-		switch n := r.Notes[0]; {
-		case n.Verdict == Refused:
+		switch r.Notes[0].Verdict {
+		case Refused:
 			got = "refused"
-		case n.Verdict == NoOp:
+		case NoOp:
 			got = "always"
 		}
 		if got != c.want {
@@ -222,7 +222,7 @@ func TestKeysWithAnyValue(t *testing.T) {
 			conf := map[string]any{}
 			put(conf, r.Name, v)
 			res, err := Node(conf, nil, Options{})
-			if err == nil {
+			if err == nil && lo.SomeBy(res.Notes, func(n Note) bool { return n.Verdict == Mapped }) {
 				_, err = res.YAML("x")
 			}
 			if err != nil {

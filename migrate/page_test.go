@@ -14,7 +14,7 @@ A machine that runs ClearML Agent 3.0.3 changes to agentctl with the same server
    agentctl import --env --queue default --docker    # --docker only if clearml-agent had it
    ` + "```" + `
 
-   It reads ` + "`~/clearml.conf`" + ` (or what ` + "`CLEARML_CONFIG_FILE`" + ` and ` + "`CLEARML_CONFIG_PATH`" + ` name) and writes ` + "`node.yaml`" + `, in which each line says which key it comes from, and at its end what was not carried over and why. Keys, passwords and tokens go to files that only their owner reads (` + "`--credentials-dir`" + `); ` + "`node.yaml`" + ` names those and can be shown to anybody.
+   It reads ` + "`~/clearml.conf`" + ` (or what ` + "`CLEARML_CONFIG_FILE`" + ` and ` + "`CLEARML_CONFIG_PATH`" + ` name) and writes ` + "`node.yaml`" + `, in which each line says which key it comes from, and at its end what was not carried over and why. Keys, passwords and tokens go to files that only their owner reads (` + "`--credentials-dir`" + `); ` + "`node.yaml`" + ` names those and can be shown to anybody. Variables for tasks that may be secret are in ` + "`agent.env`" + `, with which the agent is to be started: for systemd by ` + "`EnvironmentFile=/etc/agentctl/agent.env`" + ` in a drop-in of its unit.
 2. **Look** at it: ` + "`agentctl validate node.yaml`, `agentctl plan node.yaml`" + `.
 3. **Run** it beside clearml-agent: ` + "`agentctl apply node.yaml`" + `. Give it a queue of its own at first, or the same one: each task is taken once.
 4. **Stop** clearml-agent when its tasks have ended.
@@ -27,7 +27,7 @@ Where scripts start agents by ` + "`clearml-agent daemon …`" + `, make ` + "`c
 
 A fault is told with file, line and column, and never with what stands there.
 
-An agent that runs takes the variables of its own environment over node.yaml, by the same precedence as clearml-agent: ` + "`CLEARML_AGENT__a__b=VALUE`" + ` stands for any key, and a variable with a name of its own (` + "`CLEARML_API_HOST`" + `) counts over it. The older names (` + "`TRAINS_…`" + `) count after the newer. The value of a variable that stands for a key is JSON, or a text. They make a patch named ` + "`environment`" + `, which ` + "`agentctl blame`" + ` shows; secrets among them stay in the agent's memory. Variables that concern one worker (` + "`CLEARML_WORKER_ID`" + `) have no meaning for a node with several groups: ` + "`agentctl daemon`" + ` and ` + "`agentctl import --env`" + ` take them.
+An agent that runs takes the variables of its own environment over node.yaml, by the same precedence as clearml-agent: ` + "`CLEARML_AGENT__a__b=VALUE`" + ` stands for any key, and a variable with a name of its own (` + "`CLEARML_API_HOST`" + `) counts over it. The older names (` + "`TRAINS_…`" + `) count after the newer. The value of a variable that stands for a key is JSON, or a text. They make a patch named ` + "`environment`" + `, which ` + "`agentctl blame`" + ` shows; secrets among them stay in the agent's memory. Those by which users of the embedded server reach it (` + "`agentctl server credentials -o env`" + `) don't count for the agent of that very server. Variables that concern one worker (` + "`CLEARML_WORKER_ID`" + `) have no meaning for a node with several groups: ` + "`agentctl daemon`" + ` and ` + "`agentctl import --env`" + ` take them.
 `
 
 const flagIntro = "A flag that has no meaning here is taken, and says what takes its place. A path is the field of [node.yaml](node-yaml.md) that it becomes."

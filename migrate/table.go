@@ -97,9 +97,9 @@ func (r *Row) settle() {
 	all := targets(r.Target)
 	missing := lo.Reject(all, func(path string, _ int) bool { return isField(path) })
 	if len(all) > 0 && len(missing) == len(all) {
-		r.Verdict, r.apply = Refused, nil
+		r.Verdict, r.Target = Refused, ""
 		r.Why = "This build has no " + strings.Join(missing, ", ") + "."
-		r.Target = ""
+		r.apply = refusedIf(true, r.Why, r.Name)[0].apply
 	}
 }
 

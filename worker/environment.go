@@ -13,6 +13,10 @@ import (
 
 // environment finds the interpreter and leases the environment.
 func (r *run) environment(ctx context.Context, p *prepared) error {
+	if p.packages.pm.UseInterpreter != "" {
+		defer r.buildInside(p)()
+		return r.useInterpreter(ctx, p)
+	}
 	if p.standalone {
 		return r.useWhatIsThere(ctx, p)
 	}
@@ -21,9 +25,6 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 		return err
 	}
 	defer r.buildInside(p)()
-	if p.packages.pm.UseInterpreter != "" {
-		return r.useInterpreter(ctx, p)
-	}
 	req, from, err := p.request(ctx, base)
 	if err != nil || p.cmd.Shell != "" && from == "" {
 		return err

@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"agentctl/envcache"
 )
@@ -19,7 +21,8 @@ func (r *run) useInterpreter(ctx context.Context, p *prepared) error {
 	}
 	// An interpreter in place of a path that is not there has other packages.
 	if filepath.IsAbs(want) && (note != "" || p.root != nil && py.Path != want) {
-		return fmt.Errorf("cannot use the interpreter %s: it is not there, or does not run", want)
+		why, _, _ := strings.Cut(note, "; ")
+		return fmt.Errorf("cannot use the interpreter %s: %s", want, cmp.Or(why, "it is not there, or does not run"))
 	}
 	p.python = py.Path
 	if filepath.IsAbs(want) {

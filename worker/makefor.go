@@ -58,8 +58,8 @@ func (p *Pool) makeFor(ctx context.Context, task *clearml.Task, w spec.Worker, n
 	if m.checkout != nil {
 		m.release = append(m.release, m.checkout.Close)
 	}
-	if needs.standalone || needs.packages.pm.UseInterpreter != "" { // all packages are there already
-		return m, nil
+	if needs.standalone || needs.packages.pm.UseInterpreter != "" {
+		return m, nil // there is nothing to build
 	}
 	if needs.owner.Later && IsAhead(ctx) {
 		return m, nil // a child builds it, which would not leave the CPUs to the tasks that run

@@ -18,13 +18,12 @@ import (
 type prepared struct {
 	needs
 	env      *envcache.Lease // nil for a shell script without requirements
-	python   string          // that the task runs with where env is nil, "" for none
+	python   string          // that the task runs with in place of that of env; "": none is given
 	manager  string
 	project  envcache.Project // of the repository that env was made for, if any
 	netrc    string           // file with credentials for the task, "" for none
 	checkout *repo.Checkout   // nil without a repository
 	token    string
-	python   string // of the image or the host, on a standalone worker
 }
 
 // prepare makes everything that the task needs. Repository, environment and

@@ -178,9 +178,6 @@ func (r *run) overlay(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 		python, env.venv = p.env.Python, p.venv(p.env.Path)
 		env.bin = []string{filepath.Dir(p.env.Python)}
 	}
-	if p.python != "" {
-		python, env.bin = p.python, []string{filepath.Dir(p.python)}
-	}
 	if p.checkout != nil {
 		cfg.Overlays = append(cfg.Overlays, runtime.Overlay{Target: p.checkout.Path, Lower: p.checkout.Path, Upper: filepath.Join(r.dirs.upper(), "code")})
 		root = p.checkout.Path
@@ -196,9 +193,6 @@ func (r *run) child(ctx context.Context, env *taskEnv, p *prepared, root string)
 			return "", "", err
 		}
 		python, env.bin, env.venv, env.variables = child.Python, child.PathDirs, p.venv(r.dirs.child()), child.Variables
-	}
-	if p.python != "" {
-		python, env.bin = p.python, []string{filepath.Dir(p.python)}
 	}
 	if p.checkout != nil {
 		root = r.dirs.checkout()
