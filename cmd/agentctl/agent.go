@@ -39,6 +39,7 @@ type agentFlags struct {
 	once         bool
 	idle         time.Duration
 	layers       string
+	environ      []string // for one that is started, besides what is in this process's
 }
 
 func (a *app) agentCmd() *cobra.Command {

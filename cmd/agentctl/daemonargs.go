@@ -80,8 +80,12 @@ func canonical(given []argparse.Given) []string {
 			out = append(out, slices.Repeat([]string{g.Name}, g.Times)...)
 			continue
 		}
-		if len(g.Values) == 0 {
+		switch {
+		case len(g.Values) > 0:
+		case takes[g.Name] == argparse.None:
 			out = append(out, g.Name)
+		default:
+			out = append(out, g.Name+"="+leftOut)
 		}
 		for _, v := range g.Values {
 			out = append(out, g.Name+"="+v)
@@ -124,6 +128,9 @@ func clearmlArgs(args []string) ([]string, error) {
 		return []string{"help", "daemon"}, nil
 	}
 	verb, rest := args[at], args[at+1:]
+	if !slices.Contains(clearmlVerbs, verb) {
+		return nil, fmt.Errorf("clearml-agent has no command %.40q; it has %s", verb, strings.Join(clearmlVerbs, ", "))
+	}
 	switch verb {
 	case "init":
 		return nil, errors.New("clearml-agent init writes a clearml.conf; here `agentctl init` writes a node.yaml, and `agentctl import` makes one of a clearml.conf")

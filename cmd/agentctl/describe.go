@@ -74,6 +74,9 @@ func (a *app) describe(ctx context.Context, arg string, fill func(*page, *reconc
 		return err
 	}
 	p := newPage(a.Stdout, time.Now())
+	if p.from, err = a.origins(ctx, c); err != nil {
+		return err
+	}
 	if err := fill(p, s, who, arg); err != nil {
 		return err
 	}
@@ -82,12 +85,13 @@ func (a *app) describe(ctx context.Context, arg string, fill func(*page, *reconc
 
 // page is a list of labels and values.
 type page struct {
-	w   *tabwriter.Writer
-	now time.Time
+	w    *tabwriter.Writer
+	now  time.Time
+	from origins
 }
 
 func newPage(to io.Writer, now time.Time) *page {
-	return &page{tabwriter.NewWriter(to, 0, 0, 2, ' ', 0), now}
+	return &page{w: tabwriter.NewWriter(to, 0, 0, 2, ' ', 0), now: now}
 }
 
 // line prints a value; an empty one is left out.
@@ -180,6 +184,8 @@ func (p *page) node(s *reconcile.Snapshot, who control.Agent) {
 func (p *page) worker(w reconcile.WorkerStatus) {
 	p.line("Name", "%s", w.Name)
 	p.line("Worker id", "%s", w.Spec.ID)
+	p.line("Origin", "%s", p.from.of(w.Spec.Group))
+	p.line("Command", "%s", p.from[w.Spec.Group].Command)
 	p.line("State", "%s, for %s", workerState(w), age(w.Since, p.now))
 	p.line("Message", "%s", w.Message)
 	p.line("Queues", "%s (%s)", strings.Join(w.Spec.Queues, ", "), w.Spec.Order)

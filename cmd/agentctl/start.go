@@ -41,7 +41,7 @@ func (a *app) ensureAgent(ctx context.Context, c *control.Client, f agentFlags) 
 	if a.verbose {
 		args = append(args, "--verbose")
 	}
-	exited, err := spawn(logPath, self, args...)
+	exited, err := spawn(logPath, f.environ, self, args...)
 	if err != nil {
 		return fmt.Errorf("cannot start the agent: %w", err)
 	}
