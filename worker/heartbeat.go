@@ -44,7 +44,7 @@ func (p *Pool) heartbeat(ctx context.Context) {
 				known[id] = as
 			}
 			_ = conn.Client.ReportStatus(ctx, clearml.StatusReport{
-				Worker: id, Queue: b.queue, Task: b.task, Timestamp: time.Now().UnixMilli(), Stats: stats,
+				Worker: id, Queue: b.queue, Task: b.task, Timestamp: time.Now().UnixMilli(), Stats: p.withGPUs(stats, b.gpus),
 			})
 		}
 		p.unregister(ctx, known, due)
@@ -81,6 +81,7 @@ type beat struct {
 	server      spec.Server
 	queue, task string
 	queues      []string
+	gpus        []string
 }
 
 func (p *Pool) beats() map[string]beat {
@@ -91,7 +92,7 @@ func (p *Pool) beats() map[string]beat {
 		return out
 	}
 	for _, s := range p.workers {
-		b := beat{server: p.node.Spec.Server, queues: s.spec.Queues}
+		b := beat{server: p.node.Spec.Server, queues: s.spec.Queues, gpus: s.gpus}
 		if s.run != nil && !s.run.rec.Started.IsZero() {
 			b.server, b.queue, b.task = s.run.rec.Server, s.run.rec.Queue, s.run.rec.Task
 		}

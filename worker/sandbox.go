@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"agentctl/internal/fsx"
 	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
+	"agentctl/runtime/gpu"
 	"agentctl/spec"
 
 	"github.com/samber/lo"
@@ -24,6 +26,7 @@ type sandboxed struct {
 	image *Image
 	boxes *taskBoxes
 	laid  runtime.Config // with the sandbox as it is before environment and checkout
+	gpus  gpu.Edits      // what of it is for GPUs
 }
 
 // setupFile is the setup script of a task, below its folder.
@@ -154,7 +157,10 @@ func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 	}
 	// What the environment and the agent say counts over what the operator and the task
 	// say, and that over what the image says.
-	env.variables = append(append(env.variables, variables(s, r.pool.cfg.Environ)...), b.image.Env...)
+	env.variables = slices.Concat(env.variables, variables(s, r.pool.cfg.Environ), b.gpus.Env, b.image.Env)
+	if !b.laid.Sandbox.Host { // which has them where its linker finds them
+		env.libraries = b.gpus.Libraries()
+	}
 	return code, python, nil
 }
 

@@ -36,6 +36,8 @@ type taskEnv struct {
 	// noCertificates leaves out the variables that name certificates of the host.
 	noCertificates bool
 	user           string
+	gpus           []string // variables that say which GPUs are the task's
+	libraries      string   // folder of the GPU driver's libraries
 }
 
 // passed are the agent's own variables that a task gets: how this site reaches
@@ -71,6 +73,7 @@ func (e taskEnv) build(lookup func(string) (string, bool)) []string {
 		"CLEARML_CONFIG_FILE=" + e.config,
 		"TRAINS_CONFIG_FILE=" + e.config,
 	}
+	env = append(env, e.gpus...)
 	for k, v := range map[string]string{
 		"TASK_ID":             e.task,
 		"WORKER_ID":           e.worker,
@@ -110,7 +113,22 @@ func (e taskEnv) split() (bin, more []string) {
 		}
 		more = append(more, kv)
 	}
-	return bin, lo.UniqBy(more, func(kv string) string { name, _, _ := strings.Cut(kv, "="); return name })
+	return bin, e.linked(lo.UniqBy(more, func(kv string) string { name, _, _ := strings.Cut(kv, "="); return name }))
+}
+
+// linked has programs find the GPU driver's libraries, after those of their own.
+func (e taskEnv) linked(more []string) []string {
+	const name = "LD_LIBRARY_PATH="
+	if e.libraries == "" {
+		return more
+	}
+	_, i, found := lo.FindIndexOf(more, func(kv string) bool { return strings.HasPrefix(kv, name) })
+	if !found {
+		return append(more, name+e.libraries)
+	}
+	folders := strings.Split(strings.TrimPrefix(more[i], name), ":")
+	more[i] = name + strings.Join(lo.Uniq(lo.Compact(append(folders, e.libraries))), ":")
+	return more
 }
 
 // fixed tells whether a variable is one that packages have no say in: those set
