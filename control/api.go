@@ -18,6 +18,7 @@ const (
 	pathStop         = "/v1/stop"
 	pathLogs         = "/v1/logs"
 	pathEnvironments = "/v1/environments"
+	pathGPUs         = "/v1/gpus"
 	pathUsage        = "/v1/usage"
 	pathAudit        = "/v1/audit"
 	pathReload       = "/v1/reload"

@@ -16,6 +16,7 @@ import (
 	"agentctl/internal/fsx"
 	"agentctl/reconcile"
 	"agentctl/runtime"
+	"agentctl/runtime/gpu"
 	"agentctl/runtime/shimbin"
 	"agentctl/source"
 	"agentctl/spec"
@@ -93,6 +94,7 @@ type agent struct {
 	servers *servers
 	envs    *envcache.Cache
 	images  *images
+	gpus    *gpu.Watcher
 	pool    *worker.Pool
 	loop    *reconcile.Loop
 	socket  *control.Socket
@@ -118,8 +120,13 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	defer stop()
 	// What Recover starts must end with the group, or the group would wait for it.
 	group, ctx := errgroup.WithContext(life)
+	group.Go(func() error { return ag.gpus.Run(ctx) })
+	// Before the first plan: workers that want a GPU would wait for one, else.
+	ag.gpus.First(ctx)
+	group.Go(func() error { return ag.tellGPUs(ctx) })
 	if err := ag.pool.Recover(ctx); err != nil {
-		return err
+		stop()
+		return errors.Join(err, group.Wait())
 	}
 	ag.loop.Look() // else the first who asks is told that there is no such task
 	group.Go(func() error { return ag.pool.Run(ctx) })
@@ -186,11 +193,13 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	ag.servers = &servers{app: ag.app, listen: ag.flags.serverListen, log: log, count: ag.countAPI}
+	ag.gpus = gpu.NewWatcher(gpu.Options{Log: log})
 	ag.images = &images{state: ag.state, log: log, shifted: !host.MapsOwners()}
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
 		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.socketFolder(), Once: ag.flags.once,
+		GPUs: func() []reconcile.GPU { return worker.GPUsOf(ag.gpus.State()) }, GPUState: ag.gpus.State,
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{
 		Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),

@@ -74,8 +74,8 @@ func (w *Watcher) State() State { return *w.state.Load() }
 // Changed has a value whenever other GPUs are there, or one has another problem.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
-// Look has the GPUs looked at soon.
-func (w *Watcher) Look() { hint(w.wake) }
+// Wake has the GPUs looked at soon.
+func (w *Watcher) Wake() { hint(w.wake) }
 
 // First waits until the GPUs were looked at, or the driver is too long about it.
 func (w *Watcher) First(ctx context.Context) {
@@ -91,6 +91,9 @@ func hint(c chan struct{}) {
 	default:
 	}
 }
+
+// errSilent is that of a driver that hangs.
+var errSilent = errors.New("the driver does not answer; it is asked no more until it does")
 
 // answer is what a look ended with.
 type answer struct {
@@ -123,6 +126,23 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
+// Look looks once, or says that the driver is too long about it.
+func Look(ctx context.Context, o Options) State {
+	w := NewWatcher(o)
+	answers := make(chan answer, 1)
+	go func() { answers <- w.ask(ctx) }() // a driver that hangs keeps it; the caller is to end soon
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case a := <-answers:
+		w.note(a)
+	case <-late.C:
+		w.note(answer{State{Time: time.Now()}, errSilent})
+	case <-ctx.Done():
+	}
+	return w.State()
+}
+
 // ask looks once. It may take for ever.
 func (w *Watcher) ask(ctx context.Context) answer {
 	s, err := w.looker.look(time.Now())
@@ -144,7 +164,7 @@ func (w *Watcher) await(ctx context.Context, answers <-chan answer) bool {
 			w.note(a)
 			return true
 		case <-late.C:
-			w.note(answer{State{Time: time.Now()}, errors.New("the driver does not answer; it is asked no more until it does")})
+			w.note(answer{State{Time: time.Now()}, errSilent})
 		case <-ctx.Done():
 			end := time.NewTimer(time.Second)
 			defer end.Stop()
