@@ -39,6 +39,7 @@ type agentFlags struct {
 	once         bool
 	idle         time.Duration
 	layers       string
+	cdi          []string
 }
 
 func (a *app) agentCmd() *cobra.Command {
@@ -58,6 +59,7 @@ their workers. A second signal ends it at once; tasks go on under their shims.`,
 	}
 	a.agentOnlyFlags(cmd, &f)
 	cmd.Flags().StringVar(&f.layers, "layers", "", "give the layers of images to the ids of sandboxes by this means alone: mapped (as they are mounted) or stored (on the disk; default the best that works)")
+	cmd.Flags().StringArrayVar(&f.cdi, "cdi-spec-dir", nil, "folder of specifications of the Container Device Interface, of GPUs in sandboxes (repeatable; default /etc/cdi and /var/run/cdi)")
 	cmd.Flags().StringVar(&f.watch, "watch", "", "spec file, or folder of them, to follow if no source is recorded")
 	f.git.flags(cmd)
 	cmd.Flags().BoolVar(&f.drain, "drain-on-stop", false, "at SIGTERM drain the workers before the end")
@@ -193,7 +195,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	ag.servers = &servers{app: ag.app, listen: ag.flags.serverListen, log: log, count: ag.countAPI}
-	ag.gpus = gpu.NewWatcher(gpu.Options{Log: log})
+	ag.gpus = gpu.NewWatcher(gpu.Options{CDI: ag.flags.cdi, Log: log})
 	ag.images = &images{state: ag.state, log: log, shifted: !host.MapsOwners()}
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,

@@ -28,11 +28,11 @@ func (ag *agent) tellGPUs(ctx context.Context) error {
 	}
 }
 
-func (ag *agent) listGPUs() control.GPUs { return gpusOf(ag.gpus.State(), ag.loop.Snapshot().Workers) }
+func (ag *agent) listGPUs() control.GPUs { return gpusOf(ag.gpus.State(), ag.loop.Snapshot()) }
 
-// gpusOf are the GPUs of a state with the workers that have them, and those that
-// workers have and nobody sees.
-func gpusOf(s gpu.State, workers []reconcile.WorkerStatus) control.GPUs {
+// gpusOf are the GPUs of a state with the workers that have them, and those that the
+// spec names or workers have and nobody sees.
+func gpusOf(s gpu.State, snap *reconcile.Snapshot) control.GPUs {
 	out := control.GPUs{Driver: s.Driver, CUDA: s.CUDA, Problem: s.Problem, GPUs: []control.GPU{}}
 	for _, g := range s.GPUs {
 		out.GPUs = append(out.GPUs, control.GPU{
@@ -41,7 +41,20 @@ func gpusOf(s gpu.State, workers []reconcile.WorkerStatus) control.GPUs {
 			Holders: []control.GPUHolder{},
 		})
 	}
-	for _, w := range workers {
+	at := func(device string) int {
+		_, at, seen := lo.FindIndexOf(out.GPUs, func(g control.GPU) bool { return g.Device == device || g.UUID == device })
+		if !seen {
+			at = len(out.GPUs)
+			out.GPUs = append(out.GPUs, control.GPU{Device: device, Holders: []control.GPUHolder{}})
+		}
+		return at
+	}
+	if snap.Node != nil {
+		for _, slot := range snap.Node.Spec.GPUs.Slots.List {
+			at(slot.Device)
+		}
+	}
+	for _, w := range snap.Workers {
 		task := taskOf(w)
 		for _, slot := range lo.Uniq(slices.Concat(w.Slots, task.Slots)) {
 			h := control.GPUHolder{Slot: slot, Worker: w.Name}
@@ -49,12 +62,8 @@ func gpusOf(s gpu.State, workers []reconcile.WorkerStatus) control.GPUs {
 				h.Task = task.ID
 			}
 			device, _, _ := strings.Cut(slot, "/")
-			_, at, seen := lo.FindIndexOf(out.GPUs, func(g control.GPU) bool { return g.Device == device || g.UUID == device })
-			if !seen {
-				at = len(out.GPUs)
-				out.GPUs = append(out.GPUs, control.GPU{Device: device, Holders: []control.GPUHolder{}})
-			}
-			out.GPUs[at].Holders = append(out.GPUs[at].Holders, h)
+			g := &out.GPUs[at(device)]
+			g.Holders = append(g.Holders, h)
 		}
 	}
 	return out
@@ -90,7 +99,7 @@ func (a *app) getGPUs() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if found.Problem != "" && !watching {
+				if found.Problem != "" && len(found.GPUs) == 0 && !watching {
 					a.say("%s", found.Problem)
 				}
 				return see(found.GPUs)

@@ -61,6 +61,8 @@ var libraries = []library{
 	{"github.com/opencontainers/cgroups", []string{"runtime/shim/sandbox"}, "limits are the shim's; the agent reads files that the handle names"},
 	{"github.com/vishvananda/netlink", []string{"runtime/internal/netns", "runtime/internal/nettest"}, "one place makes and removes links"},
 	{"github.com/google/nftables", []string{"runtime/internal/firewall"}, "one place knows our rules, and touches no others"},
+	{"github.com/NVIDIA/go-nvml", []string{"runtime/gpu"}, "the driver's library may hang: one goroutine asks it, and everybody else reads what it found"},
+	{"tags.cncf.io/container-device-interface", []string{"runtime/gpu"}, "of what specifications say only a part is done: hooks are not"},
 	{"github.com/docker/cli/opts", []string{"runtime/dockerargs"}, "what Docker's types read of the agent's own environment has to be kept from them"},
 	{"github.com/kballard/go-shellquote", []string{"runtime/dockerargs", "worker"}, "what a task says in one line is parted into words by one library, as clearml-agent parts it: a # begins no comment"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
