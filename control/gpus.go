@@ -3,6 +3,9 @@ package control
 import (
 	"context"
 	"net/http"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // GPUs are those of the node.
@@ -53,4 +56,32 @@ func (s *Server) gpus(*http.Request) (any, error) {
 func (c *Client) GPUs(ctx context.Context) (g GPUs, err error) {
 	err = c.call(ctx, http.MethodGet, pathGPUs, nil, &g)
 	return g, err
+}
+
+var gpusByState = prometheus.NewDesc("agentctl_gpus",
+	"GPUs of this node: held by a task, free, or broken, which no task may have.", []string{"state"}, nil)
+
+// gpuMetrics counts GPUs when it is asked.
+type gpuMetrics func() GPUs
+
+// CountGPUs adds the GPUs to the metrics; it must be called once at most.
+func (m *Metrics) CountGPUs(list func() GPUs) { m.registry.MustRegister(gpuMetrics(list)) }
+
+func (gpuMetrics) Describe(to chan<- *prometheus.Desc) { to <- gpusByState }
+
+func (list gpuMetrics) Collect(to chan<- prometheus.Metric) {
+	states := map[string]int{"free": 0, "held": 0, "broken": 0}
+	for _, g := range list().GPUs {
+		switch {
+		case g.Problem != "":
+			states["broken"]++
+		case slices.ContainsFunc(g.Holders, func(h GPUHolder) bool { return h.Task != "" }):
+			states["held"]++
+		default:
+			states["free"]++
+		}
+	}
+	for state, n := range states {
+		to <- prometheus.MustNewConstMetric(gpusByState, prometheus.GaugeValue, float64(n), state)
+	}
 }

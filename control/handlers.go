@@ -37,7 +37,7 @@ func (s *Server) audit(_ context.Context, r AuditRequest) (any, error) {
 }
 
 func (s *Server) plan(_ context.Context, r PlanRequest) (any, error) {
-	return s.cfg.Specs.Preview(r.File, r.Text), nil
+	return s.cfg.Specs.Preview(r), nil
 }
 
 func (s *Server) apply(ctx context.Context, r ApplyRequest) (any, error) {
@@ -126,6 +126,11 @@ func (s *Server) stop(_ context.Context, r StopRequest) (any, error) {
 	}
 	s.cfg.Log.Info("asked to stop a task", "task", t.ID)
 	return StopReply{t.ID}, s.cfg.Operator.StopTask(t.ID)
+}
+
+func (s *Server) execute(ctx context.Context, r ExecuteRequest) (any, error) {
+	s.cfg.Log.Info("asked to run a task", "task", r.Task)
+	return struct{}{}, s.cfg.Operator.Execute(ctx, r)
 }
 
 // FindTask finds a task that the node knows by its id or the beginning of one.

@@ -166,6 +166,18 @@ func TestStopFindsTheTaskByTheBeginningOfItsID(t *testing.T) {
 	wantCode(t, err, CodeNotFound)
 }
 
+func TestExecute(t *testing.T) {
+	c, _ := serve(t, newNode())
+	all := spec.WorkerSpec{Image: "busybox:1", GPUs: spec.GPURequest{Mode: spec.GPUsList, Devices: []string{"0"}}}
+	if err := c.Execute(t.Context(), ExecuteRequest{Task: "id", Worker: all, Force: true}); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, c.Execute(t.Context(), ExecuteRequest{Task: "x"}), CodeNotFound)
+	if b, err := c.Build(t.Context(), BuildRequest{Task: "id", Worker: all}); err != nil || b.EnvKey != "key of id" {
+		t.Errorf("built %+v, %v", b, err)
+	}
+}
+
 func TestEmptyListsAreLists(t *testing.T) {
 	c, _ := serve(t, newNode())
 	list, err := c.Environments(t.Context())

@@ -36,8 +36,9 @@ func slotDevices(slots []string, w spec.Worker, gpus []reconcile.GPU) []string {
 	return devices
 }
 
-// gpuVariables say to a task which GPUs it has, as clearml-agent does. A node that hands
-// out no GPUs, or has none, says nothing.
+// gpuVariables say to a task which GPUs it has, as clearml-agent does: a task without
+// any on a node with GPUs is told so, as by --cpu-only. A node that has none, and whose
+// spec says nothing of GPUs, says nothing.
 //
 // A sandbox shows no other GPUs, and numbers its own from 0: all of them are the task's.
 // The SDK takes NVIDIA_VISIBLE_DEVICES for numbers as NVML has them, there.
@@ -55,7 +56,7 @@ func (p *Pool) gpuVariables(slots []string, w spec.Worker) []string {
 		return []string{"NVIDIA_VISIBLE_DEVICES=all"}
 	case len(slots) > 0:
 		visible = strings.Join(slotDevices(slots, w, gpus), ",")
-	case mode == spec.SlotsNone, mode == spec.SlotsAuto && len(gpus) == 0:
+	case mode == spec.SlotsAuto && len(gpus) == 0:
 		return nil
 	}
 	return []string{"NVIDIA_VISIBLE_DEVICES=" + visible, "CUDA_VISIBLE_DEVICES=" + visible}

@@ -67,7 +67,7 @@ func TestGPUVariables(t *testing.T) {
 		"none of those that are there": {nil, venv, spec.SlotsAuto, seen, both("none")},
 		"none of a list":               {nil, venv, spec.SlotsList, nil, both("none")},
 		"no GPUs here":                 {nil, venv, spec.SlotsAuto, nil, nil},
-		"not handed out":               {nil, venv, spec.SlotsNone, seen, nil},
+		"not handed out":               {nil, venv, spec.SlotsNone, nil, both("none")},
 		"a sandbox":                    {[]string{"1"}, spec.Worker{Mode: spec.ModeSandbox}, spec.SlotsAuto, seen, []string{"NVIDIA_VISIBLE_DEVICES=all"}},
 		"a sandbox without":            {nil, spec.Worker{Mode: spec.ModeSandbox}, spec.SlotsAuto, seen, both("none")},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ their workers. A second signal ends it at once; tasks go on under their shims.`,
 
 // agentOnlyFlags are the flags that `apply` hands to an agent that it starts.
 func (a *app) agentOnlyFlags(cmd *cobra.Command, f *agentFlags) {
-	cmd.Flags().StringVar(&f.serverListen, "server-listen", "127.0.0.1:8008", "address of the embedded server; port 0 takes any free one")
+	cmd.Flags().StringVar(&f.serverListen, "server-listen", defaultListen, "address of the embedded server; port 0 takes any free one")
 	a.nodeNameFlag(cmd, f)
 }
 
@@ -144,7 +145,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		leaving{workers: ag.pool, news: ag.loop.Watch, drain: f.drain, once: f.once, idle: f.idle}.wait(ctx, signalled)
 		return nil
 	})
-	ag.log.Info("agent started", "version", version, "node", ag.name, "state", a.state, "socket", a.socket, "source", ag.sources.Current().String())
+	ag.log.Info("agent started", "version", version, "node", ag.name, "state", cmp.Or(ag.mount.outside(a.state), a.state), "socket", a.socket, "source", ag.sources.Current().String())
 	err := group.Wait()
 	ag.log.Info("agent ended; running tasks go on under their shims")
 	return err
@@ -200,14 +201,15 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
-		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.socketFolder(), Once: ag.flags.once,
+		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.hidden(), Once: ag.flags.once,
 		GPUs: func() []reconcile.GPU { return worker.GPUsOf(ag.gpus.State()) }, GPUState: ag.gpus.State,
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{
 		Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
-		Suspended: suspension(ag.sources.Current().Suspended), Log: log,
+		Suspended: ag.suspension(ag.sources.Current().Suspended), Log: log,
 	})
 	ag.metrics = control.NewMetrics(version, ag.loop)
+	ag.metrics.CountGPUs(ag.listGPUs)
 	return nil
 }
 
@@ -233,6 +235,15 @@ func (ag *agent) takeLock(ctx context.Context) (err error) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// hidden are the folders that no task sees besides the state: that of the control socket,
+// and what a pod has from its machine.
+func (ag *agent) hidden() []string {
+	if ag.mount.pod == "" {
+		return ag.socketFolder()
+	}
+	return append(ag.socketFolder(), ag.mount.pod)
 }
 
 // socketFolder is the folder of the control socket, to be hidden from tasks that

@@ -92,6 +92,11 @@ func memory(path string) int64 {
 	return 0
 }
 
+// hasGPUs tells whether the machine has GPUs that tasks can have.
+func hasGPUs(ctx context.Context) bool {
+	return lo.SomeBy(gpu.Look(ctx, gpu.Options{Log: silent()}).GPUs, func(g gpu.GPU) bool { return g.Problem == "" })
+}
+
 // cards lists the models of NVIDIA's GPUs as the kernel's driver does.
 func cards(folder string) []string {
 	var models []string

@@ -19,6 +19,7 @@ type app struct {
 	*Main
 	state, socket  string
 	stateGiven     bool
+	mount          hostMount // of the pod, if this is one
 	quiet, verbose bool
 	noColor        bool
 }
@@ -55,9 +56,9 @@ variable too: --state as AGENTCTL_STATE. docs/cli.md lists the exit codes.`,
 		&cobra.Group{ID: groupHost, Title: "Processes and the machine:"},
 	)
 	add(root, groupSpec, a.initCmd(), a.validateCmd(), a.planCmd(), a.diffCmd(), a.applyCmd(), a.confirmCmd(), a.rollbackCmd(), a.suspendCmd(), a.resumeCmd(), a.reconcileCmd())
-	add(root, groupSee, a.getCmd(), a.describeCmd(), a.explainCmd(), a.topCmd(), a.auditCmd(), a.historyCmd(), a.blameCmd(), a.logsCmd(), a.cacheCmd(), a.imageCmd())
-	add(root, groupTasks, a.submitCmd(), a.executeCmd(), a.stopCmd(), a.execCmd(), a.drainCmd(), a.cordonCmd(), a.uncordonCmd())
-	add(root, groupHost, a.agentCmd(), a.serverCmd(), a.doctorCmd(), a.versionCmd())
+	add(root, groupSee, a.getCmd(), a.describeCmd(), a.explainCmd(), a.topCmd(), a.auditCmd(), a.serverWorkersCmd(), a.configCmd(), a.historyCmd(), a.blameCmd(), a.logsCmd(), a.cacheCmd(), a.imageCmd())
+	add(root, groupTasks, a.submitCmd(), a.executeCmd(), a.buildCmd(), a.stopCmd(), a.execCmd(), a.drainCmd(), a.cordonCmd(), a.uncordonCmd())
+	add(root, groupHost, a.agentCmd(), a.daemonCmd(), a.serverCmd(), a.doctorCmd(), a.versionCmd())
 	root.AddCommand(inside())
 	root.AddCommand(topics()...)
 	usageArgs(group(root))
@@ -129,6 +130,9 @@ func (a *app) fromEnviron(flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
+	if a.mount, err = a.hostMount(); err != nil {
+		return err
+	}
 	if a.stateGiven = a.state != ""; !a.stateGiven {
 		a.state = a.defaultState()
 	}
@@ -143,6 +147,9 @@ func (a *app) fromEnviron(flags *pflag.FlagSet) error {
 }
 
 func (a *app) defaultState() string {
+	if a.mount.pod != "" {
+		return a.mount.state()
+	}
 	if os.Geteuid() == 0 {
 		return "/var/lib/agentctl"
 	}
