@@ -16,6 +16,7 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxa100"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -26,7 +27,7 @@ func playedGPUs(t *testing.T) gpu.State {
 	lib.Devices = lib.Devices[:2]
 	dev := t.TempDir()
 	for i, d := range lib.Devices {
-		device := d.(*dgxa100.Device)
+		device := d.(*server.Device)
 		device.UUID = "GPU-" + string(rune('a'+i))
 		device.MemoryInfo = nvml.Memory{Total: 4 * mega, Used: mega, Free: 3 * mega}
 		device.GetUtilizationRatesFunc = func() (nvml.Utilization, nvml.Return) { return nvml.Utilization{Gpu: uint32(10 + i)}, nvml.SUCCESS }

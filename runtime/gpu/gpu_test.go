@@ -10,17 +10,18 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxa100"
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 	"github.com/google/go-cmp/cmp"
 )
 
 // machine is a DGX with two GPUs, as go-nvml plays it; it leaves out their figures.
-func machine(t *testing.T) (*dgxa100.Server, []*dgxa100.Device) {
+func machine(t *testing.T) (*server.Server, []*server.Device) {
 	t.Helper()
 	s := dgxa100.New()
 	s.Devices = s.Devices[:2]
-	var devices []*dgxa100.Device
+	var devices []*server.Device
 	for i, d := range s.Devices {
-		device := d.(*dgxa100.Device)
+		device := d.(*server.Device)
 		device.UUID = "GPU-" + string(rune('a'+i))
 		device.Minor = 7 - i
 		device.GetPciInfoFunc = func() (p nvml.PciInfo, ret nvml.Return) {
@@ -64,13 +65,13 @@ func TestLook(t *testing.T) {
 // What keeps a GPU from being used is told, and the others can be had.
 func TestProblems(t *testing.T) {
 	for about, c := range map[string]struct {
-		set  func(*dgxa100.Server, *dgxa100.Device)
+		set  func(*server.Server, *server.Device)
 		want string
 	}{
-		"lost": {func(_ *dgxa100.Server, d *dgxa100.Device) {
+		"lost": {func(_ *server.Server, d *server.Device) {
 			d.GetMemoryInfoFunc = func() (nvml.Memory, nvml.Return) { return nvml.Memory{}, nvml.ERROR_GPU_IS_LOST }
 		}, "it is lost"},
-		"no handle": {func(s *dgxa100.Server, _ *dgxa100.Device) {
+		"no handle": {func(s *server.Server, _ *server.Device) {
 			get := s.DeviceGetHandleByIndexFunc
 			s.DeviceGetHandleByIndexFunc = func(i int) (nvml.Device, nvml.Return) {
 				if i == 0 {
@@ -79,11 +80,11 @@ func TestProblems(t *testing.T) {
 				return get(i)
 			}
 		}, "ERROR_NO_PERMISSION"},
-		"MIG": {func(_ *dgxa100.Server, d *dgxa100.Device) { d.MigMode = 1 }, "split by MIG"},
-		"an old driver": {func(s *dgxa100.Server, _ *dgxa100.Device) {
+		"MIG": {func(_ *server.Server, d *server.Device) { d.MigMode = 1 }, "split by MIG"},
+		"an old driver": {func(s *server.Server, _ *server.Device) {
 			s.LookupSymbolFunc = func(string) error { return nvml.ERROR_NOT_FOUND }
 		}, ""},
-		"no sensor": {func(_ *dgxa100.Server, d *dgxa100.Device) {
+		"no sensor": {func(_ *server.Server, d *server.Device) {
 			d.GetTemperatureFunc = func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 0, nvml.ERROR_NOT_SUPPORTED }
 		}, ""},
 	} {
@@ -144,8 +145,11 @@ func TestDriverHangs(t *testing.T) {
 		return count()
 	}
 	watched(t, lib, func(w *Watcher) {
+		synctest.Wait()
 		gate = make(chan struct{})
+		w.Wake()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if s := w.State(); s.Problem != errSilent.Error() || len(s.GPUs) != 2 || calls != 2 {
 			t.Errorf("hanging: %q, %d GPUs, %d calls", s.Problem, len(s.GPUs), calls)
 		}
@@ -155,6 +159,7 @@ func TestDriverHangs(t *testing.T) {
 			t.Errorf("after it: %+v", s)
 		}
 		time.Sleep(lookEvery + time.Second)
+		synctest.Wait()
 		if calls != 3 {
 			t.Errorf("%d calls after it", calls)
 		}
@@ -192,12 +197,14 @@ func TestGone(t *testing.T) {
 			t.Error("figures are no change")
 		default:
 		}
+		synctest.Wait()
 		lib.Devices = lib.Devices[:1]
 		w.Wake()
 		<-w.Changed()
 		if g := w.State().GPUs; len(g) != 2 || g[1].UUID != "GPU-b" || !strings.Contains(g[1].Problem, "gone") || g[0].Problem != "" {
 			t.Errorf("gone: %+v", g)
 		}
+		synctest.Wait()
 		devices[0].GetUUIDFunc = func() (string, nvml.Return) { return "", nvml.ERROR_GPU_IS_LOST }
 		w.Wake()
 		<-w.Changed()

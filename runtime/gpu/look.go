@@ -106,9 +106,9 @@ func place(d nvml.Device, g *GPU) nvml.Return {
 
 // measure leaves out what a GPU doesn't tell: some have no sensor, or count nothing.
 func measure(d nvml.Device, g *GPU) nvml.Return {
-	memory, ret := d.GetMemoryInfo()
-	if ret == nvml.ERROR_GPU_IS_LOST {
-		return ret
+	memory, told := d.GetMemoryInfo()
+	if told == nvml.ERROR_GPU_IS_LOST {
+		return nvml.ERROR_GPU_IS_LOST
 	}
 	g.Memory, g.Figures.MemoryUsed, g.Figures.MemoryFree = memory.Total, memory.Used, memory.Free
 	if use, ret := d.GetUtilizationRates(); ret == nvml.SUCCESS {

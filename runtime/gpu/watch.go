@@ -103,12 +103,10 @@ type answer struct {
 
 // Run looks again and again until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		answers := make(chan answer, 1)
 		go func() { answers <- w.ask(ctx) }() // await waits for it, but for a driver that hangs
-		if !w.await(ctx, answers) {
-			return nil
-		}
+		w.await(ctx, answers)
 		next := lookEvery
 		if w.State().GPUs == nil {
 			next = lookElsewhere
@@ -120,10 +118,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 		case <-t.C:
 		}
 		t.Stop()
-		if ctx.Err() != nil {
-			return nil
-		}
 	}
+	return nil
 }
 
 // Look looks once, or says that the driver is too long about it.
@@ -155,14 +151,14 @@ func (w *Watcher) ask(ctx context.Context) answer {
 
 // await notes the answer of a look, however long it takes: while one is on its way
 // there is no other. A call that never returns can't be ended, and stays behind.
-func (w *Watcher) await(ctx context.Context, answers <-chan answer) bool {
+func (w *Watcher) await(ctx context.Context, answers <-chan answer) {
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	for {
 		select {
 		case a := <-answers:
 			w.note(a)
-			return true
+			return
 		case <-late.C:
 			w.note(answer{State{Time: time.Now()}, errSilent})
 		case <-ctx.Done():
@@ -172,7 +168,7 @@ func (w *Watcher) await(ctx context.Context, answers <-chan answer) bool {
 			case <-answers:
 			case <-end.C:
 			}
-			return false
+			return
 		}
 	}
 }
