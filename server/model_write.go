@@ -69,14 +69,23 @@ func editModel(c *call, req *struct {
 		if err := c.checkModel(t, &req.modelFields); err != nil {
 			return err
 		}
-		return m.set(&req.modelFields)
+		if err := m.set(&req.modelFields); err != nil {
+			return err
+		}
+		return t.noteIteration(m.task, &req.modelFields)
 	})
 	return updated(map[string]any{"last_update": stamp(c.srv.now().UnixMicro())}), err
 }
 
-func setReady(c *call, req *modelID) (any, error) {
-	err := c.changeModel(req.Model, func(_ *tx, m *model) error { m.ready = true; return nil })
-	return map[string]any{"updated": 1}, err
+// noteIteration tells a task how far it has come: a model is stored with the
+// iteration that it is of.
+func (t *tx) noteIteration(task string, f *modelFields) error {
+	var iter *int64
+	if json.Unmarshal(lo.CoalesceSliceOrEmpty(f.Iteration, json.RawMessage("null")), &iter) != nil || iter == nil {
+		return nil //nolint:nilerr // what is no number is kept with the model and tells nothing
+	}
+	_, err := t.exec(`UPDATE task SET last_update = ?, last_iteration = max(last_iteration, ?) WHERE id = ?`, t.now, *iter, task)
+	return err
 }
 
 func setModelMetadata(c *call, req *struct {
@@ -112,35 +121,23 @@ func deleteModelMetadata(c *call, req *struct {
 	return map[string]any{"updated": 1}, err
 }
 
-func deleteModel(c *call, req *struct {
-	modelID
-	Force bool `json:"force"`
-}) (any, error) {
-	reply := map[string]any{"deleted": true}
-	err := c.update(func(t *tx) error {
-		m, err := c.ownModel(t, req.Model)
-		if err != nil {
+// deleteModelsOf removes the unpublished models that a task has put out, but for
+// those that other tasks use, and returns where they lie.
+func (t *tx) deleteModelsOf(row *task) ([]string, error) {
+	uris, streams := []string{}, []int64{}
+	err := t.each(`DELETE FROM model WHERE task = ? AND ready = 0 AND NOT EXISTS (SELECT 1 FROM model_use u WHERE u.model = model.id AND u.task <> ?) RETURNING uri, stream`,
+		args(row.ID, row.n), func(scan func(...any) error) error {
+			var uri string
+			var stream int64
+			err := scan(&uri, &stream)
+			uris, streams = append(uris, uri), append(streams, stream)
 			return err
+		})
+	for _, n := range streams {
+		if err == nil {
+			err = t.killStream(n)
 		}
-		if m.ready && !req.Force {
-			return refuse(400, 202, "Model is published (use force=true): model=%s", m.ID)
-		}
-		reply["url"] = m.uri
-		_, err = t.exec(`DELETE FROM model WHERE n = ?`, m.n)
-		return err
-	})
-	return reply, err
-}
-
-// deleteModelsOf removes the unpublished models that a task has put out and
-// returns where they lie.
-func (t *tx) deleteModelsOf(task string) ([]string, error) {
-	uris := []string{}
-	err := t.each(`DELETE FROM model WHERE task = ? AND ready = 0 RETURNING uri`, args(task), func(scan func(...any) error) error {
-		var uri string
-		defer func() { uris = append(uris, uri) }()
-		return scan(&uri)
-	})
+	}
 	return uris, err
 }
 
@@ -178,6 +175,9 @@ func modelForTask(c *call, req *struct {
 		}
 		id = m.ID
 		if err := t.saveModel(m); err != nil {
+			return err
+		}
+		if err := t.noteIteration(row.ID, &req.modelFields); err != nil {
 			return err
 		}
 		return t.editModels(row, func(tm *taskModels) { tm.set("output", taskModel{Name: m.Name, Model: m.ID}) })

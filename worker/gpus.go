@@ -85,22 +85,17 @@ func (s site) showGPUs(p *prepared) error {
 	return nil
 }
 
-// withGPUs adds the figures of a worker's GPUs to those of the machine.
-func (p *Pool) withGPUs(stats *clearml.MachineStats, slots []string) *clearml.MachineStats {
-	if stats == nil || len(slots) == 0 || p.cfg.GPUState == nil {
-		return stats
-	}
-	out := *stats
-	for _, g := range p.cfg.GPUState().GPUs {
+// GPUFigures adds the figures of the GPUs of slots to those of the machine.
+func GPUFigures(state gpu.State, slots []string, stats *clearml.MachineStats) {
+	for _, g := range state.GPUs {
 		if g.Problem != "" || !slices.ContainsFunc(slots, func(id string) bool { device, _, _ := strings.Cut(id, "/"); return g.Is(device) }) {
 			continue
 		}
-		out.GPUUsage = append(out.GPUUsage, g.Figures.Usage)
-		out.GPUTemperature = append(out.GPUTemperature, g.Figures.Temperature)
-		out.GPUMemoryUsed = append(out.GPUMemoryUsed, float64(g.Figures.MemoryUsed)/mega)
-		out.GPUMemoryFree = append(out.GPUMemoryFree, float64(g.Figures.MemoryFree)/mega)
+		stats.GPUUsage = append(stats.GPUUsage, g.Figures.Usage)
+		stats.GPUTemperature = append(stats.GPUTemperature, g.Figures.Temperature)
+		stats.GPUMemoryUsed = append(stats.GPUMemoryUsed, float64(g.Figures.MemoryUsed)/mega)
+		stats.GPUMemoryFree = append(stats.GPUMemoryFree, float64(g.Figures.MemoryFree)/mega)
 	}
-	return &out
 }
 
 // GPUsOf are the GPUs of a state as plans have them; nil if nobody could look.

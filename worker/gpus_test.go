@@ -85,7 +85,7 @@ func TestGPUVariables(t *testing.T) {
 func TestGPUFigures(t *testing.T) {
 	state := playedGPUs(t)
 	p := poolWith(t, t.TempDir())
-	p.cfg.GPUState = func() gpu.State { return state }
+	p.cfg.GPUStats = func(slots []string, stats *clearml.MachineStats) { GPUFigures(state, slots, stats) }
 	of := &clearml.MachineStats{MemoryUsed: 7}
 	if p.withGPUs(of, nil) != of || p.withGPUs(nil, []string{"0"}) != nil {
 		t.Error("what is another worker's, or no report, has changed")
@@ -138,15 +138,15 @@ func TestShowGPUs(t *testing.T) {
 // The driver's libraries come after those that a task or its image brings.
 func TestLinkedLibraries(t *testing.T) {
 	for about, c := range map[string]struct {
-		variables []string
-		want      string
+		chosen, image []string
+		want          string
 	}{
-		"none":                  {nil, "LD_LIBRARY_PATH=/gpu"},
-		"of an image":           {[]string{"A=b", "LD_LIBRARY_PATH=/usr/local/cuda/lib64:"}, "LD_LIBRARY_PATH=/usr/local/cuda/lib64:/gpu"},
-		"the task's goes first": {[]string{"LD_LIBRARY_PATH=/task", "LD_LIBRARY_PATH=/image"}, "LD_LIBRARY_PATH=/task:/gpu"},
-		"there already":         {[]string{"LD_LIBRARY_PATH=/gpu:/x"}, "LD_LIBRARY_PATH=/gpu:/x"},
+		"none":                  {nil, nil, "LD_LIBRARY_PATH=/gpu"},
+		"of an image":           {nil, []string{"A=b", "LD_LIBRARY_PATH=/usr/local/cuda/lib64:"}, "LD_LIBRARY_PATH=/usr/local/cuda/lib64:/gpu"},
+		"the task's goes first": {[]string{"LD_LIBRARY_PATH=/task"}, []string{"LD_LIBRARY_PATH=/image"}, "LD_LIBRARY_PATH=/task:/gpu"},
+		"there already":         {nil, []string{"LD_LIBRARY_PATH=/gpu:/x"}, "LD_LIBRARY_PATH=/gpu:/x"},
 	} {
-		env := taskEnv{libraries: "/gpu", variables: c.variables}.build(func(string) (string, bool) { return "", false })
+		env := taskEnv{libraries: "/gpu", chosen: c.chosen, image: c.image}.build(func(string) (string, bool) { return "", false })
 		if !slices.Contains(env, c.want) {
 			t.Errorf("%s: %q", about, env)
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"agentctl/clearml"
 	"agentctl/control"
 	"agentctl/envcache"
 	"agentctl/envcache/repo"
@@ -203,6 +204,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
 		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.hidden(), Once: ag.flags.once,
 		GPUs: func() []reconcile.GPU { return worker.GPUsOf(ag.gpus.State()) }, GPUState: ag.gpus.State,
+		GPUStats: func(slots []string, stats *clearml.MachineStats) { worker.GPUFigures(ag.gpus.State(), slots, stats) },
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{
 		Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
