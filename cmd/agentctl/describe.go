@@ -19,8 +19,8 @@ import (
 
 func (a *app) describeCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "describe", Short: "Tell all about the node, a worker or a task",
-		Example: "  agentctl describe node\n  agentctl describe worker train/0\n  agentctl describe task 3f2a91c0",
+		Use: "describe", Short: "Tell all about the node, a worker, a task or a GPU",
+		Example: "  agentctl describe node\n  agentctl describe worker train/0\n  agentctl describe task 3f2a91c0\n  agentctl describe gpu 0",
 	}
 	cmd.AddCommand(
 		a.describing("node", cobra.NoArgs, func(p *page, s *reconcile.Snapshot, who control.Agent, _ string) error {
@@ -43,6 +43,7 @@ func (a *app) describeCmd() *cobra.Command {
 			}
 			return err
 		}),
+		a.describeGPU(),
 	)
 	return group(cmd)
 }

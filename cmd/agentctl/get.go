@@ -16,12 +16,12 @@ import (
 
 func (a *app) getCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get", Short: "Show the node, its workers, tasks, queues, environments or history",
+		Use: "get", Short: "Show the node, its workers, tasks, queues, GPUs, environments or history",
 		Long: `Show what the node is and does. -o wide has more columns; json, yaml and name are
 for programs, with --watch one line (json) or document (yaml) for each change.`,
 		Example: "  agentctl get workers\n  agentctl get tasks -o wide --watch\n  agentctl get node -o yaml",
 	}
-	cmd.AddCommand(a.getNode(), a.getWorkers(), a.getTasks(), a.getQueues(), a.getEnvironments(), a.listHistory("agentctl get history"))
+	cmd.AddCommand(a.getNode(), a.getWorkers(), a.getTasks(), a.getQueues(), a.getGPUs(), a.getEnvironments(), a.listHistory("agentctl get history"))
 	return group(cmd)
 }
 
