@@ -5,44 +5,59 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 // SDKVersion is the clearml that the tests use, from PyPI.
 const SDKVersion = "2.1.12"
 
+// SDKDetectFirst is a setting of sdk.development: the SDK looks at the repository before
+// Task.init goes on. By default a thread starts git while the SDK forks its background
+// process, and when the two meet the program hangs for five minutes (seen with 2.1.12:
+// the fork holds git's error pipe open).
+const SDKDetectFirst = "vcs_repo_detect_async: false"
+
 // SDKPython is the interpreter of a virtual environment that holds the SDK:
 // AGENTCTL_SDK_VENV, made if need be.
 func SDKPython(t testing.TB) string {
 	t.Helper()
-	venv := os.Getenv("AGENTCTL_SDK_VENV")
-	if venv == "" {
-		venv = filepath.Join(Root(t), ".cache", "sdk-"+SDKVersion)
+	return filepath.Join(installed(t, "clearml", SDKVersion, sdkVenv(t)), "bin", "python")
+}
+
+func sdkVenv(t testing.TB) string {
+	if venv := os.Getenv("AGENTCTL_SDK_VENV"); venv != "" {
+		return venv
 	}
-	made := exec.Command("bash", filepath.Join(Root(t), "test", "setup", "sdk.sh"), SDKVersion, venv)
+	return filepath.Join(Root(t), ".cache", "sdk-"+SDKVersion)
+}
+
+// installed makes a virtual environment with a package of PyPI, unless it is there.
+func installed(t testing.TB, name, version, venv string) string {
+	t.Helper()
+	made := exec.Command("bash", filepath.Join(Root(t), "test", "setup", "sdk.sh"), version, venv, name)
 	if out, err := made.CombinedOutput(); err != nil {
-		t.Fatalf("cannot install the SDK: %v\n%s", err, out)
+		t.Fatalf("cannot install %s: %v\n%s", name, err, out)
 	}
-	return filepath.Join(venv, "bin", "python")
+	return venv
 }
 
 // SDK runs a Python program with the real SDK against the node's server, in a
-// folder, and returns what it prints on standard output.
+// folder, and returns what it prints on standard output. A complaint of the SDK
+// fails the test.
 func (n *Node) SDK(dir, program string, args ...string) string {
 	n.T.Helper()
 	var out, talk bytes.Buffer
 	cmd := exec.Command(SDKPython(n.T), append([]string{"-c", program}, args...)...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, n.SDKEnv(), &out, &talk
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, append(n.SDKEnv(), "PYTHONPATH="+SDKStrict(n.T)), &out, &talk
 	if err := cmd.Run(); err != nil {
 		n.T.Fatalf("a program with the SDK failed: %v\n%s%s", err, out.String(), talk.String())
 	}
+	if bad := Complaints(out.String() + talk.String()); bad != nil {
+		n.T.Errorf("the SDK complains:\n%s\n\nall it said:\n%s%s", strings.Join(bad, "\n"), out.String(), talk.String())
+	}
 	return out.String()
 }
-
-// detectFirst has the SDK look at the repository before Task.init goes on: by default a
-// thread starts git while the SDK forks its background process, and when the two meet
-// the program hangs for five minutes (seen with 2.1.12).
-const detectFirst = "sdk { development { vcs_repo_detect_async: false } }\n"
 
 // SDKEnv is what `agentctl server credentials` tells a user to set. HOME is the tests'
 // own, so that no clearml.conf of the person who runs them has a say.
@@ -52,7 +67,7 @@ func (n *Node) SDKEnv() []string {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		n.T.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(home, "clearml.conf"), []byte(detectFirst), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(home, "clearml.conf"), []byte("sdk { development { "+SDKDetectFirst+" } }\n"), 0o600); err != nil {
 		n.T.Fatal(err)
 	}
 	keys, err := n.credentials(n.T.Context())

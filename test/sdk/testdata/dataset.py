@@ -1,5 +1,4 @@
 """A small data set: made, filled, finalised, read."""
-import strict
 import os
 from clearml import Dataset
 

@@ -1,5 +1,4 @@
 """A task whose reports go through the SDK's background process."""
-import strict
 import logging
 from clearml import Task
 

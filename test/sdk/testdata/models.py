@@ -1,5 +1,4 @@
 """Models: put out, found, read, published."""
-import strict
 from clearml import InputModel, Model, OutputModel, Task
 
 task = Task.init(project_name="models", task_name="trains", auto_resource_monitoring=False)
