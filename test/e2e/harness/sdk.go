@@ -2,9 +2,12 @@ package harness
 
 import (
 	"bytes"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -78,4 +81,40 @@ func (n *Node) SDKEnv() []string {
 	return append(os.Environ(), "HOME="+home,
 		"CLEARML_API_HOST="+ends.API, "CLEARML_FILES_HOST="+ends.Files, "CLEARML_WEB_HOST="+ends.Web,
 		"CLEARML_API_ACCESS_KEY="+keys.AccessKey, "CLEARML_API_SECRET_KEY="+keys.SecretKey)
+}
+
+// refusal is a line of the server's metrics about answers that were no 200, or about an
+// endpoint that it does not have.
+var refusal = regexp.MustCompile(`(?m)^agentctl_server_(?:requests_total\{code="([345]\d\d)",endpoint="([^"]*)"\}|unsupported_requests_total\{service="([^"]*)"\}) [1-9]`)
+
+// Refused is what the node's server has refused so far, as "ENDPOINT STATUS", or as
+// "unsupported SERVICE".
+func (n *Node) Refused() (found []string) {
+	n.T.Helper()
+	keys, err := n.credentials(n.T.Context())
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(n.T.Context(), http.MethodGet, n.Endpoints().API+"/metrics", nil)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	req.SetBasicAuth(keys.AccessKey, keys.SecretKey)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		n.T.Fatal(err)
+	}
+	defer resp.Body.Close() // read only
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		n.T.Fatalf("the server shows no metrics: %s (%v)", resp.Status, err)
+	}
+	for _, m := range refusal.FindAllStringSubmatch(string(text), -1) {
+		if m[3] != "" {
+			found = append(found, "unsupported "+m[3])
+		} else {
+			found = append(found, m[2]+" "+m[1])
+		}
+	}
+	return found
 }
