@@ -135,11 +135,13 @@ func (s *site) run(env []string, program string, args ...string) string {
 	s.t.Helper()
 	// Away from this repository, which the SDK would take for the task's own.
 	dir := s.t.TempDir()
-	text, err := os.ReadFile(filepath.Join("testdata", program))
-	if err != nil {
-		s.t.Fatal(err)
+	for _, name := range []string{"checks.py", program} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		write(s.t, filepath.Join(dir, name), string(text))
 	}
-	write(s.t, filepath.Join(dir, program), string(text))
 	return s.command(dir, env, s.python, append([]string{"-u", filepath.Join(dir, program)}, args...)...)
 }
 

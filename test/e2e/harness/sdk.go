@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"os"
@@ -9,7 +10,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // SDKVersion is the clearml that the tests use, from PyPI.
@@ -45,14 +48,29 @@ func installed(t testing.TB, name, version, venv string) string {
 	return venv
 }
 
+// sdkPatience is long: the machine may be busy with other tests.
+const sdkPatience = 5 * time.Minute
+
 // SDK runs a Python program with the real SDK against the node's server, in a
 // folder, and returns what it prints on standard output. A complaint of the SDK
 // fails the test.
 func (n *Node) SDK(dir, program string, args ...string) string {
 	n.T.Helper()
+	// A file outside of any repository: the SDK looks for the text and the repository of
+	// what runs.
+	file := filepath.Join(n.T.TempDir(), "author.py")
+	if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
+		n.T.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(n.T.Context(), sdkPatience)
+	defer cancel()
 	var out, talk bytes.Buffer
-	cmd := exec.Command(SDKPython(n.T), append([]string{"-c", program}, args...)...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, append(n.SDKEnv(), "PYTHONPATH="+SDKStrict(n.T)), &out, &talk
+	cmd := exec.CommandContext(ctx, SDKPython(n.T), append([]string{file}, args...)...)
+	cmd.Dir, cmd.Env = dir, append(n.SDKEnv(), "PYTHONPATH="+SDKStrict(n.T), "PYTHONFAULTHANDLER=1")
+	cmd.Stdout, cmd.Stderr = &out, &talk
+	// A program that hangs shows where before it dies.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGABRT) }
+	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
 		n.T.Fatalf("a program with the SDK failed: %v\n%s%s", err, out.String(), talk.String())
 	}
