@@ -16,6 +16,7 @@ const (
 	pathApply        = "/v1/apply"
 	pathOrder        = "/v1/order"
 	pathStop         = "/v1/stop"
+	pathExecute      = "/v1/execute"
 	pathLogs         = "/v1/logs"
 	pathEnvironments = "/v1/environments"
 	pathUsage        = "/v1/usage"
@@ -40,6 +41,8 @@ type Agent struct {
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
+	// HostState is how the machine calls State, if the agent is in a pod that has it from there.
+	HostState string `json:"hostState,omitempty"`
 	// State is the folder of the agent's state, Server that of the embedded server.
 	State  string `json:"state"`
 	Server string `json:"server"`
@@ -131,6 +134,17 @@ type StopRequest struct {
 // StopReply names the task that was meant.
 type StopReply struct {
 	Task string `json:"task"`
+}
+
+// ExecuteRequest asks for a task to be run now, whatever queue it waits in.
+type ExecuteRequest struct {
+	Task string `json:"task"`
+	// Worker says how; its name, queues and count do not matter.
+	Worker spec.WorkerSpec `json:"worker,omitzero"`
+	// RequireQueue refuses a task that waits in no queue, Force takes one that the server
+	// holds to be in progress elsewhere.
+	RequireQueue bool `json:"requireQueue,omitempty"`
+	Force        bool `json:"force,omitempty"`
 }
 
 // AuditRequest names workers, groups of them or running tasks; none are all workers.

@@ -148,6 +148,11 @@ func (c *Client) Environments(ctx context.Context) (list []Environment, err erro
 	return list, err
 }
 
+// Execute has a task run now; it returns once the task is this node's.
+func (c *Client) Execute(ctx context.Context, r ExecuteRequest) error {
+	return c.call(ctx, http.MethodPost, pathExecute, r, nil)
+}
+
 // Shutdown ends the agent; its tasks go on.
 func (c *Client) Shutdown(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, pathShutdown, struct{}{}, nil)

@@ -122,6 +122,13 @@ func (n *node) Order(name string, order *reconcile.Order) error {
 	return n.failWith
 }
 
+func (n *node) Execute(_ context.Context, r ExecuteRequest) error {
+	if r.Task != "id" {
+		return &Error{Code: CodeNotFound, Message: "there is no task " + r.Task}
+	}
+	return nil
+}
+
 func (n *node) StopTask(id string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -128,6 +128,11 @@ func (s *Server) stop(_ context.Context, r StopRequest) (any, error) {
 	return StopReply{t.ID}, s.cfg.Operator.StopTask(t.ID)
 }
 
+func (s *Server) execute(ctx context.Context, r ExecuteRequest) (any, error) {
+	s.cfg.Log.Info("asked to run a task", "task", r.Task)
+	return struct{}{}, s.cfg.Operator.Execute(ctx, r)
+}
+
 // FindTask finds a task that the node knows by its id or the beginning of one.
 func FindTask(s *reconcile.Snapshot, id string) (reconcile.TaskStatus, error) {
 	var found []reconcile.TaskStatus

@@ -51,6 +51,8 @@ type Operator interface {
 	// back what was ordered.
 	Order(worker string, order *reconcile.Order) error
 	StopTask(id string) error
+	// Execute returns once the task is this node's.
+	Execute(ctx context.Context, r ExecuteRequest) error
 }
 
 // Consoles opens the console of a task from an offset on.
@@ -118,6 +120,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("POST "+pathApply, post(s, s.apply))
 	s.mux.HandleFunc("POST "+pathOrder, post(s, s.order))
 	s.mux.HandleFunc("POST "+pathStop, post(s, s.stop))
+	s.mux.HandleFunc("POST "+pathExecute, post(s, s.execute))
 	s.mux.HandleFunc("POST "+pathReload, post(s, s.reload))
 	s.mux.HandleFunc("POST "+pathSuspend, post(s, s.suspend))
 	s.mux.HandleFunc("POST "+pathResume, post(s, s.resume))

@@ -166,6 +166,15 @@ func TestStopFindsTheTaskByTheBeginningOfItsID(t *testing.T) {
 	wantCode(t, err, CodeNotFound)
 }
 
+func TestExecute(t *testing.T) {
+	c, _ := serve(t, newNode())
+	all := spec.WorkerSpec{Image: "busybox:1", GPUs: spec.GPURequest{Mode: spec.GPUsList, Devices: []string{"0"}}}
+	if err := c.Execute(t.Context(), ExecuteRequest{Task: "id", Worker: all, Force: true}); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, c.Execute(t.Context(), ExecuteRequest{Task: "x"}), CodeNotFound)
+}
+
 func TestEmptyListsAreLists(t *testing.T) {
 	c, _ := serve(t, newNode())
 	list, err := c.Environments(t.Context())

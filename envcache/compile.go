@@ -3,10 +3,13 @@ package envcache
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"path/filepath"
 	"strings"
 
 	"agentctl/envcache/internal/urgency"
+
+	"github.com/samber/lo"
 )
 
 //go:embed compile.py
@@ -69,4 +72,14 @@ func (s *site) onCores(ctx context.Context, compile func(ctx context.Context, co
 		return err
 	}
 	return compile(ctx, "0")
+}
+
+// CompileModules is the command line that makes the bytecode of the modules that i brings,
+// on one core, beside their sources. What has its bytecode, and what does not compile,
+// stays as it is.
+func (i Interpreter) CompileModules() []string {
+	n := i.Numbers()
+	library := filepath.Join(i.BasePrefix, "lib", fmt.Sprintf("python%d.%d", n[0], n[1]))
+	folders := append([]string{library}, lo.Reject(i.Sites, func(site string, _ int) bool { return strings.HasPrefix(site, library+"/") })...)
+	return append([]string{i.Path, "-I", "-W", "ignore", "-c", compileScript, "1"}, folders...)
 }

@@ -76,8 +76,10 @@ func asNode(w spec.Worker) *spec.Node {
 	sandbox := w.Sandbox
 	sandbox.DefaultImage = "" // is the worker's image
 	return &spec.Node{Spec: spec.NodeSpec{Sandbox: sandbox, Workers: []spec.WorkerSpec{{
-		Queues: w.Queues, Order: w.Order, Mode: w.Mode, Image: w.Image, GPUs: w.GPUs,
+		Queues: w.Queues, CreateQueues: w.CreateQueues, Tags: w.Tags, Order: w.Order, Mode: w.Mode, Image: w.Image, GPUs: w.GPUs,
 		PackageManager: w.PackageManager, Resources: w.Resources,
-		MaxRuntime: w.MaxRuntime, StopGrace: w.StopGrace, Windows: w.Windows, MaxTasks: w.MaxTasks, Drain: w.Drain, RunAs: w.RunAs,
+		MaxRuntime: w.MaxRuntime, StopGrace: w.StopGrace, AbortCallback: w.AbortCallback, Windows: w.Windows, MaxTasks: w.MaxTasks, Drain: w.Drain, OnInfrastructureFailure: w.OnInfrastructureFailure, RunAs: w.RunAs,
+		Environment: w.Environment, HostEnvironment: w.HostEnvironment, TaskEnvironment: w.TaskEnvironment,
+		PythonOptimize: w.PythonOptimize, LogLevel: w.LogLevel, Standalone: w.Standalone,
 	}}}}
 }

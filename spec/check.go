@@ -67,6 +67,18 @@ func queueName(v any) string {
 	return printable(s)
 }
 
+// workerID is part of tables, of headers and of lists that are parted by spaces.
+func workerID(v any) string {
+	s := v.(string)
+	switch {
+	case len(s) > 128:
+		return "is longer than 128 bytes"
+	case strings.ContainsRune(s, ' '):
+		return quote(s) + " has a space"
+	}
+	return printable(s)
+}
+
 func filePath(v any) string {
 	s := v.(string)
 	if strings.HasSuffix(s, "/") {

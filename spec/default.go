@@ -14,6 +14,7 @@ type Env struct{ Hostname string }
 const (
 	DefaultPollInterval     = Duration(2 * time.Second)
 	DefaultStopGrace        = Duration(30 * time.Second)
+	DefaultAbortCallback    = Duration(30 * time.Minute)
 	DefaultCheckpointSignal = "SIGUSR1"
 	DefaultCheckpointGrace  = Duration(2 * time.Minute)
 	DefaultMaxEntries       = 20
@@ -65,9 +66,9 @@ func (s *Sandbox) setDefaults() {
 	set(&s.BuildNetwork, NetworkHost)
 	set(&s.ShmSize, DefaultShmSize)
 	set(&s.Scratch.Medium, MediumDisk)
-	for i := range s.Arguments.Mounts {
-		m := &s.Arguments.Mounts[i]
-		set(&m.Target, m.Source)
+	s.Arguments.setDefaults()
+	for i := range s.Rules {
+		s.Rules[i].Arguments.setDefaults()
 	}
 	setPointer(&s.CreateAhead, true)
 	set(&s.OnDenied, OnDeniedFail)
@@ -75,12 +76,20 @@ func (s *Sandbox) setDefaults() {
 	setPointer(&s.Allow.Env, true)
 }
 
+func (a *Arguments) setDefaults() {
+	for i := range a.Mounts {
+		set(&a.Mounts[i].Target, a.Mounts[i].Source)
+	}
+}
+
 func (w *WorkerSpec) setDefaults() {
+	w.Sandbox.Arguments.setDefaults()
 	set(&w.Order, OrderPriority)
 	setPointer(&w.Count, 1)
 	set(&w.GPUs.Mode, GPUsNone)
 	set(&w.Mode, ModeVenv)
 	set(&w.StopGrace, DefaultStopGrace)
+	set(&w.AbortCallback, DefaultAbortCallback)
 	set(&w.Drain.Policy, DrainFinish)
 	set(&w.Drain.Checkpoint.Signal, DefaultCheckpointSignal)
 	set(&w.Drain.Checkpoint.Grace, DefaultCheckpointGrace)
@@ -157,24 +166,44 @@ func (s Sandbox) clone() Sandbox {
 	s.HostPorts = slices.Clone(s.HostPorts)
 	s.CreateAhead, s.Allow.Env = clonePointer(s.CreateAhead), clonePointer(s.Allow.Env)
 	s.Allow.Images = slices.Clone(s.Allow.Images)
-	args := &s.Arguments
-	args.Mounts = slices.Clone(args.Mounts)
-	args.Env, args.Tmpfs, args.Hosts = maps.Clone(args.Env), maps.Clone(args.Tmpfs), maps.Clone(args.Hosts)
+	s.Arguments = s.Arguments.clone()
+	s.Rules = slices.Clone(s.Rules)
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		r.Match.Tags, r.Match.Requirements = slices.Clone(r.Match.Tags), slices.Clone(r.Match.Requirements)
+		r.Arguments = r.Arguments.clone()
+	}
 	allow := &s.Allow
 	for _, list := range []*[]string{
-		&s.AptPackages, &args.HostEnv, &args.Devices, &args.Groups, &args.CapAdd, &args.DNS, &args.DNSSearch, &args.DNSOptions,
-		&allow.HostEnv, &allow.Mounts, &allow.MountsWritable, &allow.Network, &allow.IPC, &allow.Ulimits, &allow.CapAdd, &allow.Devices, &allow.AptPackages,
+		&s.AptPackages, &allow.HostEnv, &allow.Mounts, &allow.MountsWritable, &allow.Network, &allow.IPC, &allow.Ulimits, &allow.CapAdd, &allow.Devices, &allow.AptPackages,
 	} {
 		*list = slices.Clone(*list)
 	}
 	return s
 }
 
+func (a Arguments) clone() Arguments {
+	a.Mounts = slices.Clone(a.Mounts)
+	a.Env, a.Tmpfs, a.Hosts = maps.Clone(a.Env), maps.Clone(a.Tmpfs), maps.Clone(a.Hosts)
+	for _, list := range a.lists() {
+		*list = slices.Clone(*list)
+	}
+	return a
+}
+
+// lists are all lists of texts of a, in the same order for any two.
+func (a *Arguments) lists() []*[]string {
+	return []*[]string{&a.HostEnv, &a.Devices, &a.Groups, &a.CapAdd, &a.DNS, &a.DNSSearch, &a.DNSOptions}
+}
+
 func (w WorkerSpec) clone() WorkerSpec {
-	w.Queues = slices.Clone(w.Queues)
+	w.Queues, w.Tags = slices.Clone(w.Queues), slices.Clone(w.Tags)
 	w.Count = clonePointer(w.Count)
 	w.GPUs.Devices = slices.Clone(w.GPUs.Devices)
 	w.Windows = slices.Clone(w.Windows)
+	w.Sandbox.Ulimits = maps.Clone(w.Sandbox.Ulimits)
+	w.Sandbox.Arguments = w.Sandbox.Arguments.clone()
+	w.Environment, w.HostEnvironment = maps.Clone(w.Environment), slices.Clone(w.HostEnvironment)
 	w.PackageManager = w.PackageManager.clone()
 	return w
 }

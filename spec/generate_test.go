@@ -15,6 +15,8 @@ var valid = rapid.Custom(func(t *rapid.T) *Node {
 	n.Spec = NodeSpec{
 		Server: Server{
 			URL:             optional(t, "url", urls),
+			WebURL:          optional(t, "webUrl", urls),
+			FilesURL:        optional(t, "filesUrl", urls),
 			CredentialsFile: optional(t, "credentials", paths),
 			PollInterval:    optional(t, "poll", durations(200*time.Millisecond, time.Hour)),
 			LogAge:          optional(t, "logAge", durations(time.Hour, 24*time.Hour)),
@@ -58,14 +60,20 @@ var windows = rapid.Custom(func(t *rapid.T) Window {
 })
 
 var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
+	name := rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,5}[a-z0-9])?`).Draw(t, "group")
 	return WorkerSpec{
-		Name:           rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,5}[a-z0-9])?`).Draw(t, "group"),
-		Queues:         rapid.SliceOfNDistinct(queues, 1, 4, rapid.ID[string]).Draw(t, "queues"),
-		Order:          optional(t, "order", rapid.SampledFrom([]string{OrderPriority, OrderRoundRobin})),
-		Count:          pointer(t, "count", rapid.IntRange(0, 5)),
-		GPUs:           requests.Draw(t, "gpus"),
-		Mode:           optional(t, "mode", rapid.SampledFrom([]string{ModeVenv, ModeSandbox})),
-		Image:          optional(t, "image", images),
+		Name:   name,
+		ID:     optional(t, "id", rapid.Just("box:gpu0,"+name)),
+		Queues: rapid.SliceOfNDistinct(queues, 1, 4, rapid.ID[string]).Draw(t, "queues"),
+		Order:  optional(t, "order", rapid.SampledFrom([]string{OrderPriority, OrderRoundRobin})),
+		Count:  pointer(t, "count", rapid.IntRange(0, 5)),
+		GPUs:   requests.Draw(t, "gpus"),
+		Mode:   optional(t, "mode", rapid.SampledFrom([]string{ModeVenv, ModeSandbox})),
+		Image:  optional(t, "image", images),
+		Sandbox: WorkerSandbox{
+			Network: optional(t, "network", rapid.SampledFrom(networks)), ShmSize: optional(t, "shm", sizes),
+			Ulimits: optionalMap(t, "ulimits", rapid.SampledFrom(ulimitNames), rapid.Just("1024")), Arguments: optional(t, "arguments", arguments),
+		},
 		PackageManager: managers.Draw(t, "manager"),
 		Resources: Resources{
 			CPUs:   optional(t, "cpus", rapid.Float64Range(0.01, 10000)),
@@ -74,8 +82,11 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 
 			IOWeight: optional(t, "ioWeight", rapid.IntRange(10, 1000)),
 		},
-		MaxRuntime: optional(t, "maxRuntime", durations(0, 1000*day)),
-		StopGrace:  optional(t, "stopGrace", durations(100*time.Millisecond, day)),
+		MaxRuntime:    optional(t, "maxRuntime", durations(0, 1000*day)),
+		CreateQueues:  rapid.Bool().Draw(t, "createQueues"),
+		Tags:          someOf(t, "tags", rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a100", "true", "x y", "ü:1"}), 1, 3, rapid.ID[string])),
+		AbortCallback: optional(t, "abortCallback", durations(time.Second, day)),
+		StopGrace:     optional(t, "stopGrace", durations(100*time.Millisecond, day)),
 		OnInfrastructureFailure: OnInfrastructureFailure{
 			Policy: optional(t, "infrastructure", rapid.Just(InfrastructureRequeue)), Attempts: optional(t, "attempts", rapid.IntRange(1, 1000)),
 		},
@@ -85,7 +96,13 @@ var groups = rapid.Custom(func(t *rapid.T) WorkerSpec {
 			Policy: optional(t, "policy", rapid.SampledFrom([]string{DrainFinish, DrainStop})), Deadline: optional(t, "deadline", durations(0, day)),
 			Checkpoint: Checkpoint{Signal: optional(t, "signal", rapid.SampledFrom(CheckpointSignals)), Grace: optional(t, "save", durations(time.Second, day))},
 		},
-		RunAs: optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
+		Environment:     optionalMap(t, "environment", variables, values),
+		HostEnvironment: optionalList(t, "hostEnvironment", rapid.StringMatching(`H_[A-Z]{1,3}`)),
+		TaskEnvironment: rapid.Bool().Draw(t, "taskEnvironment"),
+		PythonOptimize:  rapid.IntRange(0, 2).Draw(t, "optimize"),
+		LogLevel:        optional(t, "level", rapid.SampledFrom(LogLevels)),
+		Standalone:      rapid.Bool().Draw(t, "standalone"),
+		RunAs:           optional(t, "runAs", rapid.SampledFrom([]string{"agentctl", "1000", "0", "_x.y-z", "true", "no"})),
 	}
 })
 

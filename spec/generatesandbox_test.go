@@ -32,6 +32,8 @@ var sandboxes = rapid.Custom(func(t *rapid.T) Sandbox {
 		Scratch:      Scratch{Medium: optional(t, "medium", rapid.Just(MediumMemory)), Size: optional(t, "size", sizes)},
 		AptPackages:  optionalList(t, "apt", aptPackages),
 		Arguments:    arguments.Draw(t, "arguments"),
+		SetupScript:  optional(t, "setup", scripts),
+		Rules:        optional(t, "rules", rapid.SliceOfN(sandboxRule, 1, 2)),
 		CreateAhead:  pointer(t, "ahead", rapid.Bool()),
 		OnDenied:     optional(t, "onDenied", rapid.Just(OnDeniedDrop)),
 		Keep:         optional(t, "keep", rapid.Just(KeepOnFailure)),
@@ -39,9 +41,24 @@ var sandboxes = rapid.Custom(func(t *rapid.T) Sandbox {
 	}
 })
 
+var scripts = rapid.SampledFrom([]string{"true\n", "if true; then\n\techo \"a\"  # b\nfi", "cat <<E\n - a: b\n\nE\n\n"})
+
+var sandboxRule = rapid.Custom(func(t *rapid.T) SandboxRule {
+	patterns := rapid.SampledFrom([]string{"^a$", ".*", `\.git$`, "a|b", "[0-9]+", "^(x|y)/z"})
+	return SandboxRule{
+		Match: RuleMatch{
+			Project: patterns.Draw(t, "project"), ProjectID: optional(t, "id", patterns), Repository: optional(t, "repository", patterns),
+			Branch: optional(t, "branch", patterns), Binary: optional(t, "binary", patterns), Image: optional(t, "image", patterns),
+			User: optional(t, "user", patterns), Tags: optionalList(t, "tags", patterns), Requirements: optionalList(t, "requirements", patterns),
+		},
+		Image: optional(t, "gives", images), Arguments: arguments.Draw(t, "arguments"), SetupScript: optional(t, "setup", scripts),
+		Force: rapid.Bool().Draw(t, "force"),
+	}
+})
+
 var arguments = rapid.Custom(func(t *rapid.T) Arguments {
 	return Arguments{
-		Env:     optionalMap(t, "env", variables, rapid.OneOf(queues, rapid.SampledFrom([]string{"", " a ", "a\nb", "\tx"})).Filter(func(s string) bool { return variableValue(s) == "" })),
+		Env:     optionalMap(t, "env", variables, values),
 		HostEnv: optionalList(t, "hostEnv", variables),
 		Mounts: optional(t, "mounts", rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) HostMount {
 			return HostMount{Source: paths.Filter(func(s string) bool { return hostFolder(s) == "" }).Draw(t, "source"), Writable: rapid.Bool().Draw(t, "writable")}
@@ -82,5 +99,6 @@ var allows = rapid.Custom(func(t *rapid.T) Allow {
 var (
 	variables   = rapid.StringMatching(`[A-Z_][A-Z0-9_]{0,5}`).Filter(func(s string) bool { return hostVariable(s) == "" })
 	aptPackages = rapid.SampledFrom([]string{"git", "libgl1", "libstdc++6", "0ad"})
+	values      = rapid.OneOf(queues, rapid.SampledFrom([]string{"", " a ", "a\nb", "\tx"})).Filter(func(s string) bool { return variableValue(s) == "" })
 	addresses   = rapid.SampledFrom([]string{"10.0.0.1", "::1", "2001:db8::7"})
 )

@@ -78,9 +78,16 @@ func TestExpandAgrees(t *testing.T) {
 		ids := map[string]bool{}
 		at := 0
 		for _, g := range n.Spec.Workers {
+			id := g.ID
+			if id == "" {
+				id = n.Metadata.Name + ":" + g.Name
+			}
 			for i := range *g.Count {
-				w := workers[at]
-				if w.Name != fmt.Sprintf("%s/%d", g.Name, i) || w.ID != fmt.Sprintf("%s:%s:%d", n.Metadata.Name, g.Name, i) || ids[w.ID] {
+				w, want := workers[at], id
+				if g.ID == "" || *g.Count > 1 {
+					want = fmt.Sprintf("%s:%d", id, i)
+				}
+				if w.Name != fmt.Sprintf("%s/%d", g.Name, i) || w.ID != want || ids[w.ID] {
 					t.Fatalf("worker %d is %s, %s", at, w.Name, w.ID)
 				}
 				if !w.Equal(again[at]) || w.Hash() != again[at].Hash() {

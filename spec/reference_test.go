@@ -87,8 +87,8 @@ func generateReference(t *testing.T) []byte {
 	rows, intros := map[string][]string{}, map[string]string{}
 	defaults := defaultsByPath()
 	describe := func(path string, holder reflect.Type, key string) {
-		if strings.HasPrefix(path, "spec.workers[].packageManager.") {
-			return // as spec.packageManager
+		if strings.HasPrefix(path, "spec.workers[].packageManager.") || strings.HasPrefix(path, "spec.sandbox.rules[].arguments.") {
+			return // as spec.packageManager and spec.sandbox.arguments
 		}
 		f := holder.Field(fieldsOf(holder)[key])
 		meaning := strings.ReplaceAll(r.CommentMap["agentctl/spec."+holder.Name()+"."+f.Name], "\n", " ")
@@ -142,7 +142,7 @@ func typeText(t reflect.Type, r rule) string {
 		reflect.TypeFor[Duration](): "duration", reflect.TypeFor[Size](): "size", reflect.TypeFor[Slots](): "`auto`, `none` or a list",
 		reflect.TypeFor[GPURequest](): "count, share, list, `all` or `none`", reflect.TypeFor[[]WorkerSpec](): "list of groups",
 		reflect.TypeFor[[]Window](): "list of windows", reflect.TypeFor[[]QueueLimit](): "list of limits",
-		reflect.TypeFor[[]Registry](): "list of registries", reflect.TypeFor[[]HostMount](): "list of mounts",
+		reflect.TypeFor[[]Registry](): "list of registries", reflect.TypeFor[[]HostMount](): "list of mounts", reflect.TypeFor[[]SandboxRule](): "list of rules",
 	}[t]
 	switch {
 	case len(r.enum) > 0 && len(r.later) > 0:

@@ -150,6 +150,8 @@ var nodeRules = map[string]rule{
 	"NodeSpec.sandbox":        {example: "{network: host}"},
 
 	"Server.url":             {check: serverURL, sketch: serverSketch, example: "https://api.example.com"},
+	"Server.webUrl":          {check: serverURL, sketch: serverSketch, example: "https://app.example.com"},
+	"Server.filesUrl":        {check: serverURL, sketch: serverSketch, example: "https://files.example.com"},
 	"Server.credentialsFile": {check: filePath, sketch: pathSketch, fix: pathFix, example: "/etc/agentctl/clearml.credentials"},
 	"Server.pollInterval":    {check: atLeast(200*time.Millisecond, time.Hour), fix: "write 200ms to 1h", example: "2s"},
 	"Server.logAge":          {check: atLeast(time.Hour, 10*365*24*time.Hour), fix: "write 1h to 3650d", example: "30d"},
@@ -163,16 +165,23 @@ var nodeRules = map[string]rule{
 	"Slot.shares": {min: 1, max: 1000, example: "4", class: ClassWaits},
 
 	"WorkerSpec.name": {required: "give each group of workers a name of its own, as `name: train`", form: nameForm, fix: nameFix, check: nameLength(maxName), example: "train", class: ClassDrain},
+	"WorkerSpec.id":   {check: workerID, fix: "write printable characters without spaces, at most 128 bytes, as gpu-07:gpu0", example: "\"gpu-07:gpu0\""},
 	"WorkerSpec.queues": {
 		required: "name at least one queue, as `queues: [default]`",
 		each:     &rule{check: queueName, fix: "write the name or the id of a queue"},
 		unique:   true, example: "[urgent, default]",
 	},
+	"WorkerSpec.createQueues": {example: "true"},
+	"WorkerSpec.tags": {
+		each: &rule{check: queueName, fix: "write a short text without control characters"}, unique: true, most: maxNames, example: "[a100, rack-2]",
+	},
+	"WorkerSpec.abortCallback":           {check: atLeast(time.Second, 24*time.Hour), fix: "write 1s to 24h", example: "30m"},
 	"WorkerSpec.order":                   {enum: []string{OrderPriority, OrderRoundRobin}, example: OrderPriority},
 	"WorkerSpec.count":                   {min: 0, max: maxWorkers, example: "2", class: ClassDrain},
 	"WorkerSpec.gpus":                    {example: "1", class: ClassWaits, pending: gpusLater, unless: GPUsNone},
 	"WorkerSpec.mode":                    {enum: []string{ModeVenv, ModeSandbox}, example: ModeVenv},
 	"WorkerSpec.image":                   {form: imageForm, check: nameLength(255), fix: imageFix, example: "docker.io/library/python:3.12-slim"},
+	"WorkerSpec.sandbox":                 {example: "{arguments: {env: {NCCL_DEBUG: INFO}}}"},
 	"WorkerSpec.packageManager":          {example: "{type: pip}"},
 	"WorkerSpec.resources":               {example: "{cpus: 4, memory: 32Gi}"},
 	"WorkerSpec.maxRuntime":              {example: "24h"},
@@ -182,6 +191,14 @@ var nodeRules = map[string]rule{
 	"WorkerSpec.drain":                   {example: "{policy: finish}"},
 	"WorkerSpec.onInfrastructureFailure": {example: "{policy: requeue}"},
 	"WorkerSpec.runAs":                   {form: userForm, fix: "write the name or the number of a user, as agentctl or \"1000\"", example: "agentctl"},
+	"WorkerSpec.environment": {
+		keys: &rule{form: variableForm, check: taskVariable, fix: variableFix}, each: valueRule, example: "{NCCL_DEBUG: INFO}",
+	},
+	"WorkerSpec.hostEnvironment": {each: hostEnvRule, unique: true, most: maxNames, example: "[HF_TOKEN]"},
+	"WorkerSpec.taskEnvironment": {example: "true"},
+	"WorkerSpec.pythonOptimize":  {min: 0, max: 2, example: "1"},
+	"WorkerSpec.logLevel":        {enum: LogLevels, example: "INFO"},
+	"WorkerSpec.standalone":      {example: "true"},
 
 	"QueueLimit.name":       {required: "name the queue, as `name: default`", check: queueName, fix: "write the name or the id of a queue", example: "default"},
 	"QueueLimit.maxRunning": {required: "write a number, as `maxRunning: 2`", min: 1, max: maxWorkers, example: "2"},

@@ -19,11 +19,16 @@ var (
 var (
 	variableRule   = &rule{form: variableForm, check: nameLength(255), fix: variableFix}
 	hostEnvRule    = &rule{form: variableForm, fix: variableFix, check: hostVariable}
+	valueRule      = &rule{check: variableValue, fix: "write a text without a secret in it", mayBeEmpty: true, bare: true}
 	folderRule     = &rule{check: hostFolder, sketch: pathSketch, fix: pathFix}
 	deviceNodeRule = &rule{form: deviceNodeForm, fix: "write the whole path of a device or a folder of them, as /dev/infiniband"}
 	addressRule    = &rule{check: address, fix: "write an address, as 10.0.0.53"}
 	domainRule     = &rule{check: hostName, sketch: hostSketch, fix: hostFix}
-	aptRule        = &rule{form: aptForm, check: nameLength(maxName), fix: "write the name of a package of Debian, as libgl1"}
+	ulimitsRule    = rule{
+		keys: &rule{enum: ulimitNames}, each: &rule{form: ulimitForm, check: ulimitOrder, fix: "write a number, two as 1024:4096, or unlimited", bare: true},
+		example: "{nofile: 65536}",
+	}
+	aptRule = &rule{form: aptForm, check: nameLength(maxName), fix: "write the name of a package of Debian, as libgl1"}
 )
 
 var sandboxRules = map[string]rule{
@@ -38,17 +43,21 @@ var sandboxRules = map[string]rule{
 	"Sandbox.metadata":        {example: "true"},
 	"Sandbox.hostPorts":       {each: &rule{min: 1, max: 65535}, unique: true, most: maxNames, example: "[5432]"},
 	"Sandbox.shmSize":         {check: aboveZero, fix: "write a size above 0", example: "1Gi"},
-	"Sandbox.ulimits": {
-		keys: &rule{enum: ulimitNames}, each: &rule{form: ulimitForm, check: ulimitOrder, fix: "write a number, two as 1024:4096, or unlimited", bare: true},
-		example: "{nofile: 65536}",
-	},
-	"Sandbox.scratch":     {example: "{size: 50Gi}"},
-	"Sandbox.aptPackages": {each: aptRule, unique: true, most: maxNames, example: "[libgl1]"},
-	"Sandbox.arguments":   {example: "{env: {NCCL_DEBUG: INFO}}"},
-	"Sandbox.createAhead": {example: "false"},
-	"Sandbox.onDenied":    {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
-	"Sandbox.keep":        {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
-	"Sandbox.allow":       {example: "{shmSize: 16Gi}"},
+	"Sandbox.ulimits":         ulimitsRule,
+	"Sandbox.scratch":         {example: "{size: 50Gi}"},
+	"Sandbox.aptPackages":     {each: aptRule, unique: true, most: maxNames, example: "[libgl1]"},
+	"Sandbox.arguments":       {example: "{env: {NCCL_DEBUG: INFO}}"},
+	"Sandbox.setupScript":     {check: shellScript, fix: "write the text of a shell script", example: `"mkdir -p /tmp/cache"`},
+	"Sandbox.rules":           {example: `[{match: {project: "^vision"}, image: "docker.io/library/python:3.12"}]`, each: &rule{example: `{match: {project: "^vision"}}`}, most: maxNames},
+	"Sandbox.createAhead":     {example: "false"},
+	"Sandbox.onDenied":        {enum: []string{OnDeniedFail, OnDeniedDrop}, example: OnDeniedFail},
+	"Sandbox.keep":            {enum: []string{KeepNever, KeepOnFailure}, example: KeepNever},
+	"Sandbox.allow":           {example: "{shmSize: 16Gi}"},
+
+	"WorkerSandbox.network":   {enum: networks, example: NetworkHost},
+	"WorkerSandbox.shmSize":   {check: aboveZero, fix: "write a size above 0", example: "8Gi"},
+	"WorkerSandbox.ulimits":   ulimitsRule,
+	"WorkerSandbox.arguments": {example: "{env: {NCCL_DEBUG: INFO}}"},
 
 	"Registry.name":            {required: "name the registry, as `name: registry.example.com:5000`", form: registryForm, check: nameLength(255), fix: "write a host, with a port if there is one, as registry.example.com:5000"},
 	"Registry.mirrors":         {each: &rule{check: mirrorURL, sketch: serverSketch}, unique: true, most: maxNames, example: "[https://mirror.example.com]"},
@@ -67,8 +76,7 @@ var sandboxRules = map[string]rule{
 	"Scratch.size":   {check: aboveZero, fix: "write a size above 0, or delete the line for no limit", example: "50Gi"},
 
 	"Arguments.env": {
-		keys: variableRule, each: &rule{check: variableValue, fix: "write a text without a secret in it", mayBeEmpty: true, bare: true},
-		example: "{NCCL_DEBUG: INFO}",
+		keys: variableRule, each: valueRule, example: "{NCCL_DEBUG: INFO}",
 	},
 	"Arguments.hostEnv":    {each: hostEnvRule, unique: true, most: maxNames, example: "[HF_TOKEN]"},
 	"Arguments.mounts":     {example: "[{source: /data}]", each: &rule{example: "{source: /data}"}, most: maxNames},
@@ -82,6 +90,22 @@ var sandboxRules = map[string]rule{
 	"Arguments.dns":        {each: addressRule, unique: true, most: maxNames, example: "[10.0.0.53]"},
 	"Arguments.dnsSearch":  {each: domainRule, unique: true, most: maxNames, example: "[example.com]"},
 	"Arguments.dnsOptions": {each: &rule{form: resolverForm, check: nameLength(maxName), fix: "write an option of the resolver, as ndots:1"}, unique: true, most: maxNames, example: "[ndots:1]"},
+
+	"SandboxRule.match":       {required: "write what a task has to be, as `match: {project: \"^vision\"}`"},
+	"SandboxRule.image":       {form: imageForm, check: nameLength(255), fix: imageFix, example: "docker.io/library/python:3.12-slim"},
+	"SandboxRule.arguments":   {example: "{env: {NCCL_DEBUG: INFO}}"},
+	"SandboxRule.setupScript": {check: shellScript, fix: "write the text of a shell script", example: `"mkdir -p /tmp/cache"`},
+	"SandboxRule.force":       {example: "true"},
+
+	"RuleMatch.project":      {check: pattern, fix: patternFix, example: `"^Team/vision"`},
+	"RuleMatch.projectId":    {check: pattern, fix: patternFix, example: `"^b0b9$"`},
+	"RuleMatch.repository":   {check: pattern, fix: patternFix, example: `"/vision\\.git$"`},
+	"RuleMatch.branch":       {check: pattern, fix: patternFix, example: `"^main$"`},
+	"RuleMatch.binary":       {check: pattern, fix: patternFix, example: `"python3\\.12$"`},
+	"RuleMatch.image":        {check: pattern, fix: patternFix, example: `"^nvcr\\.io/"`},
+	"RuleMatch.user":         {check: pattern, fix: patternFix, example: `"^b0b9$"`},
+	"RuleMatch.tags":         {each: &rule{check: pattern, fix: patternFix}, unique: true, most: maxNames, example: "[^gpu$]"},
+	"RuleMatch.requirements": {each: &rule{check: pattern, fix: patternFix}, unique: true, most: maxNames, example: `["^torch==2"]`},
 
 	"HostMount.source":   {required: "name the path on the host, as `source: /data`", check: hostFolder, sketch: pathSketch, fix: pathFix},
 	"HostMount.target":   {check: mountTarget, sketch: pathSketch, fix: pathFix, example: "/data"},

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -27,6 +28,38 @@ func TestExpandSandbox(t *testing.T) {
 	}
 	if c.Image != "" || !reflect.DeepEqual(c.Sandbox, Sandbox{}) {
 		t.Errorf("c: %+v", c)
+	}
+}
+
+// TestWorkerSandbox: a worker's own settings are laid over the node's, and nobody
+// else's.
+func TestWorkerSandbox(t *testing.T) {
+	got := Expand(decoded(t, head+`spec:
+  workers:
+    - name: a
+      queues: [q]
+      mode: sandbox
+      sandbox:
+        network: none
+        ulimits: {nofile: 7}
+        arguments: {env: {B: mine}, mounts: [{source: /new, target: /data}, {source: /more}], devices: [/dev/b], user: "5"}
+    - {name: b, queues: [q], mode: sandbox}
+  sandbox:
+    shmSize: 2Gi
+    ulimits: {nofile: 5, core: 0}
+    arguments: {env: {A: node, B: node}, mounts: [{source: /data, writable: true}], devices: [/dev/a, /dev/b]}
+`))
+	a, b := got[0].Sandbox, got[1].Sandbox
+	want := b.clone()
+	want.DefaultImage, want.Network, want.Ulimits = a.DefaultImage, NetworkNone, map[string]string{"nofile": "7", "core": "0"}
+	want.Arguments.Env = map[string]string{"A": "node", "B": "mine"}
+	want.Arguments.Mounts = []HostMount{{Source: "/new", Target: "/data"}, {Source: "/more", Target: "/more"}}
+	want.Arguments.Devices, want.Arguments.User = []string{"/dev/a", "/dev/b"}, "5"
+	if diff := cmp.Diff(want, a); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if b.Network != NetworkHost || b.Arguments.Env["B"] != "node" || !b.Arguments.Mounts[0].Writable {
+		t.Errorf("the other worker: %+v", b)
 	}
 }
 

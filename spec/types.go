@@ -61,6 +61,10 @@ type QueueLimit struct {
 type Server struct {
 	// URL of the API server; left out: the embedded server.
 	URL string `yaml:"url,omitempty" json:"url,omitempty"`
+	// URL of the web application, for links. Left out: by ClearML's custom, as the API server with port 8080, or app. for api.
+	WebURL string `yaml:"webUrl,omitempty" json:"webUrl,omitempty"`
+	// URL of the file server, to which tasks upload. Left out: by ClearML's custom, as the API server with port 8081, or files. for api.
+	FilesURL string `yaml:"filesUrl,omitempty" json:"filesUrl,omitempty"`
 	// JSON file with the keys, as {"access_key": "…", "secret_key": "…"}. It is read each time
 	// they are used, so that they can be changed while the agent runs.
 	CredentialsFile string `yaml:"credentialsFile,omitempty" json:"credentialsFile,omitempty"`
@@ -138,8 +142,15 @@ const (
 type WorkerSpec struct {
 	// Name of the group, of lower-case letters, digits and -; its workers are NAME/0, NAME/1, ….
 	Name string `yaml:"name" json:"name"`
+	// Worker id on the server, which no other worker of the node may have; with a count above 1 each has :INDEX behind it.
+	// Left out: NODE:GROUP:INDEX.
+	ID string `yaml:"id,omitempty" json:"id,omitempty"`
 	// Queues, by name or id; the first is served first.
 	Queues []string `yaml:"queues" json:"queues"`
+	// Whether queues that a ClearML Server does not have are created there; the embedded server creates them always.
+	CreateQueues bool `yaml:"createQueues,omitempty" json:"createQueues,omitempty"`
+	// Tags that the workers show on the server.
+	Tags []string `yaml:"tags,omitempty" json:"tags,omitempty"`
 	// priority takes from a queue only while those before it are empty; roundRobin lets them take turns.
 	Order string `yaml:"order,omitempty" json:"order,omitempty"`
 	// Workers of the group, which is tasks at once. With 0 the group stands by.
@@ -150,6 +161,8 @@ type WorkerSpec struct {
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
 	// Image of the tasks of a worker with `mode: sandbox`; overrides `spec.sandbox.defaultImage`.
 	Image string `yaml:"image,omitempty" json:"image,omitempty"`
+	// Settings of the sandbox of a worker with `mode: sandbox`, over those of the node.
+	Sandbox WorkerSandbox `yaml:"sandbox,omitempty" json:"sandbox,omitzero"`
 	// Overrides the node's `spec.packageManager`, field by field; an empty list takes away the node's list.
 	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
 	// Limits of each task of a worker with `mode: sandbox`, which it may lower for itself; what is left out is not limited.
@@ -158,6 +171,8 @@ type WorkerSpec struct {
 	MaxRuntime Duration `yaml:"maxRuntime,omitempty" json:"maxRuntime,omitempty"`
 	// Time between SIGTERM and SIGKILL when a task is stopped, of 100ms to 24h.
 	StopGrace Duration `yaml:"stopGrace,omitempty" json:"stopGrace,omitempty"`
+	// Longest wait for the abort callback that a task has registered with the SDK, before a task that a user aborts is stopped.
+	AbortCallback Duration `yaml:"abortCallback,omitempty" json:"abortCallback,omitempty"`
 	// What happens to running tasks when a worker goes.
 	Drain Drain `yaml:"drain,omitempty" json:"drain,omitzero"`
 	// When the workers take tasks; a task that runs when a window closes goes on. Left out: always.
@@ -170,7 +185,23 @@ type WorkerSpec struct {
 	// User, by name or number, that runs the tasks of a worker with `mode: venv` under an agent that is root.
 	// Left out: the user agentctl if there is one, else nobody. Root only when written.
 	RunAs string `yaml:"runAs,omitempty" json:"runAs,omitempty"`
+	// Environment variables of tasks in both modes, none of them secret; they count over `spec.sandbox.arguments.env`. What the agent itself sets, and what
+	// a task asks for, counts over them.
+	Environment map[string]string `yaml:"environment,omitempty" json:"environment,omitempty"`
+	// Names of variables that tasks get from the agent's own environment: for secrets, which are never in this file.
+	HostEnvironment []string `yaml:"hostEnvironment,omitempty" json:"hostEnvironment,omitempty"`
+	// Whether a task's hyperparameters of the section Environment become variables of it.
+	TaskEnvironment bool `yaml:"taskEnvironment,omitempty" json:"taskEnvironment,omitempty"`
+	// 1 runs Python as `python -O`, 2 as `python -OO`.
+	PythonOptimize int `yaml:"pythonOptimize,omitempty" json:"pythonOptimize,omitempty"`
+	// Level of what the SDK itself says on the console (CLEARML_LOG_LEVEL). Left out: INFO.
+	LogLevel string `yaml:"logLevel,omitempty" json:"logLevel,omitempty"`
+	// Nothing is fetched and nothing installed: tasks run with the Python and the packages of the host or the image, and their code is there too.
+	Standalone bool `yaml:"standalone,omitempty" json:"standalone,omitempty"`
 }
+
+// LogLevels are those of Python's logging.
+var LogLevels = []string{"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 
 // Window is a time in which workers take tasks, by the clock on the wall.
 type Window struct {
@@ -192,48 +223,4 @@ type Resources struct {
 	PIDs int `yaml:"pids,omitempty" json:"pids,omitempty"`
 	// Share of the disk beside other tasks; 500 is usual.
 	IOWeight int `yaml:"ioWeight,omitempty" json:"ioWeight,omitempty"`
-}
-
-// Policies for tasks that the node failed.
-const (
-	InfrastructureReport  = "report"
-	InfrastructureRequeue = "requeue"
-)
-
-// OnInfrastructureFailure says what becomes of a task that the node failed.
-type OnInfrastructureFailure struct {
-	// report (it ends as stopped, or as failed if it never began, and its reason says so) or requeue (back into its queue, straight from in_progress).
-	Policy string `yaml:"policy,omitempty" json:"policy,omitempty"`
-	// With requeue: how often a task is started in all, by whatever node, before its end is reported. Who enqueues it anew begins the count anew.
-	Attempts int `yaml:"attempts,omitempty" json:"attempts,omitempty"`
-}
-
-// Drain policies.
-const (
-	DrainFinish  = "finish"
-	DrainRequeue = "requeue"
-	DrainStop    = "stop"
-)
-
-// Drain says what happens to the running task of a worker that goes.
-type Drain struct {
-	// finish (wait for its end), requeue or stop.
-	Policy string `yaml:"policy,omitempty" json:"policy,omitempty"`
-	// Longest wait of the policy finish; a task that still runs then is put back into its queue.
-	// Left out: no limit.
-	Deadline Duration `yaml:"deadline,omitempty" json:"deadline,omitempty"`
-	// How a task that asked for it (hyperparameter agentctl/checkpoint) is told to save its
-	// state before it is requeued or stopped.
-	Checkpoint Checkpoint `yaml:"checkpoint,omitempty" json:"checkpoint,omitzero"`
-}
-
-// CheckpointSignals are those by which a task can be told to save its state.
-var CheckpointSignals = []string{"SIGUSR1", "SIGUSR2", "SIGINT", "SIGHUP"}
-
-// Checkpoint tells a task to save its state.
-type Checkpoint struct {
-	// Signal that those of its processes get that handle it.
-	Signal string `yaml:"signal,omitempty" json:"signal,omitempty"`
-	// Longest wait for its end after that; then it is stopped as any other.
-	Grace Duration `yaml:"grace,omitempty" json:"grace,omitempty"`
 }

@@ -72,6 +72,10 @@ type Sandbox struct {
 	AptPackages []string `yaml:"aptPackages,omitempty" json:"aptPackages,omitempty"`
 	// What each sandbox has besides, in the place of arguments for a container.
 	Arguments Arguments `yaml:"arguments,omitempty" json:"arguments,omitzero"`
+	// Shell script that is run in each sandbox, before the task's own setup script and in the same shell; its first command that fails ends the task.
+	SetupScript string `yaml:"setupScript,omitempty" json:"setupScript,omitempty"`
+	// What tasks of some kind get: the first rule that fits a task counts.
+	Rules []SandboxRule `yaml:"rules,omitempty" json:"rules,omitempty"`
 	// Make sandboxes before they are needed: one waits for the next task of each idle worker, of the image that its last task had, for 10 minutes; where it does not fit, the task's own is made while its environment and its code are prepared.
 	CreateAhead *bool `yaml:"createAhead,omitempty" json:"createAhead,omitempty"`
 	// For an argument of a task that is not allowed: fail the task, or drop the argument with a warning.
@@ -80,6 +84,18 @@ type Sandbox struct {
 	Keep string `yaml:"keep,omitempty" json:"keep,omitempty"`
 	// What the container arguments of a task may ask for; all else is refused. It may always have less than its worker gives.
 	Allow Allow `yaml:"allow,omitempty" json:"allow,omitzero"`
+}
+
+// WorkerSandbox is what the sandboxes of a group of workers have over those of the node.
+type WorkerSandbox struct {
+	// Network of a task, in place of `spec.sandbox.network`.
+	Network string `yaml:"network,omitempty" json:"network,omitempty"`
+	// Size of /dev/shm, in place of `spec.sandbox.shmSize`.
+	ShmSize Size `yaml:"shmSize,omitempty" json:"shmSize,omitempty"`
+	// Resource limits, over `spec.sandbox.ulimits`.
+	Ulimits map[string]string `yaml:"ulimits,omitempty" json:"ulimits,omitempty"`
+	// What each sandbox has besides, added to `spec.sandbox.arguments`; of one name or target that of the worker counts.
+	Arguments Arguments `yaml:"arguments,omitempty" json:"arguments,omitzero"`
 }
 
 // Registry says how one registry is reached.

@@ -2,9 +2,11 @@ package spec
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"path"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
@@ -24,6 +26,8 @@ var (
 	resolverForm   = regexp.MustCompile(`^[a-z0-9-]+(:[0-9]{1,5})?$`)
 	aptForm        = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 	aptAnyForm     = regexp.MustCompile(`^(\*|[a-z0-9][a-z0-9+.-]+)$`)
+	// ownVariable are what the agent itself sets for each task, or takes for its own settings.
+	ownVariable = regexp.MustCompile(`^(AGENTCTL_.*|(CLEARML|TRAINS)_(API_.*|WEB_HOST|FILES_HOST|AUTH_TOKEN|CONFIG_FILE|TASK_ID|WORKER_ID|LOG_LEVEL|LOG_TASK_TO_BACKEND)|HOME|TMPDIR|USER|LOGNAME|VIRTUAL_ENV|NETRC)$`)
 	// agentVariable are names of the agent's own settings, its keys among them.
 	agentVariable = regexp.MustCompile(`^(CLEARML|TRAINS|AGENTCTL)_`)
 )
@@ -48,6 +52,49 @@ func hostVariable(v any) string {
 	}
 	if agentVariable.MatchString(v.(string)) {
 		return quote(v.(string)) + " is the agent's own, and may be a key of its operator; delete it"
+	}
+	return ""
+}
+
+// taskVariable refuses what the agent would not take from an operator.
+func taskVariable(v any) string {
+	if fault := nameLength(255)(v); fault != "" {
+		return fault
+	}
+	if s := v.(string); ownVariable.MatchString(s) {
+		return quote(s) + " is set by the agent for each task; delete it"
+	}
+	return ""
+}
+
+const (
+	maxScript  = 64 << 10 // bytes of a setup script
+	maxPattern = 1000     // bytes of a regular expression
+	patternFix = "write a regular expression of RE2, which has no lookaround and no backreferences"
+)
+
+func shellScript(v any) string {
+	switch s := v.(string); {
+	case len(s) > maxScript:
+		return "is longer than " + Size(maxScript).String()
+	case strings.ContainsRune(s, 0):
+		return "has a zero byte"
+	}
+	return ""
+}
+
+// pattern wants a regular expression.
+func pattern(v any) string {
+	s := v.(string)
+	if len(s) > maxPattern {
+		return "is longer than 1000 bytes"
+	}
+	if _, err := regexp.Compile(s); err != nil {
+		var at *syntax.Error
+		if errors.As(err, &at) {
+			return "is no regular expression: " + at.Code.String() + " at " + quote(at.Expr)
+		}
+		return "is no regular expression"
 	}
 	return ""
 }

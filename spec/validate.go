@@ -23,7 +23,7 @@ func Validate(n *Node) Problems {
 func (d *decoder) validate(n *Node) {
 	d.fields(reflect.ValueOf(n).Elem(), "")
 	d.validMatch(n.Match)
-	d.workers(n.Spec.Workers)
+	d.workers(n.Spec.Workers, n.Metadata.Name)
 	d.queues(n)
 	d.sandbox(&n.Spec.Sandbox)
 	if n.Spec.Server.CredentialsFile != "" && n.Spec.Server.URL == "" && !d.failed["spec.server.url"] {

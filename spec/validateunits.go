@@ -58,14 +58,16 @@ func (d *decoder) slots(s Slots, path string) {
 }
 
 // workers checks what concerns several groups: names and the total.
-func (d *decoder) workers(groups []WorkerSpec) {
+func (d *decoder) workers(groups []WorkerSpec, node string) {
 	seen := map[string]int{}
 	total, wrong := 0, false // wrong counts are told already
 	for i, g := range groups {
 		total += count(g)
 		wrong = wrong || count(g) < 0 || count(g) > maxWorkers
-		d.mode(&g, fmt.Sprintf("spec.workers[%d]", i))
-		at := fmt.Sprintf("spec.workers[%d].name", i)
+		at := fmt.Sprintf("spec.workers[%d]", i)
+		d.mode(&g, at)
+		d.environment(&g, at)
+		at += ".name"
 		if g.Name == "" || d.failed[at] {
 			continue
 		}
@@ -78,6 +80,35 @@ func (d *decoder) workers(groups []WorkerSpec) {
 	}
 	if !wrong && total > maxWorkers {
 		d.semantic("spec.workers", SeverityError, fmt.Sprintf("the counts make %d workers", total), fmt.Sprintf("write at most %d in all", maxWorkers))
+	}
+	if !wrong && total <= maxWorkers {
+		d.workerIDs(groups, node)
+	}
+}
+
+// workerIDs finds ids that two workers would have: the server would take them for one.
+func (d *decoder) workerIDs(groups []WorkerSpec, node string) {
+	owner := map[string]int{}
+	for i, g := range groups {
+		if g.ID == "" && node != "" {
+			for n := range count(g) {
+				owner[g.workerID(node, n)] = i
+			}
+		}
+	}
+	for i, g := range groups {
+		at := fmt.Sprintf("spec.workers[%d].id", i)
+		if g.ID == "" || d.failed[at] {
+			continue
+		}
+		for n := range count(g) {
+			id := g.workerID(node, n)
+			if first, taken := owner[id]; taken && first != i {
+				d.semantic(at, SeverityError, fmt.Sprintf("a worker of spec.workers[%d] has the id %s already", first, quote(id)), "write another id, or leave it out")
+				break
+			}
+			owner[id] = i
+		}
 	}
 }
 

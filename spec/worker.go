@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+
+	"github.com/samber/lo"
 )
 
 // Worker is one slot that runs one task at a time, with every setting resolved.
@@ -16,11 +18,13 @@ type Worker struct {
 	Name  string `json:"name"`
 	Group string `json:"group"`
 	Index int    `json:"index"`
-	// ID is the ClearML worker id, NODE:GROUP:INDEX.
-	ID     string   `json:"id"`
-	Queues []string `json:"queues"`
-	Order  string   `json:"order"`
-	Mode   string   `json:"mode"`
+	// ID is the ClearML worker id.
+	ID           string   `json:"id"`
+	Queues       []string `json:"queues"`
+	CreateQueues bool     `json:"createQueues,omitempty"`
+	Tags         []string `json:"tags,omitempty"`
+	Order        string   `json:"order"`
+	Mode         string   `json:"mode"`
 	// Image of tasks that name none, and Sandbox: of a worker with ModeSandbox.
 	Image          string         `json:"image,omitempty"`
 	Sandbox        Sandbox        `json:"sandbox,omitzero"`
@@ -29,12 +33,19 @@ type Worker struct {
 	Resources      Resources      `json:"resources,omitzero"`
 	MaxRuntime     Duration       `json:"maxRuntime,omitempty"`
 	StopGrace      Duration       `json:"stopGrace,omitempty"`
+	AbortCallback  Duration       `json:"abortCallback,omitempty"`
 	Windows        []Window       `json:"windows,omitempty"`
 	MaxTasks       int            `json:"maxTasks,omitempty"`
 	Drain          Drain          `json:"drain"`
 	// OnInfrastructureFailure is empty in workers of earlier releases, which is to report.
 	OnInfrastructureFailure OnInfrastructureFailure `json:"onInfrastructureFailure,omitzero"`
 	RunAs                   string                  `json:"runAs,omitempty"`
+	Environment             map[string]string       `json:"environment,omitempty"`
+	HostEnvironment         []string                `json:"hostEnvironment,omitempty"`
+	TaskEnvironment         bool                    `json:"taskEnvironment,omitempty"`
+	PythonOptimize          int                     `json:"pythonOptimize,omitempty"`
+	LogLevel                string                  `json:"logLevel,omitempty"`
+	Standalone              bool                    `json:"standalone,omitempty"`
 }
 
 // Expand makes the workers of a node, which must have its defaults: by the order of
@@ -53,18 +64,32 @@ func expand(n *Node, g WorkerSpec, index int) Worker {
 	w := Worker{
 		Name:  fmt.Sprintf("%s/%d", g.Name, index),
 		Group: g.Name, Index: index,
-		ID:     fmt.Sprintf("%s:%s:%d", n.Metadata.Name, g.Name, index),
-		Queues: g.Queues, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
+		ID:     g.workerID(n.Metadata.Name, index),
+		Queues: g.Queues, CreateQueues: g.CreateQueues, Tags: g.Tags, Order: g.Order, Mode: g.Mode, Image: g.Image, GPUs: g.GPUs,
 		PackageManager: n.Spec.PackageManager.clone().override(g.PackageManager),
-		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace,
+		Resources:      g.Resources, MaxRuntime: g.MaxRuntime, StopGrace: g.StopGrace, AbortCallback: g.AbortCallback,
 		Windows: g.Windows, MaxTasks: g.MaxTasks, Drain: g.Drain, OnInfrastructureFailure: g.OnInfrastructureFailure, RunAs: g.RunAs,
+		Environment: g.Environment, HostEnvironment: g.HostEnvironment, TaskEnvironment: g.TaskEnvironment,
+		PythonOptimize: g.PythonOptimize, LogLevel: g.LogLevel, Standalone: g.Standalone,
 	}
 	if w.Mode == ModeSandbox {
 		w.Sandbox = n.Spec.Sandbox.clone()
+		w.Sandbox.override(g.Sandbox)
 		over(&w.Sandbox.DefaultImage, w.Image)
 		w.Image = w.Sandbox.DefaultImage
 	}
 	return w
+}
+
+// workerID is the ClearML id of one worker of the group.
+func (w WorkerSpec) workerID(node string, index int) string {
+	switch {
+	case w.ID == "":
+		return fmt.Sprintf("%s:%s:%d", node, w.Name, index)
+	case count(w) == 1:
+		return w.ID
+	}
+	return fmt.Sprintf("%s:%d", w.ID, index)
 }
 
 // override lays o over p, field by field; versions one by one, lists as a whole.
@@ -89,6 +114,37 @@ func (p PackageManager) override(o PackageManager) PackageManager {
 		}
 	}
 	return p
+}
+
+// override lays o over s: texts, sizes and limits one by one, lists one after the other.
+func (s *Sandbox) override(o WorkerSandbox) {
+	over(&s.Network, o.Network)
+	over(&s.ShmSize, o.ShmSize)
+	overMap(&s.Ulimits, o.Ulimits)
+	s.Arguments.add(o.Arguments)
+}
+
+func (a *Arguments) add(o Arguments) {
+	overMap(&a.Env, o.Env)
+	overMap(&a.Tmpfs, o.Tmpfs)
+	overMap(&a.Hosts, o.Hosts)
+	over(&a.User, o.User)
+	over(&a.IPC, o.IPC)
+	for _, m := range o.Mounts {
+		a.Mounts = append(lo.Reject(a.Mounts, func(node HostMount, _ int) bool { return node.Target == m.Target }), m)
+	}
+	from := o.lists()
+	for i, to := range a.lists() {
+		if len(*from[i]) > 0 {
+			*to = lo.Uniq(append(*to, *from[i]...))
+		}
+	}
+}
+
+func overMap(to *map[string]string, values map[string]string) {
+	if len(values) > 0 {
+		*to = lo.Assign(*to, values)
+	}
 }
 
 // lists are all lists of p, in the same order for any two.

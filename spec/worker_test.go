@@ -53,10 +53,17 @@ func TestExpand(t *testing.T) {
 			IndexURL: "https://pypi.example.com/simple", ExtraIndexURLs: List{}, IndexCredentialsFile: "/etc/agentctl/netrc",
 			SystemSitePackages: new(bool),
 		},
-		StopGrace: DefaultStopGrace, Drain: Drain{Policy: DrainFinish, Checkpoint: Checkpoint{Signal: DefaultCheckpointSignal, Grace: DefaultCheckpointGrace}}, OnInfrastructureFailure: OnInfrastructureFailure{InfrastructureReport, DefaultAttempts},
+		StopGrace: DefaultStopGrace, AbortCallback: DefaultAbortCallback, Drain: Drain{Policy: DrainFinish, Checkpoint: Checkpoint{Signal: DefaultCheckpointSignal, Grace: DefaultCheckpointGrace}}, OnInfrastructureFailure: OnInfrastructureFailure{InfrastructureReport, DefaultAttempts},
 	}
 	if diff := cmp.Diff(want, got[1]); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+	named := Expand(decoded(t, head+`metadata: {name: n1}
+spec: {workers: [{name: a, id: "box:gpu0", queues: [q]}, {name: b, id: box, queues: [q], count: 2}]}
+`))
+	ids := lo.Map(named, func(w Worker, _ int) string { return w.ID })
+	if want := []string{"box:gpu0", "box:0", "box:1"}; !reflect.DeepEqual(ids, want) {
+		t.Errorf("ids %v, want %v", ids, want)
 	}
 	if pm := got[2].PackageManager; len(pm.ExtraIndexURLs) != 1 || pm.Versions["pip"] != "24.0" {
 		t.Errorf("old/0 has what train overrides: %+v", pm)
@@ -149,9 +156,9 @@ spec:
 		{"spec.workers[train].count", "2", "1", ClassDrain},
 		{"spec.workers[train].gpus", "none", "1", ClassWaits},
 		{"spec.workers[train].packageManager.extraIndexUrls", "[]", "", ClassLive},
-		{"spec.workers[old]", "{name: old, queues: [low], order: priority, count: 1, gpus: none, mode: venv, stopGrace: 30s, drain: {policy: finish, checkpoint: {signal: SIGUSR1, grace: 2m}}, onInfrastructureFailure: {policy: report, attempts: 3}}", "", ClassDrain},
+		{"spec.workers[old]", "{name: old, queues: [low], order: priority, count: 1, gpus: none, mode: venv, stopGrace: 30s, abortCallback: 30m, drain: {policy: finish, checkpoint: {signal: SIGUSR1, grace: 2m}}, onInfrastructureFailure: {policy: report, attempts: 3}}", "", ClassDrain},
 		{"spec.workers[last].count", "1", "3", ClassLive},
-		{"spec.workers[new]", "", "{name: new, queues: [low], order: priority, count: 1, gpus: none, mode: venv, stopGrace: 30s, drain: {policy: finish, checkpoint: {signal: SIGUSR1, grace: 2m}}, onInfrastructureFailure: {policy: report, attempts: 3}}", ClassLive},
+		{"spec.workers[new]", "", "{name: new, queues: [low], order: priority, count: 1, gpus: none, mode: venv, stopGrace: 30s, abortCallback: 30m, drain: {policy: finish, checkpoint: {signal: SIGUSR1, grace: 2m}}, onInfrastructureFailure: {policy: report, attempts: 3}}", ClassLive},
 		{"spec.workers (order)", "[train, last]", "[last, train]", ClassLive},
 		{"spec.packageManager.indexCredentialsFile", "/etc/agentctl/netrc", "", ClassLive},
 	}
@@ -201,6 +208,7 @@ spec:
       gpus: none
       mode: venv
       stopGrace: 30s
+      abortCallback: 30m
       drain:
         policy: finish
         checkpoint:

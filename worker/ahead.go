@@ -132,8 +132,12 @@ func (p *Pool) upcoming() []upcoming {
 // looksAhead tells whether something is to be prepared for the next task of s. The
 // pool's mutex is held.
 func (p *Pool) looksAhead(s *slot) bool {
-	prebuild := p.node != nil && p.node.Spec.Cache.Prebuild != nil && *p.node.Spec.Cache.Prebuild
-	return prebuild && s.run != nil && !s.draining && p.ordered(s.spec.Name) == nil
+	return p.prebuilds() && s.run != nil && !s.draining && p.ordered(s.spec.Name) == nil
+}
+
+// prebuilds tells whether things may be made before a task needs them. The mutex is held.
+func (p *Pool) prebuilds() bool {
+	return p.node != nil && p.node.Spec.Cache.Prebuild != nil && *p.node.Spec.Cache.Prebuild
 }
 
 // queued notes what waits in the queues.

@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,11 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"agentctl/envcache"
 	"agentctl/runtime/dockerargs"
 	"agentctl/spec"
-
-	"github.com/samber/lo"
 )
 
 // aptInstall installs packages with the image's own apt and from its own sources.
@@ -119,31 +114,13 @@ func aptName(packages []string) string { return "apt " + strings.Join(packages, 
 
 // installPackages runs apt in a sandbox of the image that leaves what it writes in dir.
 func (r *run) installPackages(ctx context.Context, p *prepared, dir string, lock *os.File) error {
-	boxes, err := r.taskBoxes(p)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = boxes.close() }() // else it goes with the task's folder
-	inside := boxes.inside()
-	inside.name, inside.upper = "apt", dir
-	cfg, box := &inside.base, *inside.base.Sandbox
-	cfg.UID, cfg.GID, cfg.Groups, cfg.Sandbox = 0, 0, nil, &box
-	box.CapAdd, box.ReadOnly = aptCapabilities, false
 	ctx, cancel := context.WithTimeoutCause(ctx, longestApt, errApt)
 	defer cancel()
-	var out tail
-	exit, err := inside.Run(ctx, envcache.Cmd{
-		Args:   append([]string{"/bin/sh", "-c", aptInstall, "apt"}, p.box.Apt...),
-		Env:    r.aptEnv(),
-		Dir:    "/",
-		Stdout: &out, Files: []*os.File{lock}, Nice: IsAhead(ctx),
+	err := r.inLayer(ctx, p, dir, lock, addition{
+		name: "apt", caps: aptCapabilities, args: append([]string{"/bin/sh", "-c", aptInstall, "apt"}, p.box.Apt...), env: r.aptEnv(),
 	})
-	// What packages started goes with it: from here on nobody writes to the layer.
-	if err := errors.Join(err, inside.close()); err != nil {
+	if err != nil {
 		return fmt.Errorf("cannot install Debian packages: %w", err)
-	}
-	if exit.Code != 0 {
-		return fmt.Errorf("cannot install Debian packages: apt failed with exit status %d:\n%s", exit.Code, out.last(12))
 	}
 	return nil
 }
@@ -161,24 +138,4 @@ func (r *run) aptEnv() []string {
 		}
 	}
 	return env
-}
-
-// tail keeps the end of what a program says.
-type tail struct{ bytes.Buffer }
-
-const longestTail = 16 << 10
-
-// Write drops what came first once there is too much.
-func (t *tail) Write(p []byte) (int, error) {
-	n := len(p)
-	_, _ = t.Buffer.Write(p[max(0, n-longestTail):])
-	t.Next(max(0, t.Len()-longestTail))
-	return n, nil
-}
-
-// last are its last lines.
-func (t *tail) last(n int) string {
-	lines := strings.Split(strings.TrimSpace(strings.ToValidUTF8(t.String(), "?")), "\n")
-	lines = lines[max(0, len(lines)-n):]
-	return strings.Join(lo.Map(lines, func(l string, _ int) string { return "    " + cmp.Or(strings.TrimSpace(l), "-") }), "\n")
 }

@@ -22,6 +22,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if err != nil || p.cmd.Shell != "" && from == "" {
 		return err
 	}
+	r.pool.bytecode.want(r, p, req.Python)
 	began := time.Now()
 	r.sayFrom(p, req, from)
 	lease, err := r.pool.cfg.Envs.Acquire(ctx, req, r.progress)

@@ -39,6 +39,7 @@ type Image struct {
 // Layer is one that was added to an image on this host.
 type Layer struct {
 	Folder string
+	Bytes  int64 // of its files
 	Hit    bool
 	Lease  *os.File
 	Close  func() error
@@ -47,6 +48,11 @@ type Layer struct {
 // put puts a layer on top of the image's others; what tells it from others.
 func (i *Image) put(l *Layer, what string) {
 	i.ID += " and " + what
+	i.cover(l)
+}
+
+// cover is put with a layer that leaves the image what it was.
+func (i *Image) cover(l *Layer) {
 	i.Layers, i.Leases = append([]string{l.Folder}, i.Layers...), append(i.Leases, l.Lease)
 	closeImage := i.Close
 	i.Close = func() error { return errors.Join(l.Close(), closeImage()) }

@@ -11,6 +11,7 @@ import (
 	"agentctl/internal/crash"
 	"agentctl/reconcile"
 
+	"github.com/samber/lo"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -63,6 +64,11 @@ func (r *run) lease(ctx context.Context) error {
 		r.note(func(rec *Record) { rec.Name, rec.Failures = clip(r.task.Name, 200), failuresOf(r.task.StatusReason) })
 	}
 	crash.Point("lease.intent")
+	return r.pop(ctx)
+}
+
+// pop takes the task off its queue, if it is the head.
+func (r *run) pop(ctx context.Context) error {
 	popped, err := r.conn.Client.NextTask(ctx, r.rec.Queue, r.rec.Task)
 	crash.Point("lease.popped")
 	hint(r.pool.kick) // the queue has a new head, for another worker
@@ -156,7 +162,7 @@ func (r *run) started(ctx context.Context) error {
 	}
 	err := r.insist(ctx, func() error {
 		return r.conn.Client.Started(ctx, r.rec.Task, "pulled by agentctl",
-			pulledBy+r.rec.WorkerID()+" from queue "+r.rec.QueueName, false)
+			pulledBy+r.rec.WorkerID()+" from "+lo.Ternary(r.rec.QueueName == "", "no queue", "queue "+r.rec.QueueName), r.forced)
 	})
 	crash.Point("lease.started")
 	if err != nil {

@@ -57,17 +57,18 @@ type Pool struct {
 	cfg   Config
 	tasks string // State/tasks
 
-	mu      sync.Mutex // guards all below; never held while a server is asked
-	node    *spec.Node
-	workers map[string]*slot
-	ended   []reconcile.TaskStatus // newest first, bounded
-	orders  orders
-	leaving *reconcile.Order // of an agent that ends
-	ahead   ahead
-	spares  *spares // has a mutex of its own
-	nets    networks
-	conn    *connection
-	server  reconcile.ServerStatus
+	mu       sync.Mutex // guards all below; never held while a server is asked
+	node     *spec.Node
+	workers  map[string]*slot
+	ended    []reconcile.TaskStatus // newest first, bounded
+	orders   orders
+	leaving  *reconcile.Order // of an agent that ends
+	ahead    ahead
+	spares   *spares    // has a mutex of its own
+	bytecode *bytecodes // as well
+	nets     networks
+	conn     *connection
+	server   reconcile.ServerStatus
 
 	changed chan struct{} // a hint that Observe has something new
 	kick    chan struct{} // a hint that a worker may be free
@@ -82,6 +83,7 @@ type Pool struct {
 	quotas    *quota.Ledger
 	// putBackTasks are by id; guarded by mu.
 	putBackTasks map[string]putBackTask
+	executions   chan execution
 	runs         sync.WaitGroup
 }
 
@@ -116,10 +118,13 @@ func NewPool(cfg Config) *Pool {
 		begun:   make(chan struct{}, 1),
 		grown:   make(chan struct{}, 1),
 		glance:  make(chan struct{}, 1),
+
+		executions: make(chan execution),
 	}
 	p.quotas, p.putBackTasks = quota.New(cfg.State), map[string]putBackTask{}
 	p.makeAhead, p.free = p.prepareAhead, p.freeBytes
 	p.spares = newSpares(p, filepath.Join(cfg.State, sparesFolder))
+	p.bytecode = newBytecodes(p)
 	p.conn = newConnection(cfg.Connect, p.noteServer)
 	return p
 }
@@ -128,7 +133,7 @@ func NewPool(cfg Config) *Pool {
 // shims; the next agent's Recover finds them.
 func (p *Pool) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
-	for _, loop := range []func(context.Context){p.dispatch, p.lookAhead, p.spares.keep, p.watchTasks, p.watchPutBack, p.heartbeat, p.collect, p.recheck} {
+	for _, loop := range []func(context.Context){p.dispatch, p.execute, p.lookAhead, p.spares.keep, p.bytecode.keep, p.watchTasks, p.watchPutBack, p.heartbeat, p.collect, p.recheck} {
 		loops.Go(func() { loop(ctx) })
 	}
 	loops.Wait()

@@ -25,6 +25,7 @@ type run struct {
 	proc    *runtime.Task
 	release []func() // leases of environment and checkout, dropped at the end
 	unsure  bool     // whether all of the task is dead
+	forced  bool     // it is started whatever its status was
 	box     *waiting // a sandbox that was made ahead, until the task is started in it
 
 	// cancel ends the preparation when the task is stopped before it runs.

@@ -92,6 +92,7 @@ func (r *run) fetchImage(ctx context.Context, p *prepared) error {
 	}
 	r.mu.Unlock()
 	r.note(func(rec *Record) { rec.Image, rec.ImageDigest = b.image.Ref, b.image.Digest })
+	r.pool.bytecode.put(ctx, b.image, r.rec.Worker, b.ids)
 	if err := r.addPackages(ctx, p); err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"agentctl/runtime/dockerargs"
 	"agentctl/spec"
@@ -40,4 +42,9 @@ func (s site) lay(ctx context.Context, p *prepared, urls ...string) error {
 }
 
 // hidden are the folders of the agent that no task sees.
-func (p *Pool) hidden() []string { return append([]string{p.cfg.State}, p.cfg.Hide...) }
+func (p *Pool) hidden() []string {
+	all := append([]string{p.cfg.State}, p.cfg.Hide...)
+	return lo.Filter(all, func(dir string, i int) bool { // what lies in another one is hidden with it
+		return !slices.ContainsFunc(all, func(o string) bool { return strings.HasPrefix(dir, o+"/") })
+	})
+}

@@ -42,7 +42,7 @@ func (p *Pool) wishes(asked map[string]clearml.Container) map[string]wish {
 			spec: s.spec, server: p.node.Spec.Server, git: p.node.Spec.Git, asked: asked[name],
 			free: p.idle(s),
 		}
-		key, err := json.Marshal([]any{w.spec, w.server, w.git, w.asked})
+		key, err := json.Marshal([]any{w.spec, w.server, w.git, w.asked, p.bytecode.generation()})
 		if err != nil {
 			panic(err) // a spec always encodes
 		}
@@ -108,6 +108,7 @@ func (s *spares) makeIdle(ctx context.Context, w wish) (*waiting, error) {
 	if n.box.image, err = s.pool.cfg.Images.Acquire(ctx, n.box.Image, here, func(string, int64, int64) {}); err != nil {
 		return nil, err
 	}
+	s.pool.bytecode.put(ctx, n.box.image, w.spec, n.box.ids)
 	if err := s.pool.packagesHere(ctx, n.box, w.spec); err != nil {
 		return nil, errors.Join(err, n.box.image.Close())
 	}

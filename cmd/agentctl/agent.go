@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 		leaving{workers: ag.pool, news: ag.loop.Watch, drain: f.drain, once: f.once, idle: f.idle}.wait(ctx, signalled)
 		return nil
 	})
-	ag.log.Info("agent started", "version", version, "node", ag.name, "state", a.state, "socket", a.socket, "source", ag.sources.Current().String())
+	ag.log.Info("agent started", "version", version, "node", ag.name, "state", cmp.Or(ag.mount.outside(a.state), a.state), "socket", a.socket, "source", ag.sources.Current().String())
 	err := group.Wait()
 	ag.log.Info("agent ended; running tasks go on under their shims")
 	return err
@@ -190,7 +191,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
-		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.socketFolder(), Once: ag.flags.once,
+		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.hidden(), Once: ag.flags.once,
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{
 		Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
@@ -222,6 +223,15 @@ func (ag *agent) takeLock(ctx context.Context) (err error) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// hidden are the folders that no task sees besides the state: that of the control socket,
+// and what a pod has from its machine.
+func (ag *agent) hidden() []string {
+	if ag.mount.pod == "" {
+		return ag.socketFolder()
+	}
+	return append(ag.socketFolder(), ag.mount.pod)
 }
 
 // socketFolder is the folder of the control socket, to be hidden from tasks that

@@ -21,7 +21,7 @@ import (
 // controlServer puts the agent behind the control socket; stop ends the agent.
 func (ag *agent) controlServer(stop func()) *control.Server {
 	return control.New(control.Config{
-		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: ag.pool, Consoles: ag, Environments: ag, Tasks: ag,
+		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: operator{ag.pool}, Consoles: ag, Environments: ag, Tasks: ag,
 		Shutdown: stop, Metrics: ag.metrics, Log: ag.log,
 	})
 }
@@ -30,7 +30,7 @@ func (ag *agent) describe() control.Agent {
 	s := ag.sources.Current()
 	url, ref := s.Remote()
 	return control.Agent{
-		Version: version, PID: os.Getpid(), Started: ag.started, State: ag.state, Server: ag.serverFolder(),
+		Version: version, PID: os.Getpid(), Started: ag.started, State: ag.state, HostState: ag.mount.outside(ag.state), Server: ag.serverFolder(),
 		Source: control.Source{Kind: s.Kind, Path: s.Path, URL: url, Ref: ref, By: s.By, Time: s.Since},
 	}
 }

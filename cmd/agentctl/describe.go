@@ -135,6 +135,9 @@ func (p *page) node(s *reconcile.Snapshot, who control.Agent) {
 	}
 	p.line("Agent", "%s, pid %d, for %s", who.Version, who.PID, age(who.Started, p.now))
 	p.line("State", "%s", who.State)
+	if who.HostState != "" {
+		p.line("On the machine", "%s", who.HostState)
+	}
 	if who.Source.Kind != "" {
 		p.line("Source", "%s, given by %s", placeOf(who.Source), who.Source.By)
 	}

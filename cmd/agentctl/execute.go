@@ -15,34 +15,56 @@ import (
 type executeFlags struct {
 	id, queue, name string
 	replay          bool
+
+	clone, requireQueue, force bool
+	logFile                    string
+	image                      string
+	gpus                       string
+	cpuOnly, standalone        bool
+	optimize                   int
+	logLevel                   string
+	noMonitoring, monitoring   bool
+	agent                      agentFlags
 }
 
 func (a *app) executeCmd() *cobra.Command {
 	var f executeFlags
 	cmd := &cobra.Command{
-		Use: "execute --id ID --replay", Short: "Run a task again with the very environment that it had",
-		Long: `Run a task again as it ran: a copy of it, with its commit and the lock of its
-packages, is enqueued and followed, and the exit code is the task's own.
+		Use: "execute --id ID", Short: "Run one task here and now, whatever queue it waits in",
+		Long: `Run one task on this node now, whatever queue it waits in, and exit as it does. Its
+console goes to the standard output, and to its server as ever. The agent runs it, on
+a worker of its own that goes with it; if none runs, one is started, which ends when it
+has had nothing to do for 10 minutes. A signal stops the task; a second one ends the
+verb at once, and the agent sees the task to its end.
 
-The lock is what an agent wrote to the task when it ran. What was downloaded then
-is enough to build the environment again, without any index. To end the wait
-leaves the copy alone.`,
-		Example: "  agentctl execute --id 3f2a91c0 --replay\n  agentctl execute --id 3f2a91c0 --replay --queue gpu",
+With --replay a copy of the task is run as the task ran: with its commit and the lock
+of its packages, from a queue. The lock is what an agent wrote to the task when it ran.
+What was downloaded then is enough to build the environment again, without any index.
+To end the wait leaves the copy alone.`,
+		Example: "  agentctl execute --id 3f2a91c0\n  agentctl execute --id 3f2a91c0 --clone --docker python:3.12-slim\n  agentctl execute --id 3f2a91c0 --replay --queue gpu",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case f.id == "":
 				return usagef("name the task with --id")
-			case !f.replay:
-				return usagef("execute without --replay is still to come; enqueue the task, or add --replay")
+			case f.replay:
+				return a.replay(cmd.Context(), f)
+			case f.queue != "" || f.name != "":
+				return usagef("--queue and --name are for --replay: without it no queue is asked")
 			}
-			return a.replay(cmd.Context(), f)
+			w, err := f.worker(cmd.Flags().Changed("docker"))
+			if err != nil {
+				return err
+			}
+			return a.executeTask(cmd.Context(), f, w)
 		},
 	}
 	cmd.Flags().StringVar(&f.id, "id", "", "id of the task")
 	cmd.Flags().BoolVar(&f.replay, "replay", false, "build its environment from its lock")
-	cmd.Flags().StringVar(&f.queue, "queue", "", "queue of the copy (default the task's own)")
-	cmd.Flags().StringVar(&f.name, "name", "", `name of the copy (default "replay of" the task's)`)
+	cmd.Flags().StringVar(&f.queue, "queue", "", "with --replay: queue of the copy (default the task's own)")
+	cmd.Flags().StringVar(&f.name, "name", "", `with --replay: name of the copy (default "replay of" the task's)`)
+	f.runFlags(cmd)
+	a.agentOnlyFlags(cmd, &f.agent)
 	return cmd
 }
 

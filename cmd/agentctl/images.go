@@ -71,7 +71,7 @@ func (i *images) Add(ctx context.Context, img *worker.Image, s spec.Sandbox, ids
 	if err != nil {
 		return nil, err
 	}
-	return &worker.Layer{Folder: l.Folder, Hit: l.Hit, Lease: l.File(), Close: l.Close}, nil
+	return &worker.Layer{Folder: l.Folder, Bytes: l.Bytes, Hit: l.Hit, Lease: l.File(), Close: l.Close}, nil
 }
 
 // Collect removes images beyond the limits.

@@ -19,6 +19,7 @@ type app struct {
 	*Main
 	state, socket  string
 	stateGiven     bool
+	mount          hostMount // of the pod, if this is one
 	quiet, verbose bool
 	noColor        bool
 }
@@ -129,6 +130,9 @@ func (a *app) fromEnviron(flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
+	if a.mount, err = a.hostMount(); err != nil {
+		return err
+	}
 	if a.stateGiven = a.state != ""; !a.stateGiven {
 		a.state = a.defaultState()
 	}
@@ -143,6 +147,9 @@ func (a *app) fromEnviron(flags *pflag.FlagSet) error {
 }
 
 func (a *app) defaultState() string {
+	if a.mount.pod != "" {
+		return a.mount.state()
+	}
 	if os.Geteuid() == 0 {
 		return "/var/lib/agentctl"
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func (s *servers) connect(ctx context.Context, sv spec.Server) (worker.Conn, err
 	if err != nil {
 		return worker.Conn{}, err
 	}
-	return worker.Conn{Client: c, Endpoints: endpointsOf(sv.URL)}, nil
+	return worker.Conn{Client: c, Endpoints: endpointsOf(sv)}, nil
 }
 
 func (s *servers) embedded(ctx context.Context) (worker.Conn, error) {
@@ -227,12 +228,13 @@ func lastLine(path string) string {
 	return string(lines[len(lines)-1])
 }
 
-// endpointsOf guesses the web and file servers of a ClearML Server from its API
-// server, by ClearML's own two customs: the ports 8008, 8080 and 8081 of one
-// host, or the host names api., app. and files. of one domain.
-func endpointsOf(api string) worker.Endpoints {
-	e := worker.Endpoints{API: api, Web: api, Files: api}
-	u, err := url.Parse(api)
+// endpointsOf names the web and file servers of a ClearML Server. Those that the spec
+// does not name follow from the API server's address by ClearML's own two customs: the
+// ports 8008, 8080 and 8081 of one host, or the host names api., app. and files. of one
+// domain.
+func endpointsOf(sv spec.Server) worker.Endpoints {
+	e := worker.Endpoints{API: sv.URL, Web: sv.URL, Files: sv.URL}
+	u, err := url.Parse(sv.URL)
 	if err != nil {
 		return e
 	}
@@ -246,5 +248,6 @@ func endpointsOf(api string) worker.Endpoints {
 	} else if base, ok := strings.CutPrefix(u.Host, "api."); ok {
 		e.Web, e.Files = with("app."+base), with("files."+base)
 	}
+	e.Web, e.Files = cmp.Or(sv.WebURL, e.Web), cmp.Or(sv.FilesURL, e.Files)
 	return e
 }

@@ -72,9 +72,14 @@ func TestEndpointsOfAServer(t *testing.T) {
 		"https://ml.example.com":  {Web: "https://ml.example.com", Files: "https://ml.example.com"},
 	} {
 		want.API = api
-		if got := endpointsOf(api); got != want {
+		if got := endpointsOf(spec.Server{URL: api}); got != want {
 			t.Errorf("%s: %+v", api, got)
 		}
+	}
+	named := spec.Server{URL: "https://api.example.com", FilesURL: "https://store.example.com:9000/x"}
+	want := worker.Endpoints{API: named.URL, Web: "https://app.example.com", Files: named.FilesURL}
+	if got := endpointsOf(named); got != want {
+		t.Errorf("with a file server of its own: %+v", got)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentctl/control"
+	"agentctl/spec"
 )
 
 // ensureAgent starts an agent in a session of its own if none runs, and waits
@@ -30,6 +31,9 @@ func (a *app) ensureAgent(ctx context.Context, c *control.Client, f agentFlags) 
 	args := []string{"agent", "--state", a.state, "--socket", a.socket, "--server-listen", f.serverListen}
 	if f.name != "" {
 		args = append(args, "--node-name", f.name)
+	}
+	if f.idle > 0 {
+		args = append(args, "--idle-timeout", f.idle.String())
 	}
 	for _, label := range f.labels {
 		args = append(args, "--label", label)
@@ -66,4 +70,22 @@ func (a *app) answers(ctx context.Context, c *control.Client, exited <-chan stru
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// idleExecutor is how long an agent stays that was started for one task.
+const idleExecutor = 10 * time.Minute
+
+// ensureNode has an agent run here, by a spec without workers if it has none.
+func (a *app) ensureNode(ctx context.Context, c *control.Client, f agentFlags) error {
+	f.idle = idleExecutor
+	if err := a.ensureAgent(ctx, c, f); err != nil {
+		return err
+	}
+	agent, err := c.Agent(ctx)
+	if err != nil || agent.Source.Kind != "" {
+		return err
+	}
+	text := "apiVersion: " + spec.APIVersion + "\nkind: " + spec.KindNode + "\nspec: {workers: []}\n"
+	_, err = c.Apply(ctx, control.ApplyRequest{File: "agentctl execute", Text: []byte(text), AllowEmpty: true})
+	return err
 }

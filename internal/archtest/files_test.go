@@ -43,7 +43,7 @@ var places = []struct {
 	why     string
 }{
 	{regexp.MustCompile(`(^|[^\w./-])/wor[k]/\w`), "a folder of the machine this was written on"},
-	{regexp.MustCompile(`(^|[^\w./-])/roo[t]/\.\w`), "root's home on the machine this was written on"},
+	{regexp.MustCompile(`(^|[^\w./-])/roo[t]/\.([abd-z]|c[a-km-z])`), "root's home on the machine this was written on"}, // ~/.clearml is clearml-agent's
 	{regexp.MustCompile(`(^|[^\w./-])/home/(?:[a-z]+)/`), "somebody's home"},
 	{regexp.MustCompile(`\b(pyp[i]|pythonhoste[d]|prox[y]\.golang|sum\.golan[g]|registry\.npmj[s]|deb\.debia[n]|repo\.mave[n])\.(org|io|com|net)\b`), "a registry's host: clients find theirs by their own settings, which mirrors change"},
 }

@@ -198,6 +198,28 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 	if left, _ := filepath.Glob(filepath.Join(n.State, "envs", ".work-*")); left != nil {
 		t.Errorf("left %q", left)
 	}
+	wantBytecode(t, n)
+}
+
+// wantBytecode wants the library of the image's Python to come to be compiled, for tasks
+// alone: the image as it was pulled stays as it was.
+func wantBytecode(t *testing.T, n *harness.Node) {
+	t.Helper()
+	harness.Eventually(t, harness.Patience, "the image's bytecode", func() string {
+		if made, _ := filepath.Glob(filepath.Join(n.State, "images", "added", "*.json")); len(made) != 1 {
+			return fmt.Sprintf("%q are there", made)
+		}
+		return ""
+	})
+	task := n.Submit(harness.Script{Code: `import importlib.util, os
+path = importlib.util.cache_from_source(os.path.join(os.path.dirname(os.__file__), "wave.py"))
+print("compiled", os.path.exists(path), oct(os.stat(path).st_mode), os.stat(path).st_uid)
+`})
+	n.WaitStatus(task, clearml.StatusCompleted)
+	n.WantConsole(t, task, "compiled True 0o100644 0")
+	if got, _ := filepath.Glob(filepath.Join(n.State, "images", "layers", "*", "fs", "usr", "lib", "python3*", "__pycache__", "wave.*")); len(got) != 0 {
+		t.Errorf("the image's own layers hold %q", got)
+	}
 }
 
 // While a task runs, the image of the next one is pulled and its environment built in

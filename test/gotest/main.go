@@ -3,7 +3,8 @@
 //
 // Packages run with the race detector and in shuffled order; those below test/
 // start the real programs or the real SDK, so they run once without it, after the
-// others. The closing line of each package is go test's own.
+// others. Modules of their own below test/ come last. The closing line of each package is
+// go test's own.
 //
 //	go run ./test/gotest [-tags T] [-run R] [-count N] [packages…]
 package main
@@ -16,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -36,7 +38,7 @@ func main() {
 	flag.Parse()
 	o.packages = flag.Args()
 	if len(o.packages) == 0 {
-		o.packages = []string{"./..."}
+		o.packages = everything
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -61,18 +63,39 @@ func run(ctx context.Context, o options) (bool, error) {
 	}
 	total := newReport(os.Stdout)
 	if len(units) > 0 {
-		if err := goTest(ctx, o, total, units, "-race", "-shuffle=on"); err != nil {
+		if err := goTest(ctx, o, total, ".", units, "-race", "-shuffle=on"); err != nil {
 			return false, err
 		}
 	}
 	if len(whole) > 0 {
 		// -trimpath as in the build of the programs: their packages are compiled once.
-		if err := goTest(ctx, o, total, whole, "-p=2", "-trimpath"); err != nil {
+		if err := goTest(ctx, o, total, ".", whole, "-p=2", "-trimpath"); err != nil {
+			return false, err
+		}
+	}
+	for _, module := range modules(o) {
+		if err := goTest(ctx, o, total, module, []string{"./..."}); err != nil {
 			return false, err
 		}
 	}
 	return total.close(allowed), nil
 }
+
+// modules are the folders of the modules below test/, whose needs are none of the
+// program's. They are tested when everything is.
+func modules(o options) []string {
+	if !slices.Equal(o.packages, everything) {
+		return nil
+	}
+	files, _ := filepath.Glob(filepath.Join("test", "*", "go.mod")) // the pattern is well-formed
+	for i, file := range files {
+		files[i] = filepath.Dir(file)
+	}
+	return files
+}
+
+// everything is what is tested unless packages are named.
+var everything = []string{"./..."}
 
 // list resolves the packages: those tested with the race detector, those without.
 func list(ctx context.Context, o options) (units, whole []string, err error) {
@@ -94,9 +117,9 @@ func list(ctx context.Context, o options) (units, whole []string, err error) {
 	return units, whole, nil
 }
 
-// goTest runs go test once and feeds its events to rep. A failed test is no
-// error: the report holds it.
-func goTest(ctx context.Context, o options, rep *report, packages []string, flags ...string) error {
+// goTest runs go test once, in the module of a folder, and feeds its events to rep. A
+// failed test is no error: the report holds it.
+func goTest(ctx context.Context, o options, rep *report, folder string, packages []string, flags ...string) error {
 	args := append([]string{"test", "-json", "-timeout=" + o.timeout, "-tags=" + o.tags}, flags...)
 	if o.run != "" {
 		args = append(args, "-run="+o.run)
@@ -105,6 +128,7 @@ func goTest(ctx context.Context, o options, rep *report, packages []string, flag
 		args = append(args, "-count="+o.count)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
+	cmd.Dir = folder
 	// go test passes SIGINT on to its children and waits; a killed one would orphan them.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stderr = os.Stderr
