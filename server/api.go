@@ -38,6 +38,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	data, err := a.answer(w, r, &reply)
 	a.count(reply.endpoint, err)
+	if d, ok := data.(*download); ok && err == nil {
+		d.send(w, a)
+		return
+	}
 	reply.send(w, r, data, err, a.srv.log)
 }
 

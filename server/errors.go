@@ -35,7 +35,7 @@ func noQueue(id string) error {
 	return refuse(400, 701, "Invalid queue id: id=%s, company=%s", id, companyID)
 }
 
-func noProject(id string) error { return refuse(400, 16, "Invalid project id: id=%s", id) }
+func noProject(id string) error { return refuse(400, 401, "Invalid project id: id=%.200s", id) }
 
 func noModel(id string) error {
 	return refuse(400, 201, "Invalid model id: id=%s, company=%s", id, companyID)

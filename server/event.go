@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-
-	"agentctl/clearml"
+	"strings"
 )
 
 // Types of events.
@@ -27,6 +26,7 @@ const singleIter = -(1 << 31)
 type event struct {
 	Type       string      `json:"type"`
 	Task       string      `json:"task"`
+	Model      string      `json:"model"`
 	Worker     string      `json:"worker"`
 	Timestamp  json.Number `json:"timestamp"`
 	Iter       json.Number `json:"iter"`
@@ -85,6 +85,9 @@ func parseEvent(raw json.RawMessage, now int64) (e *event, reason string) {
 	if err := json.Unmarshal(raw, e); err != nil {
 		return nil, "Invalid event: " + decodeError(err).Error()
 	}
+	if e.ModelEvent && e.Model != "" {
+		e.Task = e.Model
+	}
 	switch {
 	case e.Task == "":
 		return nil, "Event must have a 'task' field"
@@ -103,12 +106,16 @@ func parseEvent(raw json.RawMessage, now int64) (e *event, reason string) {
 	if e.Worker == "" {
 		e.Worker = "<unknown>"
 	}
+	e.Type = strings.ReplaceAll(e.Type, " ", "_")
 	return e, e.checkType()
 }
 
 func (e *event) checkType() (reason string) {
 	switch e.Type {
 	case typeLog:
+		if e.ModelEvent {
+			return "Task log events are not supported for models"
+		}
 	case typeVector, typePlot, typeImage:
 		if e.Type == typeImage && e.Metric == "" {
 			return "Invalid event: an image without a metric"
@@ -138,13 +145,6 @@ func integer(n json.Number, missing int64) (int64, bool) {
 		return 0, false
 	}
 	return int64(f), true
-}
-
-// batch is the events of one task in one request.
-type batch struct {
-	row     *task
-	lines   []logLine
-	maxIter int64
 }
 
 // addEvents stores a batch. Each event is accepted or refused by itself; a batch
@@ -181,76 +181,4 @@ func countText(refused map[string]int) string {
 		text += fmt.Sprintf("%s=%d", reason, n)
 	}
 	return text
-}
-
-// addEvents stores events in their order and brings their tasks up to date.
-func (t *tx) addEvents(c *call, events []*event, refused map[string]int) (added int, err error) {
-	tasks := map[string]*batch{}
-	for _, e := range events {
-		b, ok := tasks[e.Task]
-		if !ok {
-			row, err := getTask(t.view, e.Task)
-			if err != nil {
-				return 0, err
-			}
-			b = &batch{row: row, maxIter: -1}
-			tasks[e.Task] = b
-		}
-		if reason := b.refuses(c, e); reason != "" {
-			refused[reason]++
-			continue
-		}
-		if err := t.addEvent(b, e); err != nil {
-			return 0, err
-		}
-		added++
-	}
-	for _, b := range tasks {
-		if err := t.noteEvents(b); err != nil {
-			return 0, err
-		}
-	}
-	return added, nil
-}
-
-func (b *batch) refuses(c *call, e *event) string {
-	switch {
-	case b.row == nil:
-		return fmt.Sprintf("Invalid task id %.64s", e.Task)
-	case c.mayChange(b.row) != nil:
-		return fmt.Sprintf("Not allowed for task id %.64s", e.Task)
-	case oneOf(b.row.Status, clearml.StatusPublished, clearml.StatusPublishing) && !e.Locked:
-		return fmt.Sprintf("Task is published, task id %.64s", e.Task)
-	}
-	return ""
-}
-
-func (t *tx) addEvent(b *batch, e *event) error {
-	if e.Type != typeLog && e.iter > b.maxIter {
-		b.maxIter = e.iter
-	}
-	switch e.Type {
-	case typeLog:
-		b.lines = append(b.lines, logLine{TS: e.ts, Worker: e.Worker, Level: e.Level, Msg: e.Msg})
-		return nil
-	case typeScalar:
-		return t.addScalar(b.row.stream, e)
-	}
-	_, err := t.exec(`INSERT INTO sample(stream, kind, metric, variant, iter, ts, doc) VALUES(?,?,?,?,?,?,?)
-		ON CONFLICT(stream, kind, metric, variant, iter) DO UPDATE SET ts = excluded.ts, doc = excluded.doc`,
-		b.row.stream, e.Type, e.Metric, e.Variant, e.iter, e.ts, string(e.raw))
-	return err
-}
-
-// noteEvents brings a task's row up to date: events are a sign of life.
-func (t *tx) noteEvents(b *batch) error {
-	if b.row == nil {
-		return nil
-	}
-	if err := t.addLines(b.row.stream, b.lines); err != nil {
-		return err
-	}
-	_, err := t.exec(`UPDATE task SET last_update = ?, last_iteration = max(last_iteration, ?), log_events = log_events + ? WHERE n = ?`,
-		t.now, max(b.maxIter, 0), len(b.lines), b.row.n)
-	return err
 }

@@ -95,14 +95,14 @@ func readCurve(v *view, s *series, key string, samples int) (*curve, error) {
 	return c, err
 }
 
-type histogramRequest struct {
-	Task    string         `json:"task" need:"1"`
+// chart says how curves are shown.
+type chart struct {
 	Key     string         `json:"key"`
 	Samples int            `json:"samples"`
 	Metrics []metricFilter `json:"metrics"`
 }
 
-func (r *histogramRequest) check() error {
+func (r *chart) check() error {
 	if r.Key == "" {
 		r.Key = keyIter
 	}
@@ -117,19 +117,22 @@ func (r *histogramRequest) check() error {
 }
 
 // histogram gives all curves of a task: metric → variant → points.
-func histogram(c *call, req *histogramRequest) (any, error) {
+func histogram(c *call, req *struct {
+	sourceRequest
+	chart
+}) (any, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	t, err := needTask(c.read(), req.Task)
+	s, err := req.find(c.read())
 	if err != nil {
 		return nil, err
 	}
-	return curves(c.read(), t, req)
+	return curves(c.read(), s.stream, &req.chart)
 }
 
-func curves(v *view, t *task, req *histogramRequest) (map[string]map[string]*curve, error) {
-	all, err := seriesOf(v, t.stream, req.Metrics)
+func curves(v *view, stream int64, req *chart) (map[string]map[string]*curve, error) {
+	all, err := seriesOf(v, stream, req.Metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +154,7 @@ func curves(v *view, t *task, req *histogramRequest) (map[string]map[string]*cur
 }
 
 type rawRequest struct {
-	Task     string       `json:"task" need:"1"`
+	sourceRequest
 	Metric   metricFilter `json:"metric"`
 	Key      string       `json:"key"`
 	Batch    int          `json:"batch_size"`
@@ -164,15 +167,15 @@ func rawScalars(c *call, req *rawRequest) (any, error) {
 	if req.Metric.Metric == "" {
 		return nil, missing("metric")
 	}
-	h := histogramRequest{Key: req.Key}
+	h := chart{Key: req.Key}
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	t, err := needTask(c.read(), req.Task)
+	s, err := req.find(c.read())
 	if err != nil {
 		return nil, err
 	}
-	all, err := seriesOf(c.read(), t.stream, []metricFilter{req.Metric})
+	all, err := seriesOf(c.read(), s.stream, []metricFilter{req.Metric})
 	if err != nil {
 		return nil, err
 	}
@@ -225,13 +228,15 @@ func (s scroll) String() string {
 	return string(data)
 }
 
+var errScroll = refuse(400, 1104, "Invalid scroll id")
+
 func readScroll(text string) (scroll, error) {
 	if text == "" {
 		return scroll{}, nil
 	}
 	var n []int64
 	if json.Unmarshal([]byte(text), &n) != nil || len(n) != 2 {
-		return scroll{}, refuse(400, 132, "Invalid scroll id")
+		return scroll{}, errScroll
 	}
 	return scroll{n[0], n[1]}, nil
 }

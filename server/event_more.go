@@ -9,32 +9,13 @@ import (
 	"github.com/samber/lo"
 )
 
-// maxTasks bounds the tasks of one request for many.
-const maxTasks = 100
-
-// manyTasks reads the tasks of a request; one that does not exist refuses it.
-func manyTasks(v *view, ids []string) ([]*task, error) {
-	if len(ids) > maxTasks {
-		return nil, invalid("tasks", "more than %d", maxTasks)
-	}
-	var all []*task
-	for _, id := range lo.Uniq(ids) {
-		t, err := needTask(v, id)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, t)
-	}
-	return all, nil
-}
-
 // multiPlots gives plots of several tasks: metric → variant → task → iteration.
 func multiPlots(c *call, req *struct {
-	Tasks   texts          `json:"tasks" need:"1"`
+	sourcesRequest
 	Iters   int            `json:"iters"`
 	Metrics []metricFilter `json:"metrics"`
 }) (any, error) {
-	tasks, err := manyTasks(c.read(), req.Tasks)
+	tasks, err := req.find(c.read(), maxCharts)
 	if err != nil {
 		return nil, err
 	}
@@ -44,17 +25,17 @@ func multiPlots(c *call, req *struct {
 	}
 	out, n := map[string]map[string]map[string]map[string]*plotsOf{}, 0
 	for _, t := range tasks {
-		all, err := samplesOf(c.read(), t, typePlot, req.Metrics, max(req.Iters, 1))
+		all, err := samplesOf(c.read(), t.stream, typePlot, req.Metrics, max(req.Iters, 1))
 		if err != nil {
 			return nil, err
 		}
 		n += len(all)
 		for _, e := range all {
 			byTask := below(below(out, e.metric), e.variant)
-			iters := below(byTask, t.ID)
+			iters := below(byTask, t.id)
 			key := strconv.FormatInt(e.iter, 10)
 			if iters[key] == nil {
-				iters[key] = &plotsOf{Name: t.Name}
+				iters[key] = &plotsOf{Name: t.name}
 			}
 			iters[key].Plots = append(iters[key].Plots, e.doc)
 		}
@@ -72,16 +53,16 @@ func below[V any](m map[string]map[string]V, key string) map[string]V {
 
 // multiMetrics lists what metrics and variants several tasks have events for.
 func multiMetrics(c *call, req *struct {
-	Tasks texts  `json:"tasks" need:"1"`
-	Type  string `json:"event_type"`
+	sourcesRequest
+	Type string `json:"event_type"`
 }) (any, error) {
-	tasks, err := manyTasks(c.read(), req.Tasks)
+	tasks, err := req.find(c.read(), maxMany)
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]map[string]bool{}
 	for _, t := range tasks {
-		if err := variantsOf(c.read(), t, req.Type, found); err != nil {
+		if err := variantsOf(c.read(), t.stream, req.Type, found); err != nil {
 			return nil, err
 		}
 	}
@@ -93,7 +74,7 @@ func multiMetrics(c *call, req *struct {
 
 // variantsOf adds the metrics and variants of a task's events of one kind; ""
 // stands for all.
-func variantsOf(v *view, t *task, kind string, found map[string]map[string]bool) error {
+func variantsOf(v *view, stream int64, kind string, found map[string]map[string]bool) error {
 	note := func(scan func(...any) error) error {
 		var metric, variant string
 		err := scan(&metric, &variant)
@@ -101,36 +82,36 @@ func variantsOf(v *view, t *task, kind string, found map[string]map[string]bool)
 		return err
 	}
 	if kind == typeScalar || kind == "" {
-		if err := v.each(`SELECT metric, variant FROM series WHERE stream = ?`, args(t.stream), note); err != nil {
+		if err := v.each(`SELECT metric, variant FROM series WHERE stream = ?`, args(stream), note); err != nil {
 			return err
 		}
 	}
-	return v.each(`SELECT DISTINCT metric, variant FROM sample WHERE stream = ?1 AND (kind = ?2 OR ?2 = '')`, args(t.stream, kind), note)
+	return v.each(`SELECT DISTINCT metric, variant FROM sample WHERE stream = ?1 AND (kind = ?2 OR ?2 = '')`, args(stream, kind), note)
 }
 
-func vectorMetrics(c *call, req *byTask) (any, error) {
-	t, err := needTask(c.read(), req.Task)
+func vectorMetrics(c *call, req *sourceRequest) (any, error) {
+	s, err := req.find(c.read())
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]map[string]bool{}
-	err = variantsOf(c.read(), t, typeVector, found)
+	err = variantsOf(c.read(), s.stream, typeVector, found)
 	return map[string]any{"metrics": lo.MapValues(found, func(vs map[string]bool, _ string) []string { return slices.Sorted(maps.Keys(vs)) })}, err
 }
 
 // vectorHistogram gives the vectors of one variant, by iteration.
 func vectorHistogram(c *call, req *struct {
-	Task    string `json:"task" need:"1"`
+	sourceRequest
 	Metric  string `json:"metric" need:"1"`
 	Variant string `json:"variant" need:"1"`
 }) (any, error) {
-	t, err := needTask(c.read(), req.Task)
+	s, err := req.find(c.read())
 	if err != nil {
 		return nil, err
 	}
 	iters, vectors := []int64{}, []json.RawMessage{}
 	err = c.read().each(`SELECT iter, doc FROM sample WHERE stream = ? AND kind = ? AND metric = ? AND variant = ? ORDER BY iter LIMIT ?`,
-		args(t.stream, typeVector, req.Metric, req.Variant, maxRows), func(scan func(...any) error) error {
+		args(s.stream, typeVector, req.Metric, req.Variant, maxRows), func(scan func(...any) error) error {
 			var iter int64
 			var doc []byte
 			if err := scan(&iter, &doc); err != nil {
@@ -147,11 +128,11 @@ func vectorHistogram(c *call, req *struct {
 
 // scalarData gives the points of one metric, the newest first, in pages.
 func scalarData(c *call, req *struct {
-	Task     string `json:"task" need:"1"`
+	sourceRequest
 	Metric   string `json:"metric" need:"1"`
 	ScrollID string `json:"scroll_id"`
 }) (any, error) {
-	t, err := needTask(c.read(), req.Task)
+	s, err := req.find(c.read())
 	if err != nil {
 		return nil, err
 	}
@@ -161,13 +142,13 @@ func scalarData(c *call, req *struct {
 	}
 	from := `FROM series s JOIN scalar c ON c.series = s.n WHERE s.stream = ? AND s.metric = ?`
 	var total int64
-	if _, err := c.read().one(`SELECT count(*) `+from, args(t.stream, req.Metric), &total); err != nil {
+	if _, err := c.read().one(`SELECT count(*) `+from, args(s.stream, req.Metric), &total); err != nil {
 		return nil, err
 	}
 	events := []scalarEvent{}
-	err = c.read().each(`SELECT s.variant, c.iter, c.ts, c.value `+from+` ORDER BY c.iter DESC, s.n LIMIT ? OFFSET ?`, args(t.stream, req.Metric, maxRows, max(at.A, 0)),
+	err = c.read().each(`SELECT s.variant, c.iter, c.ts, c.value `+from+` ORDER BY c.iter DESC, s.n LIMIT ? OFFSET ?`, args(s.stream, req.Metric, maxRows, max(at.A, 0)),
 		func(scan func(...any) error) error {
-			e := scalarEvent{Type: typeScalar, Task: t.ID, Metric: req.Metric}
+			e := scalarEvent{Type: typeScalar, Task: s.id, Metric: req.Metric}
 			err := scan(&e.Variant, &e.Iter, &e.Timestamp, &e.Value)
 			events = append(events, e)
 			return err

@@ -11,7 +11,9 @@ func eventEndpoints() []*endpoint {
 		from(1, 5, on("events.get_task_log", taskLogScroll)),
 		from(1, 7, on("events.get_task_log", taskLogFrom)),
 		from(2, 9, on("events.get_task_log", taskLog)),
+		on("events.download_task_log", downloadLog),
 		on("events.clear_task_log", clearTaskLog),
+		on("events.clear_scroll", clearScroll),
 		on("events.scalar_metrics_iter_histogram", histogram),
 		on("events.multi_task_scalar_metrics_iter_histogram", multiHistogram),
 		on("events.scalar_metrics_iter_raw", rawScalars),
@@ -26,27 +28,32 @@ func eventEndpoints() []*endpoint {
 		on("events.get_task_metrics", taskMetrics),
 		on("events.get_task_plots", taskPlots),
 		on("events.get_task_events", taskEvents),
-		on("events.debug_images", debugImages),
+		on("events.debug_images", taskImages),
+		from(2, 7, on("events.debug_images", debugImages)),
 		on("events.plots", plots),
+		on("events.get_debug_image_sample", imageHistory.sample),
+		on("events.next_debug_image_sample", imageHistory.next),
+		on("events.get_plot_sample", plotHistory.sample),
+		on("events.next_plot_sample", plotHistory.next),
 		on("events.delete_for_task", deleteEvents),
+		on("events.delete_for_model", deleteModelEvents),
 	}
 }
 
 func multiHistogram(c *call, req *struct {
-	Tasks texts `json:"tasks" need:"1"`
-	histogramRequestPart
+	sourcesRequest
+	chart
 }) (any, error) {
-	h := histogramRequest{Key: req.Key, Samples: req.Samples, Metrics: req.Metrics}
-	if err := h.check(); err != nil {
+	if err := req.check(); err != nil {
+		return nil, err
+	}
+	sources, err := req.find(c.read(), maxCharts)
+	if err != nil {
 		return nil, err
 	}
 	out := map[string]map[string]map[string]*curve{}
-	for _, id := range lo.Slice(req.Tasks, 0, 100) {
-		t, err := needTask(c.read(), id)
-		if err != nil {
-			return nil, err
-		}
-		all, err := curves(c.read(), t, &h)
+	for _, s := range sources {
+		all, err := curves(c.read(), s.stream, &req.chart)
 		if err != nil {
 			return nil, err
 		}
@@ -58,18 +65,12 @@ func multiHistogram(c *call, req *struct {
 				if out[metric][variant] == nil {
 					out[metric][variant] = map[string]*curve{}
 				}
-				points.Name = t.Name
-				out[metric][variant][id] = points
+				points.Name = s.name
+				out[metric][variant][s.id] = points
 			}
 		}
 	}
 	return map[string]any{"metrics": out}, nil
-}
-
-type histogramRequestPart struct {
-	Key     string         `json:"key"`
-	Samples int            `json:"samples"`
-	Metrics []metricFilter `json:"metrics"`
 }
 
 // latestScalars gives the last value of each curve.
@@ -96,18 +97,16 @@ func latestScalars(c *call, req *byTask) (any, error) {
 	return map[string]any{"metrics": metrics, "last_iter": t.lastIteration, "name": t.Name, "status": t.Status, "last_timestamp": last}, nil
 }
 
-func singleValues(c *call, req *struct {
-	Tasks texts `json:"tasks" need:"1"`
-}) (any, error) {
+func singleValues(c *call, req *sourcesRequest) (any, error) {
+	sources, err := req.find(c.read(), maxMany)
+	if err != nil {
+		return nil, err
+	}
 	out := []any{}
-	for _, id := range lo.Slice(req.Tasks, 0, maxMany) {
-		t, err := needTask(c.read(), id)
-		if err != nil {
-			return nil, err
-		}
+	for _, s := range sources {
 		values := []any{}
-		err = c.read().each(`SELECT s.metric, s.variant, c.value, c.ts FROM series s JOIN scalar c ON c.series = s.n AND c.iter = ?
-			WHERE s.stream = ? ORDER BY s.metric, s.variant`, args(singleIter, t.stream), func(scan func(...any) error) error {
+		err := c.read().each(`SELECT s.metric, s.variant, c.value, c.ts FROM series s JOIN scalar c ON c.series = s.n AND c.iter = ?
+			WHERE s.stream = ? ORDER BY s.metric, s.variant`, args(singleIter, s.stream), func(scan func(...any) error) error {
 			var metric, variant string
 			var value float64
 			var ts int64
@@ -119,39 +118,39 @@ func singleValues(c *call, req *struct {
 			return nil, err
 		}
 		if len(values) > 0 {
-			out = append(out, map[string]any{"task": id, "task_name": t.Name, "values": values})
+			out = append(out, map[string]any{"task": s.id, "task_name": s.name, "values": values})
 		}
 	}
 	return map[string]any{"tasks": out}, nil
 }
 
-func metricsAndVariants(c *call, req *byTask) (any, error) {
-	t, err := needTask(c.read(), req.Task)
+func metricsAndVariants(c *call, req *sourceRequest) (any, error) {
+	s, err := req.find(c.read())
 	if err != nil {
 		return nil, err
 	}
-	all, err := seriesOf(c.read(), t.stream, nil)
+	all, err := seriesOf(c.read(), s.stream, nil)
 	groups := lo.GroupByMap(all, func(s *series) (string, string) { return s.metric, s.variant })
 	return map[string]any{"metrics": groups}, err
 }
 
 // taskMetrics lists the metrics that tasks have events of one type for.
 func taskMetrics(c *call, req *struct {
-	Tasks texts  `json:"tasks" need:"1"`
-	Type  string `json:"event_type"`
+	sourcesRequest
+	Type string `json:"event_type"`
 }) (any, error) {
+	sources, err := req.find(c.read(), maxMany)
+	if err != nil {
+		return nil, err
+	}
 	out := []any{}
-	for _, id := range lo.Slice(req.Tasks, 0, maxMany) {
-		t, err := needTask(c.read(), id)
-		if err != nil {
-			return nil, err
-		}
-		text, a := `SELECT DISTINCT metric FROM sample WHERE stream = ? AND kind = ? ORDER BY metric`, args(t.stream, req.Type)
+	for _, s := range sources {
+		text, a := `SELECT DISTINCT metric FROM sample WHERE stream = ? AND kind = ? ORDER BY metric`, args(s.stream, req.Type)
 		if req.Type == "" || req.Type == typeScalar {
-			text, a = `SELECT DISTINCT metric FROM series WHERE stream = ? ORDER BY metric`, args(t.stream)
+			text, a = `SELECT DISTINCT metric FROM series WHERE stream = ? ORDER BY metric`, args(s.stream)
 		}
 		metrics := []string{}
-		err = c.read().each(text, a, func(scan func(...any) error) error {
+		err := c.read().each(text, a, func(scan func(...any) error) error {
 			var m string
 			defer func() { metrics = append(metrics, m) }()
 			return scan(&m)
@@ -159,26 +158,7 @@ func taskMetrics(c *call, req *struct {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, map[string]any{"task": id, "metrics": metrics})
+		out = append(out, map[string]any{"task": s.id, "metrics": metrics})
 	}
 	return map[string]any{"metrics": out}, nil
-}
-
-func deleteEvents(c *call, req *byTask) (any, error) {
-	err := c.update(func(t *tx) error {
-		row, err := c.ownTask(t, req.Task)
-		if err != nil {
-			return err
-		}
-		stream, err := t.newStream()
-		if err != nil {
-			return err
-		}
-		if err := t.killStream(row.stream); err != nil {
-			return err
-		}
-		t.onCommit(c.srv.janitor.sweep)
-		return t.setTask(row.n, map[string]any{"stream": stream, "log_events": 0, "last_iteration": 0})
-	})
-	return map[string]any{"deleted": err == nil}, err
 }

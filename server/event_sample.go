@@ -15,11 +15,11 @@ type storedEvent struct {
 
 // samplesOf reads the events of one kind: of each metric and variant the newest
 // iters iterations, newest first.
-func samplesOf(v *view, t *task, kind string, filters []metricFilter, iters int) ([]*storedEvent, error) {
+func samplesOf(v *view, stream int64, kind string, filters []metricFilter, iters int) ([]*storedEvent, error) {
 	var all []*storedEvent
 	seen := map[[2]string]int{}
 	err := v.each(`SELECT n, metric, variant, iter, doc FROM sample WHERE stream = ? AND kind = ? ORDER BY metric, variant, iter DESC`,
-		args(t.stream, kind), func(scan func(...any) error) error {
+		args(stream, kind), func(scan func(...any) error) error {
 			var e storedEvent
 			var doc []byte
 			if err := scan(&e.n, &e.metric, &e.variant, &e.iter, &doc); err != nil {
@@ -36,30 +36,41 @@ func samplesOf(v *view, t *task, kind string, filters []metricFilter, iters int)
 }
 
 type samplesRequest struct {
-	Task    string         `json:"task" need:"1"`
+	sourceRequest
 	Iters   int            `json:"iters"`
 	Metrics []metricFilter `json:"metrics"`
 }
 
 func taskPlots(c *call, req *samplesRequest) (any, error) {
-	t, err := needTask(c.read(), req.Task)
+	s, err := req.find(c.read())
 	if err != nil {
 		return nil, err
 	}
-	all, err := samplesOf(c.read(), t, typePlot, req.Metrics, max(req.Iters, 1))
+	all, err := samplesOf(c.read(), s.stream, typePlot, req.Metrics, max(req.Iters, 1))
 	docs := lo.Map(all, func(e *storedEvent, _ int) json.RawMessage { return e.doc })
 	return map[string]any{"plots": docs, "returned": len(docs), "total": len(docs), "scroll_id": ""}, err
 }
 
+// taskImages is events.debug_images before 2.7.
+func taskImages(c *call, req *samplesRequest) (any, error) {
+	s, err := req.find(c.read())
+	if err != nil {
+		return nil, err
+	}
+	all, err := samplesOf(c.read(), s.stream, typeImage, nil, max(req.Iters, 1))
+	docs := lo.Map(all, func(e *storedEvent, _ int) json.RawMessage { return e.doc })
+	return map[string]any{"task": s.id, "images": docs, "returned": len(docs), "total": len(docs), "scroll_id": ""}, err
+}
+
 // taskEvents gives all events of a type, in pages by a scroll id.
 func taskEvents(c *call, req *struct {
-	Task     string `json:"task" need:"1"`
+	sourceRequest
 	Type     string `json:"event_type"`
 	Batch    int    `json:"batch_size"`
 	Order    string `json:"order"`
 	ScrollID string `json:"scroll_id"`
 }) (any, error) {
-	t, err := needTask(c.read(), req.Task)
+	s, err := req.find(c.read())
 	if err != nil {
 		return nil, err
 	}
@@ -68,29 +79,29 @@ func taskEvents(c *call, req *struct {
 		return nil, err
 	}
 	size := pageSize(req.Batch, 500)
-	if req.Type == typeLog {
+	if req.Type == typeLog && !req.Models {
 		return taskLogScroll(c, &logRequest{Task: req.Task, Batch: size, Order: lo.CoalesceOrEmpty(req.Order, "asc"), ScrollID: req.ScrollID})
 	}
-	total, err := countEvents(c.read(), t, req.Type)
+	total, err := countEvents(c.read(), s.stream, req.Type)
 	if err != nil {
 		return nil, err
 	}
-	events, next, err := eventsOf(c.read(), t, req.Type, req.Order == "desc", place, size)
+	events, next, err := eventsOf(c.read(), s, req.Type, req.Order == "desc", place, size)
 	return map[string]any{"events": events, "returned": len(events), "total": total, "scroll_id": next}, err
 }
 
-func countEvents(v *view, t *task, kind string) (n int64, err error) {
+func countEvents(v *view, stream int64, kind string) (n int64, err error) {
 	if kind == typeScalar {
-		_, err = v.one(`SELECT count(*) FROM series s JOIN scalar c ON c.series = s.n WHERE s.stream = ?`, args(t.stream), &n)
+		_, err = v.one(`SELECT count(*) FROM series s JOIN scalar c ON c.series = s.n WHERE s.stream = ?`, args(stream), &n)
 	} else {
-		_, err = v.one(`SELECT count(*) FROM sample WHERE stream = ? AND (kind = ? OR ? = '')`, args(t.stream, kind, kind), &n)
+		_, err = v.one(`SELECT count(*) FROM sample WHERE stream = ? AND (kind = ? OR ? = '')`, args(stream, kind, kind), &n)
 	}
 	return n, err
 }
 
 // eventsOf reads a page of events behind a place: in the order in which they came,
 // scalars curve by curve, or backwards.
-func eventsOf(v *view, t *task, kind string, back bool, from scroll, size int) (events []any, next string, err error) {
+func eventsOf(v *view, of *source, kind string, back bool, from scroll, size int) (events []any, next string, err error) {
 	events, next = []any{}, from.String()
 	beyond, way := ">", ""
 	if back {
@@ -100,7 +111,7 @@ func eventsOf(v *view, t *task, kind string, back bool, from scroll, size int) (
 		}
 	}
 	if kind != typeScalar {
-		err = v.each(`SELECT n, doc FROM sample WHERE stream = ? AND (kind = ? OR ? = '') AND n `+beyond+` ? ORDER BY n`+way+` LIMIT ?`, args(t.stream, kind, kind, from.A, size),
+		err = v.each(`SELECT n, doc FROM sample WHERE stream = ? AND (kind = ? OR ? = '') AND n `+beyond+` ? ORDER BY n`+way+` LIMIT ?`, args(of.stream, kind, kind, from.A, size),
 			func(scan func(...any) error) error {
 				var n int64
 				var doc []byte
@@ -111,10 +122,10 @@ func eventsOf(v *view, t *task, kind string, back bool, from scroll, size int) (
 		return events, next, err
 	}
 	err = v.each(`SELECT s.n, s.metric, s.variant, c.iter, c.ts, c.value FROM series s JOIN scalar c ON c.series = s.n
-		WHERE s.stream = ? AND (s.n, c.iter) `+beyond+` (?, ?) ORDER BY s.n`+way+`, c.iter`+way+` LIMIT ?`, args(t.stream, from.A, from.B, size),
+		WHERE s.stream = ? AND (s.n, c.iter) `+beyond+` (?, ?) ORDER BY s.n`+way+`, c.iter`+way+` LIMIT ?`, args(of.stream, from.A, from.B, size),
 		func(scan func(...any) error) error {
 			var n, iter int64
-			e := scalarEvent{Type: typeScalar, Task: t.ID}
+			e := scalarEvent{Type: typeScalar, Task: of.id}
 			err := scan(&n, &e.Metric, &e.Variant, &iter, &e.Timestamp, &e.Value)
 			e.Iter, next = iter, scroll{n, iter}.String()
 			events = append(events, e)
@@ -140,7 +151,8 @@ type tasksMetrics struct {
 		Metric   string `json:"metric"`
 		Variants texts  `json:"variants"`
 	} `json:"metrics" need:"1"`
-	Iters int `json:"iters"`
+	Iters  int  `json:"iters"`
+	Models bool `json:"model_events"`
 }
 
 func debugImages(c *call, req *tasksMetrics) (any, error) { return req.samples(c, typeImage) }
@@ -150,8 +162,11 @@ func plots(c *call, req *tasksMetrics) (any, error) { return req.samples(c, type
 // samples groups the newest events of a kind by task and iteration.
 func (r *tasksMetrics) samples(c *call, kind string) (any, error) {
 	out := []any{}
-	for _, m := range lo.Slice(r.Metrics, 0, 100) {
-		t, err := needTask(c.read(), m.Task)
+	if len(r.Metrics) > maxCharts {
+		return nil, invalid("metrics", "more than %d", maxCharts)
+	}
+	for _, m := range r.Metrics {
+		s, err := findSource(c.read(), m.Task, r.Models)
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +174,7 @@ func (r *tasksMetrics) samples(c *call, kind string) (any, error) {
 		if m.Metric != "" {
 			filters = []metricFilter{{m.Metric, m.Variants}}
 		}
-		all, err := samplesOf(c.read(), t, kind, filters, max(r.Iters, 1))
+		all, err := samplesOf(c.read(), s.stream, kind, filters, max(r.Iters, 1))
 		if err != nil {
 			return nil, err
 		}

@@ -73,6 +73,9 @@ func (j *janitor) run(ctx context.Context) {
 		case <-keep.C:
 			j.retain(ctx)
 			j.writeStats(ctx)
+			if err := j.writeQueueStats(ctx); err != nil && ctx.Err() == nil {
+				j.log.Error("statistics of queues not written", "error", err)
+			}
 			j.srv.files.sweep(j.log)
 		case <-watchdog.C:
 			j.stopSilent(ctx)
@@ -117,7 +120,8 @@ func (j *janitor) returnLeases(ctx context.Context) time.Duration {
 	if next == 0 {
 		return 0
 	}
-	return max(time.Duration(next-now)*time.Microsecond, time.Millisecond)
+	// Those that end shortly after each other go back together.
+	return max(time.Duration(next-now)*time.Microsecond, j.srv.cfg.Lease/50)
 }
 
 // stopSilent is ClearML's watchdog.
@@ -199,6 +203,9 @@ func (t *tx) purgeSome() (more bool, err error) {
 		if err != nil || n > 0 {
 			return true, err
 		}
+	}
+	if _, err := t.exec(`DELETE FROM trimmed WHERE stream = ?`, stream); err != nil {
+		return true, err
 	}
 	_, err = t.exec(`DELETE FROM stream WHERE n = ?`, stream)
 	return true, err

@@ -12,12 +12,20 @@ func modelEndpoints() []*endpoint {
 		on("models.edit", editModel),
 		on("models.update", editModel),
 		on("models.get_by_id", getModelByID),
+		on("models.get_by_id_ex", getModelByIDEx),
 		on("models.get_by_task_id", modelByTask),
 		on("models.get_all", getModels),
 		on("models.get_all_ex", getModels),
 		on("models.update_for_task", modelForTask),
 		on("models.set_ready", setReady),
+		on("models.publish_many", many(publishModel)),
 		on("models.delete", deleteModel),
+		on("models.delete_many", many(deleteOneModel)),
+		on("models.archive_many", many(archiveModel("archived", func(l list) list { return l.with(archivedTag) }))),
+		on("models.unarchive_many", many(archiveModel("unarchived", func(l list) list { return l.without(archivedTag) }))),
+		on("models.move", moveModels),
+		on("models.update_tags", updateModelTags),
+		on("models.get_frameworks", frameworks),
 		on("models.add_or_update_metadata", setModelMetadata),
 		on("models.delete_metadata", deleteModelMetadata),
 	}
@@ -31,29 +39,30 @@ type model struct {
 	ready                   bool
 	created, lastUpdate     int64
 	tags, systemTags        list
+	stream                  int64 // 0 while it has no events
 	rest                    object
 	raw                     []byte
 }
 
-const modelColumns = `m.n, m.id, m.name, m.project, m.task, m.uri, m.ready, m.user, m.created, m.last_update, m.tags, m.system_tags, m.doc`
+const modelColumns = `m.n, m.id, m.name, m.project, m.task, m.uri, m.ready, m.user, m.created, m.last_update, m.tags, m.system_tags, m.stream, m.doc`
 
 var modelNames = []string{
 	"id", "name", "project", "task", "uri", "ready", "user", "company", "created", "last_update", "tags", "system_tags",
-	"comment", "framework", "design", "labels", "parent", "metadata", "ui_cache", "stats", "last_iteration",
+	"comment", "framework", "design", "labels", "parent", "metadata", "ui_cache", "stats", "last_iteration", metricsName,
 }
 
 // restNames are the fields in doc.
 var restNames = []string{"comment", "framework", "design", "labels", "parent", "ui_cache", "last_iteration"}
 
 func (m *model) scan(scan func(...any) error) error {
-	err := scan(&m.n, &m.ID, &m.Name, &m.project, &m.task, &m.uri, &m.ready, &m.user, &m.created, &m.lastUpdate, &m.tags, &m.systemTags, &m.raw)
+	err := scan(&m.n, &m.ID, &m.Name, &m.project, &m.task, &m.uri, &m.ready, &m.user, &m.created, &m.lastUpdate, &m.tags, &m.systemTags, &m.stream, &m.raw)
 	if err != nil {
 		return err
 	}
 	return json.Unmarshal(m.raw, &m.rest)
 }
 
-func (m *model) doc(f fields) map[string]any {
+func (m *model) doc(f fields, metrics metricsOf) map[string]any {
 	all := map[string]any{
 		"id": m.ID, "name": m.Name, "uri": m.uri, "ready": m.ready, "user": m.user, "company": companyID,
 		"created": stamp(m.created), "last_update": stamp(m.lastUpdate), "tags": m.tags, "system_tags": m.systemTags,
@@ -67,7 +76,22 @@ func (m *model) doc(f fields) map[string]any {
 	for k, v := range m.rest {
 		all[k] = v
 	}
-	return lo.PickBy(all, func(name string, _ any) bool { return f.want(name) })
+	if metrics != nil {
+		all[metricsName] = lo.CoalesceMapOrEmpty(metrics[m.stream])
+	}
+	return f.of(all)
+}
+
+// modelDocs completes rows to documents.
+func modelDocs(v *view, rows []*model, f fields) ([]map[string]any, error) {
+	var metrics metricsOf
+	if f.want(metricsName) {
+		var err error
+		if metrics, err = lastMetrics(v, lo.Map(rows, func(m *model, _ int) int64 { return m.stream })); err != nil {
+			return nil, err
+		}
+	}
+	return lo.Map(rows, func(m *model, _ int) map[string]any { return m.doc(f, metrics) }), nil
 }
 
 // findModel reads a model; nil when there is none.
@@ -91,17 +115,25 @@ func needModel(v *view, id string) (*model, error) {
 // ownModel is needModel for a change that the caller must be allowed.
 func (c *call) ownModel(t *tx, id string) (*model, error) {
 	m, err := needModel(t.view, id)
-	if err != nil || c.caller.task == "" {
-		return m, err
-	}
-	row, err := getTask(t.view, m.task)
 	if err != nil {
 		return nil, err
 	}
-	if row == nil {
-		return nil, forbidden("model " + id)
+	return m, c.mayChangeModel(t, m)
+}
+
+// mayChangeModel is mayChange for the task that a model belongs to.
+func (c *call) mayChangeModel(t *tx, m *model) error {
+	if c.caller.task == "" {
+		return nil
 	}
-	return m, c.mayChange(row)
+	row, err := getTask(t.view, m.task)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return forbidden("model " + m.ID)
+	}
+	return c.mayChange(row)
 }
 
 // metadata is the list of items that clients send, or the object they may as

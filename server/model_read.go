@@ -7,10 +7,25 @@ import (
 
 func getModelByID(c *call, req *modelID) (any, error) {
 	m, err := needModel(c.read(), req.Model)
+	return oneModel(c, m, err)
+}
+
+func oneModel(c *call, m *model, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"model": m.doc(nil)}, nil
+	docs, err := modelDocs(c.read(), []*model{m}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"model": docs[0]}, nil
+}
+
+func getModelByIDEx(c *call, req *modelQuery) (any, error) {
+	if len(req.ID) == 0 {
+		return nil, missing("id")
+	}
+	return getModels(c, req)
 }
 
 func modelByTask(c *call, req *byTask) (any, error) {
@@ -18,10 +33,7 @@ func modelByTask(c *call, req *byTask) (any, error) {
 	if err == nil && m == nil {
 		err = refuse(400, 201, "Invalid model id (no model for this task): task=%s", req.Task)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"model": m.doc(nil)}, nil
+	return oneModel(c, m, err)
 }
 
 type modelQuery struct {
@@ -72,7 +84,7 @@ func (q *modelQuery) filter(f *filter) error {
 
 func modelColumn(name string) string {
 	switch {
-	case slices.Contains(restNames, name) || oneOf(name, "metadata", "stats", "company"):
+	case slices.Contains(restNames, name) || oneOf(name, "metadata", "stats", "company", metricsName):
 		return "m.n"
 	case slices.Contains(modelNames, name):
 		return "m." + name
@@ -85,15 +97,15 @@ func getModels(c *call, req *modelQuery) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs := []any{}
-	err = c.read().each(`SELECT `+modelColumns+` FROM model m`+l.tail, l.args,
-		func(scan func(...any) error) error {
-			var m model
-			if err := m.scan(scan); err != nil {
-				return err
-			}
-			docs = append(docs, m.doc(l.fields))
-			return nil
-		})
+	var rows []*model
+	err = c.read().each(`SELECT `+modelColumns+` FROM model m`+l.tail, l.args, func(scan func(...any) error) error {
+		var m model
+		rows = append(rows, &m)
+		return m.scan(scan)
+	})
+	if err != nil {
+		return nil, err
+	}
+	docs, err := modelDocs(c.read(), rows, l.fields)
 	return map[string]any{"models": docs}, err
 }

@@ -74,11 +74,6 @@ func editModel(c *call, req *struct {
 	return updated(map[string]any{"last_update": stamp(c.srv.now().UnixMicro())}), err
 }
 
-func setReady(c *call, req *modelID) (any, error) {
-	err := c.changeModel(req.Model, func(_ *tx, m *model) error { m.ready = true; return nil })
-	return map[string]any{"updated": 1}, err
-}
-
 func setModelMetadata(c *call, req *struct {
 	modelID
 	Metadata metadata `json:"metadata" need:"1"`
@@ -112,35 +107,23 @@ func deleteModelMetadata(c *call, req *struct {
 	return map[string]any{"updated": 1}, err
 }
 
-func deleteModel(c *call, req *struct {
-	modelID
-	Force bool `json:"force"`
-}) (any, error) {
-	reply := map[string]any{"deleted": true}
-	err := c.update(func(t *tx) error {
-		m, err := c.ownModel(t, req.Model)
-		if err != nil {
+// deleteModelsOf removes the unpublished models that a task has put out, but for
+// those that other tasks use, and returns where they lie.
+func (t *tx) deleteModelsOf(row *task) ([]string, error) {
+	uris, streams := []string{}, []int64{}
+	err := t.each(`DELETE FROM model WHERE task = ? AND ready = 0 AND NOT EXISTS (SELECT 1 FROM model_use u WHERE u.model = model.id AND u.task <> ?) RETURNING uri, stream`,
+		args(row.ID, row.n), func(scan func(...any) error) error {
+			var uri string
+			var stream int64
+			err := scan(&uri, &stream)
+			uris, streams = append(uris, uri), append(streams, stream)
 			return err
+		})
+	for _, n := range streams {
+		if err == nil {
+			err = t.killStream(n)
 		}
-		if m.ready && !req.Force {
-			return refuse(400, 202, "Model is published (use force=true): model=%s", m.ID)
-		}
-		reply["url"] = m.uri
-		_, err = t.exec(`DELETE FROM model WHERE n = ?`, m.n)
-		return err
-	})
-	return reply, err
-}
-
-// deleteModelsOf removes the unpublished models that a task has put out and
-// returns where they lie.
-func (t *tx) deleteModelsOf(task string) ([]string, error) {
-	uris := []string{}
-	err := t.each(`DELETE FROM model WHERE task = ? AND ready = 0 RETURNING uri`, args(task), func(scan func(...any) error) error {
-		var uri string
-		defer func() { uris = append(uris, uri) }()
-		return scan(&uri)
-	})
+	}
 	return uris, err
 }
 

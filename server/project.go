@@ -16,9 +16,20 @@ func projectEndpoints() []*endpoint {
 		on("projects.create", createProject),
 		on("projects.update", updateProject),
 		operator(on("projects.delete", deleteProject)),
-		on("projects.get_task_tags", projectTags("task")),
-		on("projects.get_model_tags", projectTags("model")),
-		on("organization.get_tags", projectTags("task")),
+		operator(on("projects.move", moveProject)),
+		operator(on("projects.merge", mergeProject)),
+		on("projects.validate_delete", validateDelete),
+		on("projects.get_hyper_parameters", projectParams),
+		on("projects.get_hyperparam_values", projectParamValues),
+		on("projects.get_unique_metric_variants", uniqueMetrics),
+		on("projects.get_model_metadata_keys", metadataKeys),
+		on("projects.get_model_metadata_values", metadataValues),
+		on("projects.get_task_parents", taskParents),
+		on("projects.get_user_names", projectUsers),
+		on("projects.get_project_tags", tagsOf("project")),
+		on("projects.get_task_tags", tagsOf("task")),
+		on("projects.get_model_tags", tagsOf("model")),
+		on("organization.get_tags", tagsOf("task", "model")),
 	}
 }
 
@@ -49,7 +60,7 @@ func (p *project) doc(f fields) map[string]any {
 		"default_output_destination": lo.EmptyableToPtr(p.dest), "parent": lo.EmptyableToPtr(p.parent), "user": p.user, "company": companyID,
 		"created": stamp(p.created), "last_update": stamp(p.lastUpdate), "tags": p.tags, "system_tags": p.systemTags,
 	}
-	return lo.PickBy(all, func(name string, v any) bool { return f.want(name) && v != (*string)(nil) })
+	return f.of(all)
 }
 
 type projectQuery struct {
@@ -135,34 +146,16 @@ func findProject(v *view, id string) (*project, error) {
 	return &p, err
 }
 
-func getProjectByID(c *call, req *struct {
+type byProject struct {
 	Project string `json:"project" need:"1"`
-}) (any, error) {
+}
+
+func getProjectByID(c *call, req *byProject) (any, error) {
 	p, err := findProject(c.read(), req.Project)
 	if err != nil {
 		return nil, err
 	}
 	return map[string]any{"project": p.doc(nil)}, nil
-}
-
-func projectTags(table string) func(*call, *none) (any, error) {
-	return func(c *call, _ *none) (any, error) {
-		out := map[string]any{}
-		for _, column := range []string{"tags", "system_tags"} {
-			tags := []string{}
-			err := c.read().each(`SELECT DISTINCT j.value FROM `+table+` x, json_each(x.`+column+`) j ORDER BY 1 LIMIT 1000`, nil,
-				func(scan func(...any) error) error {
-					var s string
-					defer func() { tags = append(tags, s) }()
-					return scan(&s)
-				})
-			if err != nil {
-				return nil, err
-			}
-			out[column] = tags
-		}
-		return out, nil
-	}
 }
 
 // inProjects keeps rows of the projects, with those below them if wanted.

@@ -118,7 +118,7 @@ func (t *tx) renameProject(p *project, name string) error {
 		return err
 	}
 	if dirOf(name) != dirOf(p.Name) {
-		return refuse(400, 403, "Cannot update project location: use projects.move to relocate")
+		return refuse(400, 408, "Cannot update project location. Use projects.move instead: name=%.200s", name)
 	}
 	if found, err := t.one(`SELECT 1 FROM project WHERE name = ?`, args(name), new(int)); err != nil {
 		return err
@@ -131,31 +131,3 @@ func (t *tx) renameProject(p *project, name string) error {
 }
 
 func dirOf(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
-
-func deleteProject(c *call, req *struct {
-	Project string `json:"project" need:"1"`
-	Force   bool   `json:"force"`
-}) (any, error) {
-	var tasks int64
-	err := c.update(func(t *tx) error {
-		p, err := findProject(t.view, req.Project)
-		if err != nil {
-			return err
-		}
-		if _, err := t.one(`SELECT (SELECT count(*) FROM task WHERE project = ?1) + (SELECT count(*) FROM project WHERE parent = ?1)`, args(p.ID), &tasks); err != nil {
-			return err
-		}
-		if tasks > 0 && !req.Force {
-			return refuse(400, 401, "Project has associated tasks (use force=true): id=%s", p.ID)
-		}
-		if tasks, err = t.exec(`UPDATE task SET project = '' WHERE project = ?`, p.ID); err != nil {
-			return err
-		}
-		if _, err := t.exec(`UPDATE project SET parent = '' WHERE parent = ?`, p.ID); err != nil {
-			return err
-		}
-		_, err = t.exec(`DELETE FROM project WHERE n = ?`, p.n)
-		return err
-	})
-	return map[string]any{"deleted": 1, "disassociated_tasks": tasks, "deleted_models": 0, "deleted_tasks": 0}, err
-}

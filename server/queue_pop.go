@@ -34,6 +34,7 @@ func nextTask(c *call, req *nextTaskRequest) (any, error) {
 	}
 	crash.Point("server.popped")
 	c.srv.janitor.leased()
+	c.srv.queueStats.popped(req.Queue, c.srv.now().UnixMicro(), popped.added)
 	reply := map[string]any{"entry": popped}
 	if req.GetTaskInfo {
 		reply["task_info"] = map[string]any{"company": companyID, "user": userID}
@@ -65,7 +66,7 @@ func (t *tx) pop(lease int64, req *nextTaskRequest) (*entry, error) {
 		_, err = t.exec(`INSERT INTO lease(task, queue, pos, added, until) VALUES(?,?,?,?,?)
 			ON CONFLICT(task) DO UPDATE SET queue = excluded.queue, pos = excluded.pos, added = excluded.added, until = excluded.until, revoked = 0`,
 			head, req.Queue, pos, added, t.now+lease)
-		return &entry{Task: head, Added: stamp(added)}, err
+		return &entry{head, stamp(added), added}, err
 	}
 }
 

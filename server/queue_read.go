@@ -29,6 +29,7 @@ func queueEndpoints() []*endpoint {
 		operator(on("queues.move_task_backward", moveTask(backward))),
 		operator(on("queues.add_or_update_metadata", setQueueMetadata)),
 		operator(on("queues.delete_metadata", deleteQueueMetadata)),
+		operator(on("queues.clear_queue", clearQueue)),
 		on("queues.get_queue_metrics", queueMetrics),
 	}
 }
@@ -54,13 +55,15 @@ func (q *queue) doc(f fields, entries []entry) map[string]any {
 		"id": q.ID, "name": q.Name, "user": q.user, "company": companyID, "created": stamp(q.created), "last_update": stamp(q.lastUpdate),
 		"tags": q.tags, "system_tags": q.systemTags, "metadata": json.RawMessage(q.metadata), "entries": nonNil(entries),
 	}
-	return lo.PickBy(all, func(name string, _ any) bool { return f.want(name) })
+	return f.of(all)
 }
 
 // entry is a place in a queue.
 type entry struct {
 	Task  string `json:"task"`
 	Added any    `json:"added"`
+
+	added int64 // µs
 }
 
 // queueQuery is the request of queues.get_all.
@@ -231,18 +234,4 @@ func peekTask(c *call, req *byQueue) (any, error) {
 		return none{}, err
 	}
 	return map[string]any{"task": id}, err
-}
-
-// queueMetrics answers in the protocol's shape; waiting times are not recorded.
-func queueMetrics(c *call, req *struct {
-	IDs texts `json:"queue_ids"`
-}) (any, error) {
-	out := []any{}
-	for _, id := range lo.Slice(req.IDs, 0, maxMany) {
-		if _, err := findQueue(c.read(), id); err != nil {
-			return nil, err
-		}
-		out = append(out, map[string]any{"queue": id, "dates": []any{}, "avg_waiting_times": []any{}, "queue_lengths": []any{}})
-	}
-	return map[string]any{"queues": out}, nil
 }

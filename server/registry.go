@@ -54,7 +54,7 @@ func newAPI(s *Server) *api {
 	a := &api{srv: s, endpoints: map[string][]*endpoint{}}
 	for _, group := range [][]*endpoint{
 		authEndpoints(), projectEndpoints(), taskEndpoints(), statusEndpoints(), paramEndpoints(),
-		queueEndpoints(), workerEndpoints(), eventEndpoints(), modelEndpoints(),
+		queueEndpoints(), workerEndpoints(), eventEndpoints(), modelEndpoints(), pipelineEndpoints(),
 	} {
 		for _, e := range group {
 			if e.since == (version{}) {

@@ -119,6 +119,9 @@ func (t *tx) retain(r Retention) (lines int64, err error) {
 	return lines, nil
 }
 
+// serverWorker is whose the lines are that the server adds to a console.
+const serverWorker = "agentctl server"
+
 // removedRoom is about what the line takes that tells of removed ones.
 const removedRoom = 300
 
@@ -146,7 +149,7 @@ func (t *tx) drop(d doomed, r Retention) error {
 	if r.LogAge > 0 {
 		why = fmt.Sprintf("consoles for %s", r.LogAge)
 	}
-	line := logLine{N: d.edge.B, TS: d.edge.A, Worker: "agentctl server", Level: "WARNING",
+	line := logLine{N: d.edge.B, TS: d.edge.A, Worker: serverWorker, Level: "WARNING",
 		Msg: fmt.Sprintf("agentctl server: %d lines up to here were removed: the server keeps %s", dropped, why)}
 	if err := t.addChunk(d.stream, []logLine{line}, t.now, dropped); err != nil {
 		return err

@@ -26,6 +26,9 @@ type Server struct {
 	keys    *keyring
 	workers *workers
 	stats   stats
+
+	queueStats queueStats
+
 	files   *fileStore
 	janitor *janitor
 

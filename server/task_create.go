@@ -51,7 +51,7 @@ func (f *taskFields) check(t *tx) error {
 		if found, err := t.one(`SELECT 1 FROM project WHERE id = ?`, args(p), new(int)); err != nil {
 			return err
 		} else if !found {
-			return noProject(p)
+			return refuse(400, 16, "Invalid value for fields: project=%.200s", p)
 		}
 	}
 	if p := lo.FromPtr(f.Parent); p != "" {
@@ -206,7 +206,8 @@ func (t *tx) cloneOf(src *task, req *cloneRequest) (*taskFields, error) {
 		return o
 	}
 	f := &taskFields{
-		Name: &src.Name, Type: &src.Type, Comment: &src.comment, Project: &src.project, Parent: &src.ID,
+		Name: &src.Name, Type: &src.Type, Comment: &src.comment, Project: &src.project, Parent: lo.CoalesceOrEmpty(lo.EmptyableToPtr(src.parent), &src.ID),
+		Tags: &src.tags, SystemTags: lo.ToPtr(src.systemTags.without(developmentTag).without(archivedTag)),
 		Script: part("script"), Input: part("input"), Container: part("container"),
 		Hyperparams: part("hyperparams"), Configuration: part("configuration"),
 	}
@@ -228,7 +229,12 @@ func (t *tx) cloneOf(src *task, req *cloneRequest) (*taskFields, error) {
 func (f *taskFields) override(req *cloneRequest) {
 	f.Name, f.Comment = lo.CoalesceOrEmpty(req.Name, f.Name), lo.CoalesceOrEmpty(req.Comment, f.Comment)
 	f.Project, f.Parent = lo.CoalesceOrEmpty(req.Project, f.Project), lo.CoalesceOrEmpty(req.Parent, f.Parent)
-	f.Tags, f.SystemTags = req.Tags, req.SystemTags
+	if len(lo.FromPtr(req.Tags)) > 0 {
+		f.Tags = req.Tags
+	}
+	if len(lo.FromPtr(req.SystemTags)) > 0 {
+		f.SystemTags = req.SystemTags
+	}
 	if req.Hyperparams != nil {
 		f.Hyperparams = req.Hyperparams
 	}

@@ -87,9 +87,14 @@ func (t *task) doc(f fields, parts map[string]json.RawMessage, metrics any) map[
 	if metrics != nil {
 		all[metricsName] = metrics
 	}
+	return f.of(all)
+}
+
+// of keeps of a document what is wanted.
+func (f fields) of(all map[string]any) map[string]any {
 	out := make(map[string]any, len(all))
 	for name, v := range all {
-		if v == nil || !f.want(name) {
+		if v == nil || v == (*string)(nil) || !f.want(name) {
 			continue
 		}
 		if f != nil && f[name] != nil {

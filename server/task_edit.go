@@ -73,37 +73,45 @@ type updateRequest struct {
 // status among them, are ignored.
 func updateTask(c *call, req *updateRequest) (any, error) {
 	reply := map[string]any{"updated": 0, "fields": none{}}
+	err := c.update(func(t *tx) error {
+		fields, err := updateTaskIn(t, c, req)
+		if fields != nil {
+			reply = updated(fields)
+		}
+		return err
+	})
+	return reply, err
+}
+
+// updateTaskIn tells what has changed, nil for nothing.
+func updateTaskIn(t *tx, c *call, req *updateRequest) (map[string]any, error) {
 	f := taskFields{Name: req.Name, Comment: req.Comment, Project: req.Project, Tags: req.Tags, SystemTags: req.SystemTags}
 	if req.Error != nil {
 		f.Error, _ = json.Marshal(*req.Error) // a string always encodes
 	}
-	err := c.update(func(t *tx) error {
-		row, err := c.ownTask(t, req.Task)
-		if err != nil {
-			return err
+	row, err := c.ownTask(t, req.Task)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.check(t); err != nil {
+		return nil, err
+	}
+	set := f.columns()
+	if req.Created != nil {
+		at, ok := parseTime(*req.Created)
+		if !ok {
+			return nil, invalid("created", "invalid time")
 		}
-		if err := f.check(t); err != nil {
-			return err
-		}
-		set := f.columns()
-		if req.Created != nil {
-			at, ok := parseTime(*req.Created)
-			if !ok {
-				return invalid("created", "invalid time")
-			}
-			set["created"] = at
-		}
-		if len(set) == 0 && f.Error == nil {
-			return nil
-		}
-		set["last_change"], set["last_changed_by"] = t.now, userID
-		if err := t.setTask(row.n, set); err != nil {
-			return err
-		}
-		reply = updated(shown(set))
-		return t.saveOutput(row.n, &f)
-	})
-	return reply, err
+		set["created"] = at
+	}
+	if len(set) == 0 && f.Error == nil {
+		return nil, nil
+	}
+	set["last_change"], set["last_changed_by"] = t.now, userID
+	if err := t.setTask(row.n, set); err != nil {
+		return nil, err
+	}
+	return shown(set), t.saveOutput(row.n, &f)
 }
 
 func setRequirements(c *call, req *struct {
@@ -138,22 +146,18 @@ func pingTask(c *call, req *byTask) (any, error) {
 }
 
 func moveTasks(c *call, req *struct {
-	IDs         texts  `json:"ids" need:"1"`
-	Project     string `json:"project"`
-	ProjectName string `json:"project_name"`
+	IDs texts `json:"ids" need:"1"`
+	moveTarget
 }) (any, error) {
-	project := req.Project
+	if err := bounded(req.IDs); err != nil {
+		return nil, err
+	}
+	project := ""
 	err := c.update(func(t *tx) (err error) {
-		if project == "" {
-			if project, err = t.projectByName(req.ProjectName, true); err != nil {
-				return err
-			}
-		}
-		f := taskFields{Project: &project}
-		if err := f.check(t); err != nil {
+		if project, err = req.find(t); err != nil {
 			return err
 		}
-		for _, id := range lo.Slice(req.IDs, 0, maxMany) {
+		for _, id := range req.IDs {
 			row, err := c.ownTask(t, id)
 			if err != nil {
 				return err
@@ -164,5 +168,5 @@ func moveTasks(c *call, req *struct {
 		}
 		return nil
 	})
-	return map[string]any{"project_id": project}, err
+	return map[string]any{"project_id": lo.EmptyableToPtr(project)}, err
 }

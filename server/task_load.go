@@ -13,9 +13,9 @@ func taskDocs(v *view, rows []*task, f fields) ([]map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var metrics map[int64]map[string]map[string]any
+	var metrics metricsOf
 	if f.want(metricsName) {
-		if metrics, err = lastMetrics(v, rows); err != nil {
+		if metrics, err = lastMetrics(v, lo.Map(rows, func(t *task, _ int) int64 { return t.stream })); err != nil {
 			return nil, err
 		}
 	}
@@ -36,7 +36,7 @@ func loadParts(v *view, rows []*task, names []string) (map[int64]map[string]json
 	}
 	const text = `SELECT task, part, doc FROM task_part
 		WHERE task IN (SELECT value FROM json_each(?)) AND part IN (SELECT value FROM json_each(?))`
-	err := v.each(text, args(numbers(rows, func(t *task) int64 { return t.n }), jsonList(names)), func(scan func(...any) error) error {
+	err := v.each(text, args(numbers(lo.Map(rows, func(t *task, _ int) int64 { return t.n })), jsonList(names)), func(scan func(...any) error) error {
 		var n int64
 		var part string
 		var doc []byte
@@ -71,20 +71,47 @@ func (t *tx) savePart(n int64, part string, doc any) error {
 	}
 	_, err = t.exec(`INSERT INTO task_part(task, part, doc) VALUES(?, ?, ?)
 		ON CONFLICT(task, part) DO UPDATE SET doc = excluded.doc`, n, part, string(data))
+	if err != nil || part != "models" {
+		return err
+	}
+	return t.noteModels(n, data)
+}
+
+// noteModels keeps account of which tasks have a model as input.
+func (t *tx) noteModels(n int64, doc []byte) error {
+	var m struct {
+		Input []struct {
+			Model string `json:"model"`
+		} `json:"input"`
+	}
+	_ = json.Unmarshal(doc, &m) // what is no list of models uses none
+	if _, err := t.exec(`DELETE FROM model_use WHERE task = ?`, n); err != nil || len(m.Input) == 0 {
+		return err
+	}
+	used := lo.Map(m.Input, func(i struct {
+		Model string `json:"model"`
+	}, _ int) string {
+		return i.Model
+	})
+	_, err := t.exec(`INSERT INTO model_use(model, task) SELECT DISTINCT value, ?1 FROM json_each(?2)`, n, jsonList(used))
 	return err
 }
 
-func numbers(rows []*task, of func(*task) int64) string {
-	data, _ := json.Marshal(lo.Map(rows, func(t *task, _ int) int64 { return of(t) })) // numbers always encode
+// numbers is numbers as one argument of a statement, as jsonList is for strings.
+func numbers(of []int64) string {
+	data, _ := json.Marshal(of) // numbers always encode
 	return string(data)
 }
 
+// metricsOf is stream → key of the metric → key of the variant → values.
+type metricsOf map[int64]map[string]map[string]any
+
 // lastMetrics reads the last value, with its extremes and mean, of every scalar
-// of the rows: stream → key of the metric → key of the variant → values.
-func lastMetrics(v *view, rows []*task) (map[int64]map[string]map[string]any, error) {
-	out := map[int64]map[string]map[string]any{}
+// of the streams.
+func lastMetrics(v *view, streams []int64) (metricsOf, error) {
+	out := metricsOf{}
 	const text = `SELECT stream, ` + seriesColumns + ` FROM series WHERE stream IN (SELECT value FROM json_each(?))`
-	err := v.each(text, args(numbers(rows, func(t *task) int64 { return t.stream })), func(scan func(...any) error) error {
+	err := v.each(text, args(numbers(streams)), func(scan func(...any) error) error {
 		var stream int64
 		var s series
 		if err := scan(append([]any{&stream}, s.dest()...)...); err != nil {

@@ -14,23 +14,36 @@ type manyRequest struct {
 	NewStatus     string `json:"new_status"`
 	FileURLs      bool   `json:"return_file_urls"`
 	OutputModels  *bool  `json:"delete_output_models"`
+
+	// Of models.publish_many; the SDK calls the first by the second name.
+	PublishTask  *bool `json:"publish_task"`
+	PublishTasks *bool `json:"publish_tasks"`
+	ForcePublish bool  `json:"force_publish_task"`
 }
 
-// action is what is done to each task; it runs in the writer.
+// action is what is done to each task, or each model; it runs in the writer.
 type action func(t *tx, c *call, req *manyRequest, id string) (map[string]any, error)
 
 // maxMany bounds the work of one request in the writer.
 const maxMany = 1000
 
-// many makes the _many form of an action: each task for itself, what fails does
+// bounded refuses a list that is empty, or longer than one request may have.
+func bounded(ids texts) error {
+	switch {
+	case len(ids) == 0:
+		return missing("ids")
+	case len(ids) > maxMany:
+		return invalid("ids", "more than %d", maxMany)
+	}
+	return nil
+}
+
+// many makes the _many form of an action: each for itself, what fails does
 // not undo the others.
 func many(do action) func(*call, *manyRequest) (any, error) {
 	return func(c *call, req *manyRequest) (any, error) {
-		switch {
-		case len(req.IDs) == 0:
-			return nil, missing("ids")
-		case len(req.IDs) > maxMany:
-			return nil, invalid("ids", "more than %d", maxMany)
+		if err := bounded(req.IDs); err != nil {
+			return nil, err
 		}
 		succeeded, failed := []any{}, []any{}
 		for _, id := range req.IDs {

@@ -18,6 +18,9 @@ func taskEndpoints() []*endpoint {
 		on("tasks.clone", cloneTask),
 		on("tasks.edit", editTask),
 		on("tasks.update", updateTask),
+		raw("tasks.update_batch", updateBatch),
+		on("tasks.update_tags", updateTaskTags),
+		on("tasks.edit_runtime", editRuntime),
 		on("tasks.set_requirements", setRequirements),
 		on("tasks.move", moveTasks),
 		on("tasks.delete", deleteTask),
@@ -119,7 +122,7 @@ func (q *taskQuery) resume() error {
 	case q.ScrollID == "":
 		at = scroll{0, int64(min(q.Size, maxRows))}
 	case at.A < 0 || at.B <= 0 || at.B > maxRows || at.A/at.B > 1<<30:
-		return refuse(400, 132, "Invalid scroll id")
+		return errScroll
 	}
 	page := int(at.A / at.B)
 	q.Page, q.PageSize, q.Size = &page, int(at.B), int(at.B)

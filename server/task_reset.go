@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"regexp"
 
 	"agentctl/clearml"
 
@@ -78,6 +79,15 @@ func resetOne(t *tx, c *call, req *manyRequest, id string) (map[string]any, erro
 // dropOutput deletes what a task has produced: its events, output artifacts and
 // models, and runtime. The events go in the background.
 func (t *tx) dropOutput(row *task, req *manyRequest) (urls map[string]any, models int, err error) {
+	if err := t.outputIsFinal(row); err != nil && !req.Force {
+		return nil, 0, err
+	}
+	events := []string{}
+	if req.FileURLs {
+		if events, err = t.fileURLs(row.stream); err != nil {
+			return nil, 0, err
+		}
+	}
 	if err := t.killStream(row.stream); err != nil {
 		return nil, 0, err
 	}
@@ -99,11 +109,27 @@ func (t *tx) dropOutput(row *task, req *manyRequest) (urls map[string]any, model
 	}
 	uris := []string{}
 	if lo.FromPtrOr(req.OutputModels, true) {
-		if uris, err = t.deleteModelsOf(row.ID); err != nil {
+		if uris, err = t.deleteModelsOf(row); err != nil {
 			return nil, 0, err
 		}
 	}
-	return map[string]any{"artifact_urls": artifacts, "model_urls": uris, "event_urls": list{}}, len(uris), nil
+	return map[string]any{"artifact_urls": artifacts, "model_urls": uris, "event_urls": events}, len(uris), nil
+}
+
+// outputIsFinal tells what of a task's output has been published.
+func (t *tx) outputIsFinal(row *task) error {
+	var children, models int64
+	if _, err := t.one(`SELECT (SELECT count(*) FROM task WHERE parent = ?1 AND parent <> '' AND status = 'published'),
+		(SELECT count(*) FROM model WHERE task = ?1 AND task <> '' AND ready = 1)`, args(row.ID), &children, &models); err != nil {
+		return err
+	}
+	switch {
+	case children > 0:
+		return refuse(400, 123, "Task cannot be deleted (has children, use force=True): task=%s, children=%d", row.ID, children)
+	case models > 0:
+		return refuse(400, 123, "Task cannot be deleted (has output models, use force=True): task=%s, models=%d", row.ID, models)
+	}
+	return nil
 }
 
 // dropArtifacts removes the output artifacts and returns where they lie.
@@ -124,6 +150,31 @@ func (t *tx) dropArtifacts(row *task) ([]string, error) {
 		}
 	}
 	return uris, t.saveArtifacts(row.n, e, keep)
+}
+
+// plotSource is where a plot shows a file.
+var plotSource = regexp.MustCompile(`"source":\s*"(https?://[^"]+)"`)
+
+// fileURLs lists the files that images and plots of a stream show, for a client
+// that deletes them with the task.
+func (t *tx) fileURLs(stream int64) ([]string, error) {
+	urls := []string{}
+	err := t.each(`SELECT kind, coalesce(json_extract(doc, CASE kind WHEN ?2 THEN '$.url' ELSE '$.plot_str' END), '') FROM sample
+		WHERE stream = ?1 AND kind IN (?2, ?3) ORDER BY n LIMIT ?4`, args(stream, typeImage, typePlot, maxRows), func(scan func(...any) error) error {
+		var kind, text string
+		if err := scan(&kind, &text); err != nil {
+			return err
+		}
+		if kind == typeImage {
+			urls = append(urls, text)
+			return nil
+		}
+		for _, m := range plotSource.FindAllStringSubmatch(text, -1) {
+			urls = append(urls, m[1])
+		}
+		return nil
+	})
+	return lo.Uniq(lo.Compact(urls)), err
 }
 
 // newStream begins a stream of events.

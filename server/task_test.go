@@ -48,7 +48,7 @@ func TestProjectNames(t *testing.T) {
 	s.refused(400, 12, "projects.create", m{"name": "xy/proj"})
 	s.refused(400, 800, "projects.create", m{"name": "xy"})
 	s.refused(400, 801, "projects.create", m{"name": "outer"})
-	s.refused(400, 16, "projects.get_by_id", m{"project": "nope"})
+	s.refused(400, 401, "projects.get_by_id", m{"project": "nope"})
 	s.call("projects.update", m{"project": outer["id"], "name": "other"})
 	if got := s.call("projects.get_by_id", m{"project": id})["project"].(map[string]any)["name"]; got != "other/inner" {
 		t.Errorf("below a renamed project: %v", got)
@@ -199,7 +199,7 @@ func TestClone(t *testing.T) {
 	id := s.call("tasks.clone", m{"task": src, "new_task_name": "the clone", "new_project_name": "new project"})["id"].(string)
 	got := s.task(id)
 	execution := got["execution"].(map[string]any)
-	if got["status"] != "created" || got["name"] != "the clone" || got["parent"] != src || got["type"] != "testing" || fmt.Sprint(got["tags"]) != "[]" ||
+	if got["status"] != "created" || got["name"] != "the clone" || got["parent"] != src || got["type"] != "testing" || fmt.Sprint(got["tags"]) != "[t]" ||
 		execution["queue"] != nil || len(execution["artifacts"].([]any)) != 1 || got["started"] != nil || got["last_worker"] != nil {
 		t.Errorf("clone %v", got)
 	}
@@ -243,9 +243,16 @@ func TestModels(t *testing.T) {
 	if diff := cmp.Diff([]any{m{"id": id, "uri": "http://f/m"}}, all); diff != "" {
 		t.Error(diff)
 	}
-	s.call("models.set_ready", m{"model": id})
-	s.refused(400, 202, "models.delete", m{"model": id})
+	s.refused(400, 110, "models.set_ready", m{"model": id}) // its task runs, and would be published too
+	s.call("models.set_ready", m{"model": id, "publish_task": false})
+	s.refused(400, 203, "models.set_ready", m{"model": id, "publish_task": false})
+	user := s.call("tasks.create", m{"name": "uses it", "type": "testing", "models": m{"input": []m{{"name": "in", "model": id}}}})["id"]
+	s.refused(400, 205, "models.delete", m{"model": id})
+	s.refused(400, 123, "tasks.reset", m{"task": task})
 	s.call("models.delete", m{"model": id, "force": true})
+	if got := fmt.Sprint(s.task(user.(string))["models"]); !strings.Contains(got, "__DELETED__"+id) {
+		t.Errorf("models of a task that used it: %s", got)
+	}
 	s.refused(400, 201, "models.get_by_id", m{"model": id})
 	made := s.call("models.update_for_task", m{"task": task, "uri": "http://f/n"})
 	if made["created"] != true || s.call("models.get_by_task_id", m{"task": task})["model"].(map[string]any)["id"] != made["id"] {

@@ -121,5 +121,17 @@ func (v *view) each(text string, args []any, row func(scan func(...any) error) e
 	return rows.Err()
 }
 
+// texts reads a column of texts.
+func (v *view) texts(text string, args ...any) ([]string, error) {
+	all := []string{}
+	err := v.each(text, args, func(scan func(...any) error) error {
+		var s string
+		err := scan(&s)
+		all = append(all, s)
+		return err
+	})
+	return all, err
+}
+
 // args spares a cast at each call.
 func args(a ...any) []any { return a }

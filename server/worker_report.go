@@ -54,8 +54,8 @@ func activity(c *call, req *span) (any, error) {
 		func(scan func(...any) error) error {
 			var i, all, busy int64
 			err := scan(&i, &all, &busy)
-			total.Dates, total.Counts = append(total.Dates, from+i*req.Interval), append(total.Counts, all)
-			active.Dates, active.Counts = append(active.Dates, from+i*req.Interval), append(active.Counts, busy)
+			total.Dates, total.Counts = append(total.Dates, 1000*(from+i*req.Interval)), append(total.Counts, all)
+			active.Dates, active.Counts = append(active.Dates, 1000*(from+i*req.Interval)), append(active.Counts, busy)
 			return err
 		})
 	return map[string]any{"total": total, "active": active}, err
@@ -95,7 +95,7 @@ type statsRequest struct {
 type metricStats struct {
 	Metric  string           `json:"metric"`
 	Variant string           `json:"variant,omitempty"`
-	Dates   []int64          `json:"dates"`
+	Dates   []int64          `json:"dates"` // ms, as the real server has them
 	Stats   []map[string]any `json:"stats"`
 
 	values [3][]float64 // avg, min, max
@@ -123,7 +123,7 @@ func workerStats(c *call, req *statsRequest) (any, error) {
 		for _, m := range workers[id] {
 			for _, item := range req.Items {
 				if item.Key == m.Metric {
-					m.Stats = append(m.Stats, map[string]any{"aggregation": item.Category, "values": m.values[slices.Index(aggregations, item.Category)]})
+					m.Stats = append(m.Stats, map[string]any{"aggregation": item.Category, "dates": m.Dates, "values": m.values[slices.Index(aggregations, item.Category)]})
 				}
 			}
 		}
@@ -164,7 +164,7 @@ func (req *statsRequest) read(v *view) (workers map[string][]*metricStats, order
 				workers[worker] = all
 			}
 			m := all[len(all)-1]
-			m.Dates = append(m.Dates, from+i*req.Interval)
+			m.Dates = append(m.Dates, 1000*(from+i*req.Interval))
 			for k := range value {
 				m.values[k] = append(m.values[k], value[k])
 			}

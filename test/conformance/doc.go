@@ -2,7 +2,8 @@
 // written as rows of data, in testdata, and each row is requests with the replies
 // that are expected. The ordinary tests run them against the embedded server;
 // with AGENTCTL_CONFORMANCE_URL they run against the server at that address, with
-// the keys of CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY.
+// the keys of CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY, and against the
+// file server of CLEARML_FILES_HOST where that is set.
 //
 // A row of a .rows file:
 //

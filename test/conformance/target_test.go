@@ -20,6 +20,7 @@ import (
 // target is the server under test.
 type target struct {
 	url, auth string
+	files     string // "" when it is not known
 	ours      bool
 }
 
@@ -33,11 +34,11 @@ type answer struct {
 // theTarget is the server that the environment names, or an embedded one.
 func theTarget(t *testing.T) *target {
 	t.Helper()
-	at := &target{url: strings.TrimRight(os.Getenv("AGENTCTL_CONFORMANCE_URL"), "/")}
+	at := &target{url: strings.TrimRight(os.Getenv("AGENTCTL_CONFORMANCE_URL"), "/"), files: strings.TrimRight(os.Getenv("CLEARML_FILES_HOST"), "/")}
 	keys := server.Credentials{AccessKey: os.Getenv("CLEARML_API_ACCESS_KEY"), SecretKey: os.Getenv("CLEARML_API_SECRET_KEY")}
 	if at.url == "" {
 		s := embedded(t)
-		at.url, keys = s.Endpoints().API, s.Credentials()
+		at.url, at.files, keys = s.Endpoints().API, s.Endpoints().Files, s.Credentials()
 	}
 	at.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(keys.AccessKey+":"+keys.SecretKey))
 	login, err := at.send(t.Context(), "auth.login", nil, "")

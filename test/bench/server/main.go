@@ -24,9 +24,9 @@ import (
 
 func main() {
 	n := flag.Int("n", 2000, "tasks of each measurement")
-	tasks := flag.Int("tasks", 0, "measure again with so many tasks in the store")
+	tasks := flag.Int("tasks", 0, "measure also with a quarter, a half and all of so many tasks in the store")
 	lines := flag.Int("lines", 0, "and with so many console lines")
-	plot := flag.String("plot", "", "write a plot of both to this SVG file")
+	plot := flag.String("plot", "", "write a plot of the growth to this SVG file")
 	dir := flag.String("dir", "", "folder of the server, on the disk to be measured; a temporary one when empty")
 	serve := flag.String("serve", "", "play the server in this folder (used by this program itself)")
 	flag.Parse()
