@@ -37,7 +37,7 @@ def objects_come_back():
 def files_come_back():
     same(pathlib.Path(got.artifacts["file"].get_local_copy()).read_bytes(), big)
     same((got.artifacts["file"].size, len(got.artifacts["file"].hash)), (len(big), 64))
-    for name, files in {"folder": ["deep/two.txt", "one.txt"], "wildcard": ["one.txt"]}.items():
+    for name, files in {"folder": ["deep/two.txt", "one.txt"], "wildcard": ["deep/two.txt", "one.txt"]}.items():
         folder = pathlib.Path(got.artifacts[name].get_local_copy())
         same(sorted(str(p.relative_to(folder)) for p in folder.rglob("*.txt")), files)
 

@@ -1,7 +1,7 @@
 """Data sets: made, filled, finalised, read, built on each other."""
 import os
 import pathlib
-from clearml import Dataset
+from clearml import Dataset, Task
 from checks import check, close, same
 
 data = pathlib.Path("data")
@@ -47,6 +47,8 @@ def a_version_on_top():
     same(sorted(content(Dataset.get(dataset_id=made.id).get_local_copy())), sorted(files))
     squashed = Dataset.squash("squashed", dataset_ids=[child.id])
     same(sorted(squashed.list_files()), sorted(got.list_files()))
+    squashed.publish()
+    same(Dataset.get(dataset_id=squashed.id, only_published=True).id, squashed.id)
 
 
 @check
@@ -57,12 +59,12 @@ def listing():
 
 @check
 def moving_and_deleting():
-    Dataset.get(dataset_id=made.id).publish()
-    Dataset.rename("renamed", dataset_project="data", dataset_name="set")
-    same(Dataset.get(dataset_project="data", dataset_name="renamed", dataset_version="1.0.0").id, made.id)
-    Dataset.move_to_project("moved", dataset_project="data", dataset_name="renamed")
-    same(Dataset.get(dataset_project="moved", dataset_name="renamed", dataset_version="1.0.0").id, made.id)
-    Dataset.delete(dataset_project="moved", dataset_name="renamed", entire_dataset=True, force=True)
+    Dataset.move_to_project("moved", dataset_project="data", dataset_name="set")
+    same(Dataset.get(dataset_project="moved", dataset_name="set", dataset_version="1.0.0").id, made.id)
+    Dataset.rename("renamed", dataset_project="moved", dataset_name="set")
+    same(Task.get_task(task_id=made.id).get_project_name(), "moved/.datasets/renamed")
+    Dataset.rename("set", dataset_project="moved", dataset_name="renamed")
+    Dataset.delete(dataset_project="moved", dataset_name="set", entire_dataset=True, force=True)
     same(Dataset.list_datasets(dataset_project="moved"), [])
 
 

@@ -18,7 +18,7 @@ task.flush(wait_for_uploads=True)
 @check
 def what_was_put_out():
     again = InputModel(model_id=out.id)
-    same((again.name.endswith("net"), again.framework, again.labels, again.tags, again.comment, again.config_dict), (True, "PyTorch", {"cat": 1}, ["first"], "words", {"depth": 2}))
+    same((again.name.endswith("net"), again.framework, again.labels, again.tags, again.comment.split("\n")[-1], dict(again.config_dict)), (True, "PyTorch", {"cat": 1}, ["first"], "words", {"depth": 2}))
     same(pathlib.Path(again.get_local_copy()).read_bytes(), b"net")
     folder = pathlib.Path(Model(package.id).get_local_copy())
     same(sorted(p.name for p in folder.iterdir()), ["a.txt", "b.txt"])
@@ -29,7 +29,7 @@ def metadata():
     out.set_all_metadata({"size": {"value": "3", "type": "int"}}, replace=False)
     same(Model(out.id).get_all_metadata_casted(), {"accuracy": 0.9, "size": 3})
     out.set_all_metadata({"only": {"value": "x", "type": "str"}}, replace=True)
-    same(Model(out.id).get_all_metadata(), {"only": {"value": "x", "type": "str"}})
+    same(Model(out.id).get_all_metadata(), {"only": {"key": "only", "value": "x", "type": "str"}})
     out.set_metadata("accuracy", "0.9", "float")
     same(Model(out.id).get_metadata("accuracy"), "0.9")
 
@@ -59,6 +59,8 @@ def connected():
     task.connect(InputModel(model_id=out.id), name="start")
     known = InputModel.import_model(weights_url="https://example.com/known.pt", name="known", framework="Keras")
     task.connect(known)
+    global given
+    given = known.id
     got = Task.get_task(task_id=task.id).get_models()
     same(([m.id for m in got["output"]], sorted(m.id for m in got["input"])), ([out.id, package.id], sorted([out.id, known.id])))
     task.remove_input_models([known.id])
@@ -73,8 +75,8 @@ def queries():
     same(ids(metadata={"accuracy": "0.9"}), [out.id])
     same(ids(project_name="models", only_published=True), [])
     package.archive()
-    same(ids(project_name="models"), [out.id])
-    same(ids(project_name="models", include_archived=True), sorted([out.id, package.id]))
+    same(ids(project_name="models"), sorted([out.id, given]))
+    same(ids(project_name="models", include_archived=True), sorted([out.id, package.id, given]))
     package.unarchive()
     out.publish()
     assert Model(out.id).published
@@ -85,7 +87,7 @@ def queries():
 def removing():
     url = package.url
     assert Model.remove(package.id, raise_on_errors=True, force=True)
-    same([m.id for m in Model.query_models(project_name="models", include_archived=True)], [out.id])
+    same(sorted(m.id for m in Model.query_models(project_name="models", include_archived=True)), sorted([out.id, given]))
     assert not StorageManager.exists_file(url)
 
 

@@ -31,11 +31,23 @@ def check(results):
 
     from_result = results.from_result.__func__
 
+    def known(schema, top):
+        """A schema without the references to what its SDK has left out."""
+        if isinstance(schema, list):
+            return [known(s, top) for s in schema]
+        if not isinstance(schema, dict):
+            return schema
+        name = schema.get("$ref")
+        if isinstance(name, str) and name.split("/")[-1] not in top.get("definitions", {}):
+            return {}
+        return {k: known(v, top) for k, v in schema.items()}
+
     def checked(cls, res, *args, **kwargs):
         result = from_result(cls, res, *args, **kwargs)
         if result.ok() and result.response is not None:
             try:
-                jsonschema.validate(result.response_data, result.response._schema)
+                schema = result.response._schema
+                jsonschema.validate(result.response_data, known(schema, schema))
             except Exception as e:
                 print("ERROR invalid reply of", result.meta.endpoint.name, repr(str(e)[:1000]), flush=True)
         return result
