@@ -1,6 +1,8 @@
 """Models: put out, found, read, published, taken away."""
 import pathlib
+import time
 from clearml import InputModel, Model, OutputModel, StorageManager, Task
+from clearml.backend_api.session.client import APIClient
 from checks import check, close, same
 
 task = Task.init(project_name="models", task_name="trains", auto_resource_monitoring=False)
@@ -51,7 +53,13 @@ def reports():
     out.report_single_value("best", 2.0)
     out.report_histogram("h", "s", values=[1, 2], iteration=0)
     out.report_table("t", "s", iteration=0, table_plot=[["a"], [1]])
-    task.flush(wait_for_uploads=True)
+    # A model's reports go in the background, and can't once it is published.
+    events, found = APIClient().events, []
+    while len(found) < 2:
+        time.sleep(0.05)
+        found = events.get_multi_task_plots(tasks=[out.id], model_events=True).plots
+    same(sorted(found), ["h", "t"])
+    same(events.get_scalar_metrics_and_variants(task=out.id, model_events=True).metrics["loss"], ["m"])
 
 
 @check

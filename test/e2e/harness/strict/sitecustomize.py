@@ -26,28 +26,34 @@ class Hook(importlib.abc.MetaPathFinder):
         return spec
 
 
+def known(schema, top):
+    """A schema without the references to what its SDK has left out."""
+    if isinstance(schema, list):
+        return [known(s, top) for s in schema]
+    if not isinstance(schema, dict):
+        return schema
+    name = schema.get("$ref")
+    if isinstance(name, str) and name.split("/")[-1] not in top.get("definitions", {}):
+        return {}
+    return {k: known(v, top) for k, v in schema.items()}
+
+
 def check(results):
     import jsonschema
 
     from_result = results.from_result.__func__
+    validators = {}  # by class of reply
 
-    def known(schema, top):
-        """A schema without the references to what its SDK has left out."""
-        if isinstance(schema, list):
-            return [known(s, top) for s in schema]
-        if not isinstance(schema, dict):
-            return schema
-        name = schema.get("$ref")
-        if isinstance(name, str) and name.split("/")[-1] not in top.get("definitions", {}):
-            return {}
-        return {k: known(v, top) for k, v in schema.items()}
+    def validator(kind):
+        if kind not in validators:
+            validators[kind] = jsonschema.Draft4Validator(known(kind._schema, kind._schema))
+        return validators[kind]
 
     def checked(cls, res, *args, **kwargs):
         result = from_result(cls, res, *args, **kwargs)
         if result.ok() and result.response is not None:
             try:
-                schema = result.response._schema
-                jsonschema.validate(result.response_data, known(schema, schema))
+                validator(type(result.response)).validate(result.response_data)
             except Exception as e:
                 print("ERROR invalid reply of", result.meta.endpoint.name, repr(str(e)[:1000]), flush=True)
         return result
