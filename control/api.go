@@ -21,6 +21,7 @@ const (
 	pathEnvironments = "/v1/environments"
 	pathUsage        = "/v1/usage"
 	pathAudit        = "/v1/audit"
+	pathBuild        = "/v1/build"
 	pathReload       = "/v1/reload"
 	pathFetch        = "/v1/fetch"
 	pathShutdown     = "/v1/shutdown"
@@ -31,6 +32,10 @@ const (
 	pathResume       = "/v1/resume"
 	pathConfirm      = "/v1/confirm"
 	pathRollback     = "/v1/rollback"
+
+	pathContributions = "/v1/contributions"
+	pathContribute    = "/v1/contribute"
+	pathWithdraw      = "/v1/withdraw"
 )
 
 // maxBody holds the largest spec, which JSON carries in base64, and some more.
@@ -69,6 +74,8 @@ type PlanRequest struct {
 	// File is what the text is called in problems.
 	File string `json:"file"`
 	Text []byte `json:"text"`
+	// Alone says that contributed workers would go, as a repository makes them.
+	Alone bool `json:"alone,omitempty"`
 }
 
 // ApplyRequest hands a spec over.
@@ -145,6 +152,36 @@ type ExecuteRequest struct {
 	// holds to be in progress elsewhere.
 	RequireQueue bool `json:"requireQueue,omitempty"`
 	Force        bool `json:"force,omitempty"`
+}
+
+// BuildRequest asks for what a task needs to be made, and left where it is.
+type BuildRequest struct {
+	Task   string          `json:"task"`
+	Worker spec.WorkerSpec `json:"worker,omitzero"`
+}
+
+// BuildReply is where it is, on this node.
+type BuildReply struct {
+	// EnvKey is that of the environment in the cache, EnvPath its folder; "" if it has none.
+	// Reads are further folders that it needs, Variables those that tasks in it start with.
+	EnvKey    string   `json:"envKey,omitempty"`
+	EnvPath   string   `json:"envPath,omitempty"`
+	Reads     []string `json:"reads,omitempty"`
+	Variables []string `json:"variables,omitempty"`
+	Hit       bool     `json:"hit,omitempty"`
+	// Checkout is the folder of the code; without one Literal is the text of the script.
+	Checkout string `json:"checkout,omitempty"`
+	Commit   string `json:"commit,omitempty"`
+	Literal  string `json:"literal,omitempty"`
+	// Dir is the working folder and File the script, below the code; Args is the command.
+	Dir  string   `json:"dir"`
+	File string   `json:"file,omitempty"`
+	Args []string `json:"args"`
+	// Image is the digest of the image that it is for; "" for the host. Base and Size are
+	// the ids of the host that its files belong to.
+	Image string `json:"image,omitempty"`
+	Base  int    `json:"base,omitempty"`
+	Size  int    `json:"size,omitempty"`
 }
 
 // AuditRequest names workers, groups of them or running tasks; none are all workers.

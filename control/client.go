@@ -153,6 +153,11 @@ func (c *Client) Execute(ctx context.Context, r ExecuteRequest) error {
 	return c.call(ctx, http.MethodPost, pathExecute, r, nil)
 }
 
+// Build has what a task needs made.
+func (c *Client) Build(ctx context.Context, r BuildRequest) (b BuildReply, err error) {
+	return b, c.call(ctx, http.MethodPost, pathBuild, r, &b)
+}
+
 // Shutdown ends the agent; its tasks go on.
 func (c *Client) Shutdown(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, pathShutdown, struct{}{}, nil)

@@ -95,8 +95,8 @@ func (n *node) set(s *reconcile.Snapshot) {
 	}
 }
 
-func (n *node) Preview(file string, text []byte) reconcile.Preview {
-	_, problems := spec.Decode(file, text)
+func (n *node) Preview(r PlanRequest) reconcile.Preview {
+	_, problems := spec.Decode(r.File, r.Text)
 	return reconcile.Preview{Problems: problems}
 }
 
@@ -127,6 +127,10 @@ func (n *node) Execute(_ context.Context, r ExecuteRequest) error {
 		return &Error{Code: CodeNotFound, Message: "there is no task " + r.Task}
 	}
 	return nil
+}
+
+func (n *node) Build(_ context.Context, r BuildRequest) (BuildReply, error) {
+	return BuildReply{EnvKey: "key of " + r.Task, Dir: "."}, nil
 }
 
 func (n *node) StopTask(id string) error {
@@ -227,7 +231,7 @@ func serve(t *testing.T, n *node) (c *Client, stop func()) {
 	}
 	s := New(Config{
 		Agent: func() Agent { return Agent{Version: "test", PID: 7} },
-		State: n, Specs: n, Revisions: n, Operator: n, Consoles: n, Environments: n, Tasks: n,
+		State: n, Specs: n, Revisions: n, Operator: n, Contributions: n, Consoles: n, Environments: n, Tasks: n,
 		Shutdown: sync.OnceFunc(func() { close(n.down) }),
 		Metrics:  NewMetrics("test", n),
 		Log:      slog.New(slog.DiscardHandler),

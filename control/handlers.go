@@ -37,7 +37,7 @@ func (s *Server) audit(_ context.Context, r AuditRequest) (any, error) {
 }
 
 func (s *Server) plan(_ context.Context, r PlanRequest) (any, error) {
-	return s.cfg.Specs.Preview(r.File, r.Text), nil
+	return s.cfg.Specs.Preview(r), nil
 }
 
 func (s *Server) apply(ctx context.Context, r ApplyRequest) (any, error) {

@@ -24,7 +24,7 @@ type State interface {
 
 // Specs takes and judges specs. An Error that it returns keeps its code.
 type Specs interface {
-	Preview(file string, text []byte) reconcile.Preview
+	Preview(r PlanRequest) reconcile.Preview
 	Apply(ctx context.Context, r ApplyRequest) (reconcile.Result, error)
 	// Reload reads the source again.
 	Reload(ctx context.Context, r ReloadRequest) (reconcile.Result, error)
@@ -53,6 +53,7 @@ type Operator interface {
 	StopTask(id string) error
 	// Execute returns once the task is this node's.
 	Execute(ctx context.Context, r ExecuteRequest) error
+	Build(ctx context.Context, r BuildRequest) (BuildReply, error)
 }
 
 // Consoles opens the console of a task from an offset on.
@@ -83,14 +84,16 @@ type Environments interface {
 // Config is what a Server shows and orders. All fields but Metrics are needed.
 type Config struct {
 	// Agent says who answers; it is asked each time.
-	Agent        func() Agent
-	State        State
-	Specs        Specs
-	Revisions    Revisions
-	Operator     Operator
-	Consoles     Consoles
-	Environments Environments
-	Tasks        Tasks
+	Agent     func() Agent
+	State     State
+	Specs     Specs
+	Revisions Revisions
+	Operator  Operator
+	// Contributions are asked for where workers are added to those of the spec.
+	Contributions Contributions
+	Consoles      Consoles
+	Environments  Environments
+	Tasks         Tasks
 	// Shutdown asks the program to end; it returns at once.
 	Shutdown func()
 	Metrics  *Metrics
@@ -121,11 +124,15 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("POST "+pathOrder, post(s, s.order))
 	s.mux.HandleFunc("POST "+pathStop, post(s, s.stop))
 	s.mux.HandleFunc("POST "+pathExecute, post(s, s.execute))
+	s.mux.HandleFunc("POST "+pathBuild, post(s, func(ctx context.Context, r BuildRequest) (any, error) { return cfg.Operator.Build(ctx, r) }))
 	s.mux.HandleFunc("POST "+pathReload, post(s, s.reload))
 	s.mux.HandleFunc("POST "+pathSuspend, post(s, s.suspend))
 	s.mux.HandleFunc("POST "+pathResume, post(s, s.resume))
 	s.mux.HandleFunc("POST "+pathConfirm, post(s, s.confirm))
 	s.mux.HandleFunc("POST "+pathRollback, post(s, s.rollback))
+	s.mux.HandleFunc("GET "+pathContributions, get(s, func(*http.Request) (any, error) { return cfg.Contributions.Contributions(), nil }))
+	s.mux.HandleFunc("POST "+pathContribute, post(s, s.contribute))
+	s.mux.HandleFunc("POST "+pathWithdraw, post(s, s.withdraw))
 	s.mux.HandleFunc("POST "+pathFetch, post(s, s.fetch))
 	s.mux.HandleFunc("POST "+pathShutdown, post(s, s.shutdown))
 	s.mux.HandleFunc("GET /healthz", s.healthz)

@@ -173,6 +173,9 @@ func TestExecute(t *testing.T) {
 		t.Error(err)
 	}
 	wantCode(t, c.Execute(t.Context(), ExecuteRequest{Task: "x"}), CodeNotFound)
+	if b, err := c.Build(t.Context(), BuildRequest{Task: "id", Worker: all}); err != nil || b.EnvKey != "key of id" {
+		t.Errorf("built %+v, %v", b, err)
+	}
 }
 
 func TestEmptyListsAreLists(t *testing.T) {

@@ -13,7 +13,10 @@ import (
 
 // SpecUpdate is news of the spec: its text, or why there is none.
 type SpecUpdate struct {
-	Text   []byte
+	Text []byte
+	// Own is for the Store: how much of Text is the source's, before what was laid over
+	// it.
+	Own    int
 	Origin Origin
 	Commit *Commit // of a text from git
 	// Err says that the source could not be read; the last good spec stays. An
@@ -97,11 +100,18 @@ func (l *Loop) judged(u SpecUpdate, now time.Time) Result {
 		l.judge(l.refused(), reasonOf(u.Err), u.Err.Error(), now)
 		return Result{Generation: l.generation, Error: u.Err.Error()}
 	}
-	return l.accept(u, u.Text, rev, now)
+	return l.accept(u, layered{u.Text, u.Own}, rev, now)
+}
+
+// layered is a text, and how much of it is the source's.
+type layered struct {
+	text []byte
+	own  int
 }
 
 // accept makes a text the desired one, if it is valid and on disk.
-func (l *Loop) accept(u SpecUpdate, text []byte, rev Revision, now time.Time) Result {
+func (l *Loop) accept(u SpecUpdate, h layered, rev Revision, now time.Time) Result {
+	text := h.text
 	rev.Digest = Digest(text)
 	l.attempted = rev
 	res := Result{Generation: l.generation, Digest: rev.Digest}
@@ -126,7 +136,7 @@ func (l *Loop) accept(u SpecUpdate, text []byte, rev Revision, now time.Time) Re
 		res.Error = d.Message
 		return res
 	}
-	number, err := l.cfg.Store.Accept(l.acceptance(u, text, rev, next, now))
+	number, err := l.cfg.Store.Accept(l.acceptance(u, h, rev, next, now))
 	if err != nil { // without it on disk a restart would fall back: the old one stays
 		l.unstored = &u
 		l.store.next(now)
@@ -149,9 +159,9 @@ func (c Config) host() spec.Host { return spec.Host{Name: c.Name, Labels: c.Labe
 
 // acceptance is what is stored of a spec: with what it changes, and what is to be done
 // for that.
-func (l *Loop) acceptance(u SpecUpdate, text []byte, rev Revision, next *spec.Node, now time.Time) Accepted {
+func (l *Loop) acceptance(u SpecUpdate, h layered, rev Revision, next *spec.Node, now time.Time) Accepted {
 	return Accepted{
-		Seq: u.Seq, Text: text, Revision: rev, Changes: spec.Diff(l.node, next),
+		Seq: u.Seq, Text: h.text, Own: h.own, Revision: rev, Changes: spec.Diff(l.node, next),
 		Plan: Compute(DesiredOf(next), l.cfg.Runner.Observe(), now).Actions,
 	}
 }

@@ -36,6 +36,8 @@ type Accepted struct {
 	// Seq is that of the SpecUpdate.
 	Seq  int64
 	Text []byte
+	// Own is that of the SpecUpdate, or of what a Suspension holds.
+	Own int
 	// Revision tells its digest, where and when it came from; its Number is for the
 	// Store to give.
 	Revision Revision

@@ -23,6 +23,7 @@ type Suspension struct {
 	// Held is the text that is to be in force meanwhile; nil: what is. Revision is where
 	// it came from; its Number that of the revision whose text it is.
 	Held     []byte   `json:"-"`
+	Own      int      `json:"-"` // as that of a SpecUpdate
 	Revision Revision `json:"revision,omitzero"`
 }
 
@@ -81,7 +82,7 @@ func (l *Loop) suspended(u SpecUpdate, now time.Time) Result {
 	if s.Held != nil && (l.node == nil || Digest(s.Held) != l.applied.Digest) {
 		rev := s.Revision
 		rev.Number, rev.Time = 0, now
-		res = l.accept(u, s.Held, rev, now)
+		res = l.accept(u, layered{s.Held, s.Own}, rev, now)
 	}
 	if u.Unread {
 		return res

@@ -27,14 +27,24 @@ func (m *Manager) next(a Accepted) (Revision, error) {
 		Kind: m.source.Kind, Path: m.source.Path, URL: url, Ref: ref, Commit: a.Commit, Cause: CauseSource,
 	}
 	r.bounded(a)
-	if said := m.source.Said; said != nil && said.Digest == r.Digest {
+	if a.Own > 0 {
+		r.Own, r.OwnDigest = a.Own, digest(a.Text[:a.Own])
+	}
+	if m.good != nil && r.own() == m.good.own() && r.Digest != m.good.Digest {
+		r.Cause, r.By, r.Message = CauseContribute, m.contributing.By, m.contributing.Message
+	}
+	if said := m.source.Said; said != nil && said.Digest == r.own() {
 		r.Cause, r.By, r.Message = CauseApply, said.By, said.Message
 	}
 	s := m.source.Suspended
-	if s == nil {
+	switch {
+	case s == nil:
 		return r, nil
-	}
-	if s.Held == nil || s.Held.Digest != r.Digest {
+	case m.good != nil && r.own() == m.good.own(): // of what is in force, with others laid over it
+		g := m.good
+		r.Kind, r.Path, r.URL, r.Ref, r.Commit = g.Kind, g.Path, g.URL, g.Ref, g.Commit
+		return r, nil
+	case s.Held == nil || s.Held.Digest != r.own():
 		return Revision{}, errHeld
 	}
 	r.Kind, r.Path, r.URL, r.Ref, r.Commit = s.Held.Kind, s.Held.Path, s.Held.URL, s.Held.Ref, s.Held.Commit

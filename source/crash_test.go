@@ -42,6 +42,12 @@ func play(script, dir string) error {
 		_, err = m.SetGit(context.Background(), Git{URL: filepath.Join(dir, "repo.git"), Path: "node.yaml"}, "", true)
 	case "accept":
 		_, err = m.Accept(Accepted{Seq: 1, Text: text("new"), Time: time.Now()})
+	case "contribute":
+		w := wanted("box:0", "a")
+		w.Abandoned = func(Contribution) bool { return true } // of the one that was killed
+		_, _, err = m.Contribute(w)
+	case "withdraw":
+		_, _, err = m.Withdraw("box:1", "me")
 	case "finish":
 		err = m.Finish(2, "converged", time.Now())
 	default:
@@ -75,6 +81,9 @@ func state(t *testing.T, dir string) string {
 			out += " " + word(s.Held.Text)
 		}
 	}
+	for _, c := range m.Contributions() {
+		out += ", " + c.ID
+	}
 	return out
 }
 
@@ -86,15 +95,18 @@ func TestKilledAtEachPoint(t *testing.T) {
 		t.Fatalf("cannot build with crash points: %v\n%s", err, out)
 	}
 	scripts := map[string][]string{
-		"pin":      {"source.pin", "source.pinned", "source.record", "source.recorded"},
-		"file":     {"source.record", "source.recorded"},
-		"folder":   {"source.record", "source.recorded"},
-		"git":      {"source.git.fetched", "source.git.stored", "source.record", "source.recorded"},
-		"accept":   {"source.accept", "source.text", "source.accepted", "source.prune"},
-		"finish":   {"source.finish"},
-		"suspend":  {"source.record", "source.recorded"},
-		"rollback": {"source.hold", "source.record", "source.recorded"},
-		"try":      {"source.hold", "source.record", "source.recorded"},
+		"pin":    {"source.pin", "source.pinned", "source.record", "source.recorded"},
+		"file":   {"source.record", "source.recorded"},
+		"folder": {"source.record", "source.recorded"},
+		"git":    {"source.git.fetched", "source.git.stored", "source.record", "source.recorded", "source.drop"},
+		"accept": {"source.accept", "source.text", "source.accepted", "source.prune"},
+		"finish": {"source.finish"},
+
+		"contribute": {"source.contribute", "source.contributed"},
+		"withdraw":   {"source.withdraw", "source.withdrawn"},
+		"suspend":    {"source.record", "source.recorded"},
+		"rollback":   {"source.hold", "source.record", "source.recorded"},
+		"try":        {"source.hold", "source.record", "source.recorded"},
 	}
 	var tested []string
 	for script, points := range scripts {
@@ -108,6 +120,10 @@ func TestKilledAtEachPoint(t *testing.T) {
 				put(t, filepath.Join(dir, "nodes", "node.yaml"), string(text("new")))
 				if script == "git" {
 					newGitRepo(t, filepath.Join(dir, "repo.git")).commit("new", "node.yaml", string(text("new")))
+				}
+				if script != "accept" && script != "finish" { // the text of "one" is what these are about
+					_, _, err := open(t, dir).Contribute(wanted("box:1", "b"))
+					must(t, err)
 				}
 				before := state(t, dir)
 				killed(t, bin, script, point, dir)

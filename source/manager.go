@@ -21,6 +21,9 @@ type Options struct {
 	// Host is the machine that a document is picked for out of several.
 	Host spec.Host
 	Log  *slog.Logger
+	// Layers are laid over whatever the source has, in this order, under what is
+	// contributed.
+	Layers []Layer
 	// Keep is how many accepted revisions are kept; 0: 50.
 	Keep int
 }
@@ -47,6 +50,9 @@ type Manager struct {
 	good   *Revision // the newest that can be read
 	spec   []byte    // its text
 	newest int64     // number of the newest record, readable or not
+
+	contributed  []Contribution // oldest first; replaced, never changed
+	contributing Word           // the last order about them
 }
 
 // Open reads what an earlier agent recorded in dir, which it makes, and removes
@@ -68,6 +74,9 @@ func Open(dir string, opts Options) (*Manager, error) {
 		return nil, err
 	}
 	if err := m.loadRevisions(); err != nil {
+		return nil, err
+	}
+	if err := m.loadContributed(); err != nil {
 		return nil, err
 	}
 	if err := m.revert(time.Now()); err != nil { // before anybody acts on what was tried
@@ -104,7 +113,7 @@ func (m *Manager) loadSource() error {
 // names, and texts of revisions without their record. What can't be removed is met
 // again at the next start.
 func (m *Manager) sweep() {
-	for _, dir := range []string{m.dir, m.revisions()} {
+	for _, dir := range []string{m.dir, m.revisions(), m.contributedDir()} {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
 			if path := filepath.Join(dir, e.Name()); m.leftover(path) {

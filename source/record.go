@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"github.com/samber/lo"
 
 	"agentctl/spec"
 )
@@ -118,15 +121,19 @@ func (s Source) check() error {
 
 // Revision is one accepted spec.
 type Revision struct {
-	Version int       `json:"version"`
-	Number  int64     `json:"number"` // from 1
-	Digest  string    `json:"digest"` // sha256 of its text, in hex
-	Kind    string    `json:"kind"`   // of the source
-	Path    string    `json:"path,omitempty"`
-	URL     string    `json:"url,omitempty"` // of a repository, and the ref in it
-	Ref     string    `json:"ref,omitempty"`
-	Commit  *Commit   `json:"commit,omitempty"` // of a text that came from git
-	Time    time.Time `json:"time"`
+	Version int    `json:"version"`
+	Number  int64  `json:"number"` // from 1
+	Digest  string `json:"digest"` // sha256 of its text, in hex
+	// Own is how many bytes of the text are the source's, before what is laid over it,
+	// and OwnDigest is theirs; 0: all.
+	Own       int       `json:"own,omitempty"`
+	OwnDigest string    `json:"ownDigest,omitempty"`
+	Kind      string    `json:"kind"` // of the source
+	Path      string    `json:"path,omitempty"`
+	URL       string    `json:"url,omitempty"` // of a repository, and the ref in it
+	Ref       string    `json:"ref,omitempty"`
+	Commit    *Commit   `json:"commit,omitempty"` // of a text that came from git
+	Time      time.Time `json:"time"`
 	// Cause is what made it the spec, From the number of the revision whose text it is,
 	// when it was one before.
 	Cause string `json:"cause,omitempty"`
@@ -152,6 +159,8 @@ const (
 	CauseRollback = "rollback" // an operator went back to it
 	CauseTry      = "try"      // an operator tries it
 	CauseRevert   = "revert"   // what was tried after it was not confirmed
+	// CauseContribute: a command has added workers, or taken its own away.
+	CauseContribute = "contribute"
 )
 
 // Step is one action of a plan, in short.
@@ -175,6 +184,7 @@ type Commit struct {
 type Accepted struct {
 	Seq     int64 // of the Update that it came with
 	Text    []byte
+	Own     int // bytes of the text that are the source's; 0: all
 	Commit  *Commit
 	Time    time.Time
 	Changes []spec.Change
@@ -194,10 +204,17 @@ type Update struct {
 }
 
 // TakeOverError refuses to replace a source that the agent's flags named, or a
-// repository, unless that is asked for.
-type TakeOverError struct{ Present, Wanted Source }
+// repository, unless that is asked for. Gone are contributed workers that would go.
+type TakeOverError struct {
+	Present, Wanted Source
+	Gone            []Contribution
+}
 
 func (e *TakeOverError) Error() string {
+	if len(e.Gone) > 0 {
+		gone := lo.Map(e.Gone, func(c Contribution, _ int) string { return c.Origin() })
+		return fmt.Sprintf("workers that were contributed would go, since a repository says all that runs: %s; to take the spec from %s all the same, add --take-over", strings.Join(gone, ", "), e.Wanted)
+	}
 	return fmt.Sprintf("the spec comes from %s; to take it from %s instead, add --take-over", e.Present, e.Wanted)
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
-	"agentctl/spec"
 )
 
 // check tells whether a source may replace the present one: a *TakeOverError if
@@ -18,6 +17,9 @@ func (m *Manager) check(wanted Source, takeOver bool) error {
 	guarded := present.By == ByFlags || present.Kind == KindGit
 	if guarded && !present.samePlace(wanted) && !takeOver {
 		return &TakeOverError{Present: present, Wanted: wanted}
+	}
+	if list := m.Contributions(); wanted.Kind == KindGit && len(list) > 0 && !takeOver {
+		return &TakeOverError{Present: present, Wanted: wanted, Gone: list}
 	}
 	return nil
 }
@@ -46,19 +48,10 @@ func (m *Manager) Pin(name string, text []byte, takeOver bool) (Update, error) {
 }
 
 func (m *Manager) replace(next Source, text []byte, o Order) (Update, error) {
-	if _, problems := spec.DecodeFor(next.Path, text, m.opts.Host); problems.Err() != nil {
-		return Update{}, problems.Err()
-	}
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	if err := m.check(next, o.TakeOver); err != nil {
+	if err := m.may(next, text, o); err != nil {
 		return Update{}, err
-	}
-	if err := m.checkBase(o.Base); err != nil {
-		return Update{}, err
-	}
-	if s := m.Current().Suspended; s != nil && !o.Resume {
-		return Update{}, &SuspendedError{s, "agentctl resume follows the source again, apply --resume takes this spec"}
 	}
 	next.By, next.Since = ByApply, time.Now()
 	next.Said = &Word{Digest: digest(text), By: o.By, Message: o.Message, AllowEmpty: o.AllowEmpty, Time: next.Since}
@@ -75,7 +68,33 @@ func (m *Manager) replace(next Source, text []byte, o Order) (Update, error) {
 		}
 		crash.Point("source.pinned")
 	}
-	return m.record(next, text)
+	gone := m.Contributions()
+	u, err := m.record(next, text)
+	if err == nil && next.Kind == KindGit {
+		err = m.dropContributed(gone)
+	}
+	return u, err
+}
+
+// may tells whether an order may make a text the spec, and another source its source.
+func (m *Manager) may(next Source, text []byte, o Order) error {
+	contributed := m.Contributions()
+	if next.Kind == KindGit { // which they do not go with
+		contributed = nil
+	}
+	if _, err := m.fits(next.Path, text, contributed); err != nil {
+		return err
+	}
+	if err := m.check(next, o.TakeOver); err != nil {
+		return err
+	}
+	if err := m.checkBase(o.Base); err != nil {
+		return err
+	}
+	if s := m.Current().Suspended; s != nil && !o.Resume {
+		return &SuspendedError{s, "agentctl resume follows the source again, apply --resume takes this spec"}
+	}
+	return nil
 }
 
 // UseFlags names the file or the folder that the agent's flags give. It holds only if
@@ -119,6 +138,9 @@ func (m *Manager) record(next Source, text []byte) (Update, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.source, m.text = next, nil
+	if next.Kind == KindGit { // else the next reading would still have them over it
+		m.contributed = nil
+	}
 	if next.Kind == KindPinned {
 		m.text = text
 	}

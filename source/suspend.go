@@ -9,7 +9,6 @@ import (
 
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
-	"agentctl/spec"
 )
 
 // Why a source is not followed, as Suspension.Reason.
@@ -121,8 +120,8 @@ func (m *Manager) Rollback(number int64, o Order) (Update, error) {
 	if err != nil {
 		return Update{}, err
 	}
-	if _, problems := spec.DecodeFor(held.Path, held.Text, m.opts.Host); problems.Err() != nil {
-		return Update{}, fmt.Errorf("cannot roll back to revision %d, which is not valid for this release: %w", held.Number, problems.Err())
+	if _, err := m.fits(held.Path, held.Text, m.Contributions()); err != nil {
+		return Update{}, fmt.Errorf("cannot roll back to revision %d, which is not valid now: %w", held.Number, err)
 	}
 	present := m.Current()
 	present.Suspended = &Suspension{Reason: ReasonRolledBack, By: o.By, Message: o.Message, Since: time.Now(), Held: held}
@@ -140,12 +139,12 @@ func (m *Manager) RollbackTo(number int64) (*Held, error) {
 		return nil, nothingTo("roll back: no spec was accepted yet")
 	}
 	for _, r := range history {
-		if r.Number == number || number == 0 && r.Number < good.Number && r.Digest != good.Digest {
-			if r.Digest == good.Digest {
+		if r.Number == number || number == 0 && r.Number < good.Number && r.own() != good.own() {
+			if r.own() == good.own() {
 				return nil, nothingTo("roll back: revision %d is what is in force", r.Number)
 			}
 			text, err := m.Text(r.Number)
-			return &Held{Digest: r.Digest, Number: r.Number, Kind: r.Kind, Path: r.Path, URL: r.URL, Ref: r.Ref, Commit: r.Commit, Text: text}, err
+			return r.held(r.layered(text).own()), err
 		}
 	}
 	if number == 0 {

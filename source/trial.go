@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"agentctl/spec"
 )
 
 // retryRevert is how soon a revert that could not be recorded is tried again, and how
@@ -16,22 +14,23 @@ const retryRevert = 10 * time.Second
 // try puts a text in force until a time, instead of making it the source's.
 func (m *Manager) try(next Source, text []byte, o Order) (Update, error) {
 	good, back, ok := m.LastGood()
+	back = good.layered(back).own()
 	switch {
 	case !ok:
 		return Update{}, nothingTo("go back to: no spec was accepted yet; apply without --try")
 	case next.Kind == KindGit:
 		return Update{}, errors.New("a repository can't be tried; try a file")
-	case good.Digest == digest(text):
+	case good.own() == digest(text):
 		return Update{}, nothingTo("try: this is what is in force")
 	}
-	if _, problems := spec.DecodeFor(good.Path, back, m.opts.Host); problems.Err() != nil {
-		return Update{}, fmt.Errorf("cannot try a spec: the one in force, which it would go back to, is not valid for this release: %w", problems.Err())
+	if _, err := m.fits(good.Path, back, m.Contributions()); err != nil {
+		return Update{}, fmt.Errorf("cannot try a spec: the one in force, which it would go back to, is not valid now: %w", err)
 	}
 	present := m.Current()
 	present.Suspended = &Suspension{
 		Reason: ReasonTrying, Message: o.Message, By: o.By, Since: time.Now(), Until: time.Now().Add(o.Try), Next: &next,
 		Held: &Held{Digest: digest(text), Kind: next.Kind, Path: next.Path, Text: text},
-		Back: &Held{Digest: good.Digest, Number: good.Number, Kind: good.Kind, Path: good.Path, URL: good.URL, Ref: good.Ref, Commit: good.Commit, Text: back},
+		Back: good.held(back),
 	}
 	return m.hold(present)
 }

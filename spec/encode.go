@@ -21,6 +21,32 @@ func Encode(n *Node) ([]byte, error) {
 	return data, nil
 }
 
+// EncodePatch writes a NodePatch that adds groups of workers, and what is set of git,
+// over all other patches.
+func EncodePatch(name string, workers []WorkerSpec, git Git) ([]byte, error) {
+	type body struct {
+		Git     Git          `yaml:"git,omitempty"`
+		Workers []WorkerSpec `yaml:"workers"`
+	}
+	patch := struct {
+		APIVersion string        `yaml:"apiVersion"`
+		Kind       string        `yaml:"kind"`
+		Metadata   PatchMetadata `yaml:"metadata"`
+		Order      int           `yaml:"order"`
+		Spec       body          `yaml:"spec"`
+	}{APIVersion, KindNodePatch, PatchMetadata{name}, maxOrder, body{git, workers}}
+	var root yaml.Node
+	err := root.Encode(patch)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the patch: %w", err)
+	}
+	data, err := marshal(&root)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the patch: %w", err)
+	}
+	return data, nil
+}
+
 func marshal(root *yaml.Node) ([]byte, error) {
 	tidy(root)
 	var b bytes.Buffer

@@ -32,8 +32,9 @@ const (
 	maxWorkers  = 1000 // of a node, counts added up
 	maxGPUs     = 128
 	maxName     = 63
-	maxNames    = 200 // in one list
-	maxCommand  = 20  // a program and its arguments
+	maxNames    = 200     // in one list
+	maxCommand  = 20      // a program and its arguments
+	maxOrder    = 1000000 // of a patch
 )
 
 // rule is what a field may hold beyond its type, and when a change takes effect.
@@ -122,7 +123,7 @@ var nodeRules = map[string]rule{
 	"NodePatch.kind":       {required: "write `kind: " + KindNodePatch + "`", enum: []string{KindNodePatch}},
 	"NodePatch.metadata":   {required: "give the patch a name, as `metadata: {name: rack-r2}`", example: "{name: rack-r2}"},
 	"NodePatch.match":      {example: "{labels: {rack: r2}}"},
-	"NodePatch.order":      {min: 0, max: 1000000, example: "10"},
+	"NodePatch.order":      {min: 0, max: maxOrder, example: "10"},
 	"NodePatch.spec":       {required: "write the fields to change below `spec:`"},
 	"PatchMetadata.name":   {required: "give the patch a name, as `name: rack-r2`", form: nodeForm, fix: nodeFix, example: "rack-r2", check: nameLength(253)},
 

@@ -12,6 +12,7 @@ import (
 	"agentctl/envcache"
 	"agentctl/envcache/repo"
 	"agentctl/runtime"
+	"agentctl/spec"
 )
 
 // aheadFolder of the state folder holds the text of a script while its environment
@@ -58,7 +59,7 @@ func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
 	if !validID.MatchString(u.task) {
 		return errors.New("it is no task id")
 	}
-	ctx = envcache.Background(ctx)
+	ctx = context.WithValue(envcache.Background(ctx), aheadKey{}, true)
 	conn, err := p.conn.get(ctx, u.node.Server)
 	if err != nil {
 		return err
@@ -70,50 +71,19 @@ func (p *Pool) prepareAhead(ctx context.Context, u upcoming) error {
 	if err != nil {
 		return err
 	}
-	var next prepared
-	if next.needs, err = p.needsOf(task, u.spec, u.node.Git, u.node.Cache.ResolveAge); err != nil {
-		return err
-	}
 	defer p.sweepAhead()
-	needs := &next.needs
-	if needs.box != nil {
-		end, err := p.insideAhead(ctx, u, &next)
-		if err != nil {
-			return err
-		}
-		defer end()
-	}
-	checkout, err := p.checkOutAhead(ctx, needs)
+	made, err := p.makeFor(ctx, task, u.spec, u.node, p.boxAhead())
 	if err != nil {
 		return err
 	}
-	if checkout != nil {
-		defer func() { _ = checkout.Close() }()
-	}
-	if needs.owner.Later {
-		return nil // a child builds it, which would not leave the CPUs to the tasks that run
-	}
-	base, err := needs.folder(checkout, p.scratchAhead())
-	if err != nil {
-		return err
-	}
-	req, from, err := needs.request(ctx, base)
-	if err != nil || needs.cmd.Shell != "" && from == "" {
-		return err
-	}
-	lease, err := p.cfg.Envs.Acquire(ctx, req, nil)
-	if err != nil {
-		return err
-	}
-	p.collectAfter(lease.Hit)
-	return lease.Close()
+	return made.close()
 }
 
-// insideAhead gets the image of a task and has its environment built in it, until end.
+// makeInside gets the image of a task and has its environment built in it, until end.
 // Both are done as by the task's own run, of a task that never begins.
-func (p *Pool) insideAhead(ctx context.Context, u upcoming, next *prepared) (end func(), err error) {
-	r := newRun(p, u.worker, &Record{Task: u.task, Server: u.node.Server, Worker: u.spec})
-	r.dirs = p.boxAhead()
+func (p *Pool) makeInside(ctx context.Context, next *prepared, w spec.Worker, node spec.NodeSpec, dirs folders) (end func() error, err error) {
+	r := newRun(p, w.Name, &Record{Task: next.task.ID, Server: node.Server, Worker: w})
+	r.task, r.dirs = next.task, dirs
 	if err := os.MkdirAll(r.dirs.root, 0o711); err != nil {
 		return nil, fmt.Errorf("cannot create the look-ahead's folder: %w", err)
 	}
@@ -122,7 +92,7 @@ func (p *Pool) insideAhead(ctx context.Context, u upcoming, next *prepared) (end
 			release()
 		}
 	}
-	err = r.fetchImage(context.WithValue(ctx, aheadKey{}, true), next)
+	err = r.fetchImage(ctx, next)
 	if err == nil {
 		next.box.boxes, err = r.taskBoxes(next)
 	}
@@ -131,7 +101,7 @@ func (p *Pool) insideAhead(ctx context.Context, u upcoming, next *prepared) (end
 		return nil, err
 	}
 	built := r.buildInside(next)
-	return func() { built(); letGo() }, nil
+	return func() error { built(); letGo(); return nil }, nil
 }
 
 // aheadKey marks contexts in which an image is got for a task that has not come yet.
@@ -150,6 +120,7 @@ func (p *Pool) discardAhead(ctx context.Context) {
 		return
 	}
 	p.sweepAhead()
+	p.sweepBuilds(ctx)
 }
 
 func (p *Pool) scratchAhead() string { return filepath.Join(p.cfg.State, aheadFolder) }

@@ -81,7 +81,7 @@ func (p *Pool) engage(x execution) (*run, error) {
 	if p.active(x.Task) {
 		return nil, fmt.Errorf("the task %s runs on this node already", x.Task)
 	}
-	s := &slot{spec: executor(p.node, x), since: time.Now(), draining: true, drained: time.Now()}
+	s := &slot{spec: executor(p.node, x.Execution), since: time.Now(), draining: true, drained: time.Now()}
 	if s.gpus = s.spec.GPUs.Devices; s.spec.GPUs.Mode == spec.GPUsList {
 		for name, o := range p.workers {
 			if o.run != nil && slices.ContainsFunc(s.gpus, func(gpu string) bool { return slices.Contains(o.run.rec.Slots, gpu) }) {
@@ -100,7 +100,7 @@ func (p *Pool) engage(x execution) (*run, error) {
 }
 
 // executor is the worker of an execution, by the node's own settings where it has none.
-func executor(node *spec.Node, x execution) spec.Worker {
+func executor(node *spec.Node, x Execution) spec.Worker {
 	one, of := 1, *node
 	w := x.Worker
 	w.Name, w.Queues, w.Count = ExecutionGroup, []string{ExecutionGroup}, &one

@@ -70,7 +70,7 @@ their workers. A second signal ends it at once; tasks go on under their shims.`,
 
 // agentOnlyFlags are the flags that `apply` hands to an agent that it starts.
 func (a *app) agentOnlyFlags(cmd *cobra.Command, f *agentFlags) {
-	cmd.Flags().StringVar(&f.serverListen, "server-listen", "127.0.0.1:8008", "address of the embedded server; port 0 takes any free one")
+	cmd.Flags().StringVar(&f.serverListen, "server-listen", defaultListen, "address of the embedded server; port 0 takes any free one")
 	a.nodeNameFlag(cmd, f)
 }
 
@@ -195,7 +195,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{
 		Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
-		Suspended: suspension(ag.sources.Current().Suspended), Log: log,
+		Suspended: ag.suspension(ag.sources.Current().Suspended), Log: log,
 	})
 	ag.metrics = control.NewMetrics(version, ag.loop)
 	return nil

@@ -21,7 +21,7 @@ import (
 // controlServer puts the agent behind the control socket; stop ends the agent.
 func (ag *agent) controlServer(stop func()) *control.Server {
 	return control.New(control.Config{
-		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: operator{ag.pool}, Consoles: ag, Environments: ag, Tasks: ag,
+		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: operator{ag.pool}, Contributions: ag, Consoles: ag, Environments: ag, Tasks: ag,
 		Shutdown: stop, Metrics: ag.metrics, Log: ag.log,
 	})
 }
@@ -36,18 +36,31 @@ func (ag *agent) describe() control.Agent {
 }
 
 // Preview says what a spec would change, and what of that is seldom meant.
-func (ag *agent) Preview(file string, text []byte) reconcile.Preview {
-	p := ag.loop.Preview(file, text)
+func (ag *agent) Preview(r control.PlanRequest) reconcile.Preview {
+	layered, err := ag.sources.Over(r.File, r.Text, r.Alone)
+	if err != nil {
+		return unfit(err)
+	}
+	p := ag.loop.Preview(r.File, layered.Text)
 	if d := ag.serverDanger(p.Node); d != nil {
 		p.Dangers = append(p.Dangers, *d)
 	}
 	return p
 }
 
+// unfit is the preview of a text that does not go with what was contributed.
+func unfit(err error) reconcile.Preview {
+	var invalid *spec.InvalidError
+	if errors.As(err, &invalid) {
+		return reconcile.Preview{Problems: invalid.Problems}
+	}
+	return reconcile.Preview{Problems: spec.Problems{{Severity: spec.SeverityError, Fault: err.Error()}}}
+}
+
 // Apply makes a spec the node's: on disk first, then for the loop. An error says
 // that nothing was changed, unless it is the loop's.
 func (ag *agent) Apply(ctx context.Context, r control.ApplyRequest) (reconcile.Result, error) {
-	if err := meant(r, ag.Preview(r.File, r.Text).Dangers); err != nil {
+	if err := meant(r, ag.Preview(control.PlanRequest{File: r.File, Text: r.Text, Alone: r.Git != nil}).Dangers); err != nil {
 		return reconcile.Result{}, err
 	}
 	o := source.Order{
@@ -81,7 +94,10 @@ func refusal(err error) error {
 	var changed *source.ChangedError
 	var moved *source.MovedError
 	var suspended *source.SuspendedError
+	var contributed *source.ContributionError
 	switch {
+	case errors.As(err, &contributed):
+		return &control.Error{Code: control.CodeContributed, Message: err.Error()}
 	case errors.As(err, &invalid):
 		return &control.Error{Code: control.CodeInvalid, Message: err.Error(), Problems: invalid.Problems}
 	case errors.As(err, &over):

@@ -110,7 +110,7 @@ func (ag *agent) Rollback(ctx context.Context, r control.RollbackRequest) (reply
 	}
 	reply.Number = held.Number
 	if r.DryRun {
-		reply.Preview = ag.Preview(held.Path, held.Text)
+		reply.Preview = ag.Preview(control.PlanRequest{File: held.Path, Text: held.Text})
 		return reply, nil
 	}
 	u, err := ag.sources.Rollback(held.Number, source.Order{Base: r.Base, By: control.Caller(ctx), Message: r.Message})

@@ -56,14 +56,20 @@ func lastGood(m *source.Manager) *reconcile.LastGood {
 	}}
 }
 
-// suspension gives that of a source the form that the loop wants.
-func suspension(s *source.Suspension) *reconcile.Suspension {
+// suspension gives that of a source the form that the loop wants: with what it holds,
+// or what is in force, as it is with the contributed workers of now.
+func (ag *agent) suspension(s *source.Suspension) *reconcile.Suspension {
 	if s == nil {
 		return nil
 	}
 	out := &reconcile.Suspension{Reason: s.Reason, Message: s.Message, By: s.By, Since: s.Since, Until: s.Until}
-	if h := s.Held; h != nil {
-		out.Held = h.Text
+	h, layered, err := ag.sources.InForce(s)
+	if err != nil {
+		ag.log.Warn("contributed workers do not go with what the suspended node holds", "error", err)
+		return out
+	}
+	if h.Digest != "" {
+		out.Held, out.Own = layered.Text, layered.Own
 		out.Revision = reconcile.Revision{
 			Number: h.Number, Digest: h.Digest, Commit: (*reconcile.Commit)(h.Commit), Origin: reconcile.Origin{Kind: h.Kind, Path: h.Path, URL: h.URL, Ref: h.Ref},
 		}
@@ -76,7 +82,7 @@ type specStore struct{ *source.Manager }
 
 func (s specStore) Accept(a reconcile.Accepted) (int64, error) {
 	return s.Manager.Accept(source.Accepted{
-		Seq: a.Seq, Text: a.Text, Commit: (*source.Commit)(a.Revision.Commit), Time: a.Revision.Time, Changes: a.Changes,
+		Seq: a.Seq, Text: a.Text, Own: a.Own, Commit: (*source.Commit)(a.Revision.Commit), Time: a.Revision.Time, Changes: a.Changes,
 		Plan: lo.Map(a.Plan, func(a reconcile.Action, _ int) source.Step {
 			return source.Step{Verb: string(a.Verb), Worker: a.Worker, Reason: a.Reason}
 		}),
@@ -107,13 +113,37 @@ func (ag *agent) feed(ctx context.Context) error {
 // submitSpec hands one update over and counts what became of it.
 func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Result, error) {
 	url, ref := u.Source.Remote()
-	res, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
+	next := reconcile.SpecUpdate{
 		Text: u.Text, Err: u.Err, Seq: u.Seq, Commit: (*reconcile.Commit)(u.Commit),
 		Origin:    reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path, URL: url, Ref: ref},
-		Suspended: suspension(u.Source.Suspended), Unread: u.Unread, AllowEmpty: u.MayEmpty(),
-	})
+		Suspended: ag.suspension(u.Source.Suspended), Unread: u.Unread, AllowEmpty: u.MayEmpty(),
+	}
+	if u.Err == nil && !u.Unread {
+		l, err := ag.sources.Over(u.Source.Path, u.Text, false)
+		next.Text, next.Own, next.Err = l.Text, l.Own, err
+	}
+	if next.Suspended == nil {
+		if err := ag.layersChanged(ctx, u.Seq); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	res, err := ag.loop.Submit(ctx, next)
 	if err == nil {
 		ag.metrics.Reconciled(res)
 	}
 	return res, err
+}
+
+// layersChanged brings what was contributed, or taken away, since into force over the
+// last good spec: it is not to wait for a source that can't be read, or is not valid.
+func (ag *agent) layersChanged(ctx context.Context, seq int64) error {
+	good, l, changed := ag.sources.Again()
+	if !changed {
+		return nil
+	}
+	_, err := ag.loop.Submit(ctx, reconcile.SpecUpdate{
+		Text: l.Text, Own: l.Own, Seq: seq, Commit: (*reconcile.Commit)(good.Commit), AllowEmpty: true,
+		Origin: reconcile.Origin{Kind: good.Kind, Path: good.Path, URL: good.URL, Ref: good.Ref},
+	})
+	return err
 }

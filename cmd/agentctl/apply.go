@@ -112,12 +112,8 @@ func (a *app) apply(ctx context.Context, args []string, f applyFlags) error {
 		return err
 	}
 	reply, err := c.Apply(ctx, req)
-	var refused *control.Error
-	if errors.As(err, &refused) && len(refused.Problems) > 0 {
-		return a.invalid(refused.Problems)
-	}
 	if err != nil {
-		return err
+		return a.explained(err)
 	}
 	if err := a.await(ctx, c, reply.Generation, f.timeout); err != nil || f.try == 0 {
 		return err

@@ -8,9 +8,9 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path/filepath"
 
 	"agentctl/envcache"
+	"agentctl/internal/fsx"
 	"agentctl/worker"
 
 	"github.com/spf13/cobra"
@@ -55,7 +55,7 @@ func (a *app) exportEnvironment(ctx context.Context, key, file string) error {
 		if file == "-" {
 			err = write(a.Stdout)
 		} else {
-			err = writeWhole(file, write)
+			err = fsx.ReplaceWith(file, 0o600, write)
 		}
 		if err == nil {
 			a.exported(done, sum)
@@ -69,23 +69,6 @@ func (a *app) exported(done envcache.Exported, sum hash.Hash) {
 	if !done.Tool {
 		a.say("the pip that builds environments is not in it: the other host needs it, or an index to fetch it from")
 	}
-}
-
-// writeWhole writes a file that appears when it is whole.
-func writeWhole(file string, write func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".tmp-*")
-	if err != nil {
-		return fmt.Errorf("cannot write %s: %w", file, err)
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }()
-	err = write(tmp)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
 }
 
 func (a *app) cacheImport() *cobra.Command {

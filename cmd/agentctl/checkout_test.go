@@ -75,8 +75,8 @@ func (r *userRepo) code(script string) (code, error) {
 	return c.code(r.t.Context(), r.dir, script, "")
 }
 
-// tree is what a folder holds, but for git's own.
-func tree(t *testing.T, dir string) map[string]string {
+// contents is what a folder holds, but for git's own.
+func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -164,7 +164,7 @@ func TestWhatIsSentIsWhatLiesHere(t *testing.T) {
 					t.Fatalf("the diff does not apply: %v\n%s\n%s", err, out, c.script.Diff)
 				}
 			}
-			if diff := cmp.Diff(tree(t, r.dir), tree(t, other)); diff != "" {
+			if diff := cmp.Diff(contents(t, r.dir), contents(t, other)); diff != "" {
 				t.Errorf("here (-), at the agent (+):\n%s", diff)
 			}
 		})

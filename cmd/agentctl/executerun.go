@@ -81,12 +81,8 @@ func (a *app) executeTask(ctx context.Context, f executeFlags, w spec.WorkerSpec
 		a.say("task %s is a copy of %s", id, f.id)
 	}
 	err = c.Execute(ctx, control.ExecuteRequest{Task: id, Worker: w, RequireQueue: f.requireQueue, Force: f.force})
-	var refused *control.Error
-	if errors.As(err, &refused) && len(refused.Problems) > 0 {
-		return a.invalid(refused.Problems)
-	}
 	if err != nil {
-		return err
+		return a.explained(err)
 	}
 	return a.seeOut(ctx, c, way.Client, id, to)
 }

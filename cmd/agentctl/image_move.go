@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"agentctl/internal/fsx"
 	"agentctl/runtime/image"
 
 	"github.com/klauspost/compress/gzip"
@@ -55,7 +56,7 @@ func (a *app) exportImage(ctx context.Context, name, file string) error {
 		if file == "-" {
 			err = write(a.Stdout)
 		} else {
-			err = writeWhole(file, write)
+			err = fsx.ReplaceWith(file, 0o600, write)
 		}
 		if err == nil {
 			a.say("exported %s; sha256 %x", e.Digest, sum.Sum(nil))

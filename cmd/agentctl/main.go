@@ -47,6 +47,8 @@ func (e *exitError) Unwrap() error { return e.err }
 // Main is one run of the program, so that tests can make one with their own
 // streams.
 type Main struct {
+	// Name by which the program was called.
+	Name           string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
@@ -58,7 +60,7 @@ func main() {
 		os.Exit(exitFailed)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	m := Main{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
+	m := Main{Name: os.Args[0], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
 	// After the first signal the default action is back: a second one always ends us.
 	context.AfterFunc(ctx, stop)
 	os.Exit(m.Run(ctx, os.Args[1:]))
@@ -67,8 +69,11 @@ func main() {
 // Run runs one command line and returns its exit code.
 func (m *Main) Run(ctx context.Context, args []string) int {
 	root := m.root()
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	args, err := m.adapted(root, args)
+	if err == nil {
+		root.SetArgs(args)
+		err = root.ExecuteContext(ctx)
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -121,4 +126,14 @@ func (m *Main) invalid(problems spec.Problems) error {
 		fmt.Fprintln(m.Stderr, printable(p.String()))
 	}
 	return &exitError{exitUsage, fmt.Errorf("the spec is not valid: %s", plural(len(problems.Errors()), "error"))}
+}
+
+// explained prints the faults of a spec that the agent has refused; any other error stays
+// what it is.
+func (m *Main) explained(err error) error {
+	var refused *control.Error
+	if errors.As(err, &refused) && len(refused.Problems) > 0 {
+		return m.invalid(refused.Problems)
+	}
+	return err
 }

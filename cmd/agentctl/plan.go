@@ -83,7 +83,7 @@ func (a *app) plan(ctx context.Context, c *control.Client, req control.ApplyRequ
 	if _, problems := spec.DecodeAll(req.File, req.Text); req.Git == nil && problems.Err() != nil {
 		return reconcile.Preview{}, a.invalid(problems)
 	}
-	plan, err := c.Plan(ctx, control.PlanRequest{File: req.File, Text: req.Text})
+	plan, err := c.Plan(ctx, control.PlanRequest{File: req.File, Text: req.Text, Alone: req.Git != nil})
 	if errors.Is(err, control.ErrNoAgent) {
 		a.say("no agent runs here: this is what a new one would do")
 		plan, err = a.firstPlan(req, f)

@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// defaultListen is where the embedded server's API is, as that of a ClearML Server.
+const defaultListen = "127.0.0.1:8008"
+
 func (a *app) serverCmd() *cobra.Command {
 	var listen string
 	cmd := &cobra.Command{
@@ -39,7 +42,7 @@ starts a server by itself, which goes on when the agent ends.`,
 			return s.Serve(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8008", "address of the API; web and files listen beside it")
+	cmd.Flags().StringVar(&listen, "listen", defaultListen, "address of the API; web and files listen beside it")
 	cmd.AddCommand(a.serverBackupCmd(), a.serverCredentialsCmd(), a.serverStopCmd(), a.serverVerifyCmd())
 	return cmd
 }

@@ -34,6 +34,7 @@ var areas = []area{
 	{"runtime/shim", []string{"runtime", "internal"}, "the shim outlives the agent: it must not need anything of it"},
 	{"envcache", []string{"envcache", "internal"}, "environments and checkouts know neither spec nor ClearML nor how a task is run"},
 	{"worker", []string{"worker", "spec", "clearml", "reconcile", "runtime", "envcache", "internal"}, "a worker translates spec into the configs of runtime and envcache, and speaks to any server by the protocol"},
+	{"migrate", []string{"spec", "runtime/dockerargs"}, "a translation is pure: it gets what was read, and gives what is to be written"},
 	{"control", []string{"control", "spec", "reconcile", "internal"}, "the local API shows snapshots and takes orders through interfaces"},
 	{"cmd/agentctl", []string{""}, "the one place that knows every concrete type"},
 	{"cmd/agentctl-shim", []string{"runtime/shim", "runtime"}, "the shim is small and starts in two milliseconds"},

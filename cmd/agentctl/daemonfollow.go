@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"agentctl/control"
+	"agentctl/reconcile"
+	"agentctl/spec"
+)
+
+// untilReady waits until the workers take tasks, or wait for what will not come by
+// itself.
+func (d *daemonRun) untilReady(ctx context.Context, c *control.Client, r control.ContributeReply) error {
+	if d.timeout > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, d.timeout)
+		defer cancel()
+	}
+	said := ""
+	err := c.Watch(ctx, func(s *reconcile.Snapshot) error {
+		why, stalled := lacks(s, r)
+		switch {
+		case why == "":
+			return errReached
+		case stalled:
+			return &exitError{exitTimeout, fmt.Errorf("the worker is there and takes no task yet: %s", why)}
+		case why != said:
+			said = why
+			d.say("waiting: %s", why)
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errReached):
+		d.say("the worker is ready; `agentctl daemon --stop %s` removes it", r.Contribution.ID)
+		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return &exitError{exitTimeout, fmt.Errorf("the worker is there and takes no task yet, after %s: %s", d.timeout, said)}
+	}
+	return err
+}
+
+// lacks is what keeps workers from taking tasks, "" if nothing does; stalled says that
+// it does not end by itself.
+func lacks(s *reconcile.Snapshot, r control.ContributeReply) (why string, stalled bool) {
+	if s.ObservedGeneration < r.Generation {
+		return "the agent has not looked at it yet", false
+	}
+	for _, g := range r.Contribution.Workers {
+		for i := range count(g) {
+			name := fmt.Sprintf("%s/%d", g.Name, i)
+			if slices.ContainsFunc(s.Workers, func(w reconcile.WorkerStatus) bool { return w.Name == name }) {
+				continue
+			}
+			for _, a := range s.Plan.Actions {
+				if a.Worker == name {
+					return a.Reason, a.Stalled
+				}
+			}
+			return name + " is being started", false
+		}
+	}
+	if c, _ := s.Condition(reconcile.Ready); c.Reason == "ServerUnreachable" {
+		return c.Message, false
+	}
+	if !asked(s) {
+		return "the server was not asked yet", false
+	}
+	return "", false
+}
+
+func count(g spec.WorkerSpec) int {
+	if g.Count == nil {
+		return 1
+	}
+	return *g.Count
+}
+
+// follower stays with contributed workers.
+type follower struct {
+	*daemonRun
+	c       *control.Client
+	what    control.Contribution
+	signals chan os.Signal
+	console bool // of the tasks: only where there is one at a time
+
+	following sync.WaitGroup
+	task      string // whose console is shown
+	said      map[string]string
+}
+
+// follow stays with the workers until they are gone: taken away by somebody else, or,
+// after a first signal, by this. A second signal ends their tasks. own says that the
+// agent was started by this, and is started again if it dies.
+func (d *daemonRun) follow(ctx context.Context, c *control.Client, what control.Contribution, own bool) error {
+	f := &follower{daemonRun: d, c: c, what: what, signals: make(chan os.Signal, 10), said: map[string]string{}}
+	signal.Notify(f.signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(f.signals)
+	defer f.following.Wait()
+	f.console = len(what.Workers) == 1 && count(what.Workers[0]) == 1
+	tasks, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	for {
+		err := c.Watch(ctx, func(s *reconcile.Snapshot) error { return f.see(tasks, s) })
+		switch {
+		case errors.Is(err, errReached):
+			return fmt.Errorf("the worker %s was taken away", what.ID)
+		case ctx.Err() != nil:
+			return f.leave(tasks)
+		case !errors.Is(err, control.ErrNoAgent) && !errors.Is(err, control.ErrCut) && err != nil:
+			return err
+		}
+		if err := f.agentBack(ctx, own); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// agentBack waits for an agent that went away.
+func (f *follower) agentBack(ctx context.Context, own bool) error {
+	f.say("the agent went away, waiting for it; the worker is kept for the next one")
+	for ctx.Err() == nil {
+		_, err := f.c.Agent(ctx)
+		if err == nil || !errors.Is(err, control.ErrNoAgent) {
+			return err
+		}
+		if own {
+			return f.ensureAgent(ctx, f.c, f.agent)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return ctx.Err()
+}
+
+// see tells what has changed of the workers.
+func (f *follower) see(ctx context.Context, s *reconcile.Snapshot) error {
+	here := 0
+	for _, w := range f.of(s) {
+		here++
+		now := workerState(w)
+		if w.Task != nil {
+			now += " " + w.Task.ID
+			f.follow1(ctx, w.Task.ID)
+		} else if w.Message != "" {
+			now += ": " + w.Message
+		}
+		if f.said[w.Name] != now {
+			f.said[w.Name] = now
+			f.say("%s %s", w.Spec.ID, now)
+		}
+	}
+	wanted := s.Node != nil && slices.ContainsFunc(s.Node.Spec.Workers, func(g spec.WorkerSpec) bool { return f.ours(g.Name) })
+	if here == 0 && !wanted && s.Generation > 0 {
+		return errReached
+	}
+	return nil
+}
+
+func (f *follower) ours(group string) bool {
+	return slices.ContainsFunc(f.what.Workers, func(g spec.WorkerSpec) bool { return g.Name == group })
+}
+
+// of are the workers that are followed.
+func (f *follower) of(s *reconcile.Snapshot) (out []reconcile.WorkerStatus) {
+	for _, w := range s.Workers {
+		if f.ours(w.Spec.Group) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// follow1 shows the console of a task, one after the other.
+func (f *follower) follow1(ctx context.Context, task string) {
+	if !f.console || f.task == task {
+		return
+	}
+	f.task = task
+	f.following.Wait() // that of the task before has ended
+	f.following.Go(func() {
+		for ctx.Err() == nil {
+			err := f.logs(ctx, f.c, control.LogsRequest{Task: task, Follow: true}, f.screen())
+			if err == nil || errors.Is(err, control.ErrNoAgent) || !f.has(ctx, task) {
+				return
+			}
+			select { // the console is not there yet
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+}
+
+// has tells whether a worker has the task.
+func (f *follower) has(ctx context.Context, task string) bool {
+	s, err := f.c.Status(ctx)
+	return err == nil && slices.ContainsFunc(s.Workers, func(w reconcile.WorkerStatus) bool { return w.Task != nil && w.Task.ID == task })
+}
+
+// leave takes the workers away. ctx is that of their consoles, which the signal does
+// not end.
+func (f *follower) leave(ctx context.Context) error {
+	select { // the signal that ended the command
+	case <-f.signals:
+	case <-time.After(100 * time.Millisecond):
+	}
+	r, err := f.c.Withdraw(ctx, control.WithdrawRequest{ID: f.what.ID})
+	var refused *control.Error
+	if errors.As(err, &refused) && refused.Code == control.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the worker %s stays: %w", f.what.ID, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.following.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-f.signals:
+			f.say("a second signal: the task of the worker is ended")
+			f.force(ctx, r.Groups)
+		}
+	})
+	err = f.untilGone(ctx, f.c, r)
+	cancel()
+	return err
+}
+
+// force ends the tasks of groups of workers.
+func (d *daemonRun) force(ctx context.Context, groups []string) {
+	c := d.client()
+	defer c.Close()
+	for _, g := range groups {
+		_, err := c.Order(ctx, control.OrderRequest{Worker: g, Policy: spec.DrainStop, Force: true, Reason: "agentctl daemon was told to end at once"})
+		var refused *control.Error
+		if err != nil && !(errors.As(err, &refused) && refused.Code == control.CodeNotFound) {
+			d.say("the task of %s can't be ended: %s", g, err)
+		}
+	}
+}
+
+// untilGone waits until no worker of the groups is left.
+func (d *daemonRun) untilGone(ctx context.Context, c *control.Client, r control.WithdrawReply) error {
+	said := ""
+	err := c.Watch(ctx, func(s *reconcile.Snapshot) error {
+		var left []string
+		for _, w := range s.Workers {
+			if slices.Contains(r.Groups, w.Spec.Group) {
+				left = append(left, strings.TrimSpace(w.Spec.ID+" "+taskOf(w).ID))
+			}
+		}
+		if len(left) == 0 && s.ObservedGeneration >= r.Generation {
+			return errReached
+		}
+		if now := strings.Join(left, ", "); now != said && now != "" {
+			said = now
+			d.say("waiting for the end of %s", now)
+		}
+		return nil
+	})
+	if errors.Is(err, errReached) {
+		d.say("removed: %s", strings.Join(r.Groups, ", "))
+		return nil
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &exitError{exitTimeout, fmt.Errorf("still there, and removed when its task ends: %s", said)}
+	}
+	return err
+}

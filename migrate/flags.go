@@ -1,0 +1,4 @@
+package migrate
+
+func flags() []Row      { return nil }
+func behaviours() []Row { return nil }

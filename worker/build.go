@@ -1,0 +1,98 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"agentctl/runtime"
+)
+
+// Built is where the parts of a task are on this node: its environment, its code, and
+// the image that they are for.
+type Built struct {
+	// EnvKey is that of the environment in the cache, EnvPath its folder; "" if it has none.
+	EnvKey, EnvPath string
+	// Reads are further folders that the environment needs.
+	Reads []string
+	// Variables are those that a task starts with in it.
+	Variables []string
+	// Checkout is the folder of the code; without one Literal is the text of the script.
+	Checkout, Commit, Literal string
+	// Dir is the working folder and File the script, both below the code; Args is the
+	// whole command.
+	Dir, File string
+	Args      []string
+	// Image is the digest of the image that all is for; "" for the host.
+	Image string
+	// IDs are the ids of the host that its files belong to.
+	IDs runtime.IDRange
+	// Hit tells that the environment was there.
+	Hit bool
+}
+
+// buildFolder of the state folder holds what a build keeps meanwhile.
+const buildFolder = "build"
+
+// Build makes what a task needs, as its own run would, and says where it is. The task
+// itself is left alone.
+func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
+	if !validID.MatchString(e.Task) {
+		return b, fmt.Errorf("%.80q is no id of a task", e.Task)
+	}
+	p.mu.Lock()
+	node := p.node
+	p.mu.Unlock()
+	if node == nil {
+		return b, errors.New("cannot build for a task: no spec is in force on this node")
+	}
+	conn, err := p.conn.get(ctx, node.Spec.Server)
+	if err != nil {
+		return b, err
+	}
+	task, err := conn.Client.Task(ctx, e.Task)
+	if err != nil {
+		return b, seizeError(e.Task, err)
+	}
+	dirs := folders{filepath.Join(p.cfg.State, buildFolder, rand.Text()[:12])}
+	if err := os.MkdirAll(dirs.root, 0o711); err != nil {
+		return b, fmt.Errorf("cannot create the folder of a build: %w", err)
+	}
+	defer func() {
+		err = errors.Join(err, dirs.discardBoxes(context.WithoutCancel(ctx)), runtime.RemoveAll(dirs.root))
+	}()
+	m, err := p.makeFor(ctx, task, executor(node, e), node.Spec, dirs)
+	if err != nil {
+		return b, fmt.Errorf("cannot build for the task %s: %w", task.ID, err)
+	}
+	b = m.built()
+	return b, m.close()
+}
+
+// sweepBuilds ends what an earlier agent was building.
+func (p *Pool) sweepBuilds(ctx context.Context) {
+	left, _ := filepath.Glob(filepath.Join(p.cfg.State, buildFolder, "*")) // the pattern is well-formed
+	for _, dir := range left {
+		if err := errors.Join(folders{dir}.discardBoxes(ctx), runtime.RemoveAll(dir)); err != nil {
+			p.cfg.Log.Warn("what an earlier agent was building is not removed", "error", err)
+		}
+	}
+}
+
+func (m *made) built() Built {
+	b := Built{Literal: m.cmd.Literal, Dir: m.cmd.Dir, File: m.cmd.File, Args: m.cmd.argv("python")}
+	if m.env != nil {
+		b.EnvKey, b.EnvPath, b.Reads, b.Variables, b.Hit = m.env.Key, m.env.Path, m.env.Reads, m.env.Variables, m.env.Hit
+		b.Args = m.cmd.argv(m.env.Python)
+	}
+	if m.checkout != nil {
+		b.Checkout, b.Commit = m.checkout.Path, m.checkout.Commit
+	}
+	if m.box != nil {
+		b.Image, b.IDs = m.box.image.Digest, m.box.ids
+	}
+	return b
+}
