@@ -40,9 +40,7 @@ func TestClearMLAgent(t *testing.T) {
 		peerShares(t, n)
 	})
 	peer.Stop()
-	if refused := n.Refused(); len(refused) > 0 {
-		t.Errorf("refused: %v", refused)
-	}
+	n.WantQuiet(t)
 	workers, err := n.Client().ListWorkers(t.Context())
 	if err != nil {
 		t.Fatal(err)

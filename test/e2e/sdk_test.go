@@ -117,7 +117,7 @@ func TestSDK(t *testing.T) {
 	})
 	t.Run("an optimizer tries four of it", func(t *testing.T) {
 		n.On(t)
-		if best := say(t, n.SDK(n.Dir, optimize, first)); best != "[2.0, 3.0, 4.0, 5.0]" {
+		if best := say(t, n.SDK(n.Dir, optimize, first)); best != "[2, 3, 4, 5]" {
 			t.Errorf("the best are %s", best)
 		}
 	})
@@ -126,6 +126,10 @@ func TestSDK(t *testing.T) {
 		if got := say(t, n.SDK(n.Dir, functions, harness.SDKVersion)); got != "17" {
 			t.Errorf("the pipeline gave %s", got)
 		}
+	})
+	t.Run("the SDK had no complaint", func(t *testing.T) {
+		n.On(t)
+		n.WantQuiet(t, "queues.get_by_id 400") // it takes a queue's name for an id first
 	})
 	t.Run("it survives a killed agent", func(t *testing.T) {
 		survives(t, n, func() {
