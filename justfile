@@ -54,7 +54,7 @@ lint: setup _golangci
 test *args: build _sdk _vm
     @go run ./test/gotest {{ args }}
 
-[doc("Put the ClearML server at a URL under the conformance suite (keys: CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY)")]
+[doc("Put the ClearML server at a URL under the conformance suite (keys: CLEARML_API_ACCESS_KEY, CLEARML_API_SECRET_KEY; files: CLEARML_FILES_HOST)")]
 conformance url: setup
     @AGENTCTL_CONFORMANCE_URL={{ quote(url) }} go test -count=1 -v ./test/conformance
 

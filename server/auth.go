@@ -81,7 +81,7 @@ func userByID(_ *call, req *struct {
 	User string `json:"user" need:"1"`
 }) (any, error) {
 	if req.User != userID {
-		return nil, refuse(400, 1001, "Invalid user id: user=%s", req.User)
+		return nil, refuse(400, 301, "Invalid user id: id=%.200s, company=%s", req.User, companyID)
 	}
 	return map[string]any{"user": theUser}, nil
 }

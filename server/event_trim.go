@@ -42,8 +42,8 @@ func (t *tx) dropOverwritten(stream int64, e *event) error {
 	if image.URL == "" {
 		return nil
 	}
-	_, err := t.exec(`DELETE FROM sample WHERE stream = ? AND kind = ? AND metric = ? AND variant = ? AND iter < ? AND json_extract(doc, '$.url') = ?`,
-		stream, e.Type, e.Metric, e.Variant, e.iter, image.URL)
+	_, err := t.exec(`DELETE FROM sample INDEXED BY sample_image WHERE stream = ? AND kind = '`+typeImage+`' AND metric = ? AND variant = ? AND json_extract(doc, '$.url') = ? AND iter < ?`,
+		stream, e.Metric, e.Variant, image.URL, e.iter)
 	return err
 }
 

@@ -69,9 +69,23 @@ func editModel(c *call, req *struct {
 		if err := c.checkModel(t, &req.modelFields); err != nil {
 			return err
 		}
-		return m.set(&req.modelFields)
+		if err := m.set(&req.modelFields); err != nil {
+			return err
+		}
+		return t.noteIteration(m.task, &req.modelFields)
 	})
 	return updated(map[string]any{"last_update": stamp(c.srv.now().UnixMicro())}), err
+}
+
+// noteIteration tells a task how far it has come: a model is stored with the
+// iteration that it is of.
+func (t *tx) noteIteration(task string, f *modelFields) error {
+	var iter *int64
+	if json.Unmarshal(lo.CoalesceSliceOrEmpty(f.Iteration, json.RawMessage("null")), &iter) != nil || iter == nil {
+		return nil //nolint:nilerr // what is no number is kept with the model and tells nothing
+	}
+	_, err := t.exec(`UPDATE task SET last_update = ?, last_iteration = max(last_iteration, ?) WHERE id = ?`, t.now, *iter, task)
+	return err
 }
 
 func setModelMetadata(c *call, req *struct {
@@ -161,6 +175,9 @@ func modelForTask(c *call, req *struct {
 		}
 		id = m.ID
 		if err := t.saveModel(m); err != nil {
+			return err
+		}
+		if err := t.noteIteration(row.ID, &req.modelFields); err != nil {
 			return err
 		}
 		return t.editModels(row, func(tm *taskModels) { tm.set("output", taskModel{Name: m.Name, Model: m.ID}) })

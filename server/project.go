@@ -85,6 +85,10 @@ func (q *projectQuery) filter(f *filter) error {
 	if q.ID != nil {
 		f.exact("p.id", q.ID)
 	}
+	if !q.ShallowSearch && len(q.Parent) > 0 { // anywhere below it
+		f.add(`EXISTS (SELECT 1 FROM project a WHERE substr(p.name, 1, length(a.name) + 1) = a.name || '/' AND a.id IN (SELECT value FROM json_each(?)))`, jsonList(q.Parent))
+		q.Parent = nil
+	}
 	if err := errors.Join(f.in("p.parent", q.Parent), f.tags("p.tags", q.Tags), f.tags("p.system_tags", q.SystemTags)); err != nil {
 		return err
 	}

@@ -210,7 +210,7 @@ func getDefaultQueue(v *view) (id, name string, err error) {
 	found, err := v.one(`SELECT q.id, q.name FROM queue q WHERE EXISTS
 		(SELECT 1 FROM json_each(q.system_tags) WHERE value = ?) ORDER BY q.n`, args(defaultTag), &id, &name)
 	if err == nil && !found {
-		err = refuse(400, 704, "No default queue")
+		err = refuse(400, 707, "No queue is tagged as the default queue for this company: company=%s", companyID)
 	}
 	return id, name, err
 }

@@ -70,7 +70,7 @@ func (c *call) saveWorker(w *worker) error {
 			return err
 		}
 		if !c.srv.workers.room(w.ID) {
-			return refuse(400, 1003, "Too many workers")
+			return refuse(400, 1002, "Worker registration failed (too many workers)")
 		}
 		t.onCommit(func() { c.srv.workers.put(w) })
 		_, err = t.exec(`INSERT INTO worker(id, doc) VALUES(?, ?) ON CONFLICT(id) DO UPDATE SET doc = excluded.doc`, w.ID, string(doc))

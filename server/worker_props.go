@@ -50,6 +50,8 @@ func setProperties(c *call, req *struct {
 			return nil, missing("key")
 		case len(p.Key)+len(p.Value)+len(p.Expiry) > maxProperty:
 			return nil, invalid("runtime_properties", "one has more than %d bytes", maxProperty)
+		case len(p.Expiry) > 0 && json.Unmarshal(p.Expiry, new(any)) != nil: // a number that is none to clients
+			return nil, invalid("expiry", "no number")
 		}
 		w.Properties[p.Key] = p
 	}

@@ -10,6 +10,9 @@ CREATE TABLE trimmed(
   PRIMARY KEY(stream, kind)
 ) WITHOUT ROWID;
 
+-- Finds the earlier images at an address.
+CREATE INDEX sample_image ON sample(stream, metric, variant, json_extract(doc, '$.url')) WHERE kind = 'training_debug_image';
+
 -- How long tasks waited in a queue, put together by spans of five minutes: what was
 -- popped, and what waited at the end of a span.
 CREATE TABLE queue_stat(

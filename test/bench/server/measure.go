@@ -35,7 +35,6 @@ func (b *bench) all(ctx context.Context, store string) error {
 	if err := b.requests(ctx, store); err != nil {
 		return err
 	}
-	fmt.Printf("%-44s %10.1f MB\n", "resident memory of the server", b.proc.memory())
 	return b.idle(ctx)
 }
 
@@ -55,7 +54,11 @@ func (b *bench) requests(ctx context.Context, store string) error {
 	if err := b.dispatch(ctx, store); err != nil {
 		return err
 	}
-	return b.console(ctx)
+	if err := b.console(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("%-44s %10.1f MB\n", "resident memory of the server", b.proc.memory())
+	return nil
 }
 
 // Idle agents: each with a connection of its own, as each is a machine.
