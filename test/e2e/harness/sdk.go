@@ -24,6 +24,11 @@ const SDKVersion = "2.1.12"
 // the fork holds git's error pipe open).
 const SDKDetectFirst = "vcs_repo_detect_async: false"
 
+// sdkSettings has it report from its own process as well: a background process uses the
+// connections that it inherits, so that now and then one of the two reads the other's
+// answer, or waits two minutes for its own (seen with pipelines).
+const sdkSettings = SDKDetectFirst + ", report_use_subprocess: false"
+
 // SDKPython is the interpreter of a virtual environment that holds the SDK:
 // AGENTCTL_SDK_VENV, made if need be.
 func SDKPython(t testing.TB) string {
@@ -88,7 +93,7 @@ func (n *Node) SDKEnv() []string {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		n.T.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(home, "clearml.conf"), []byte("sdk { development { "+SDKDetectFirst+" } }\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(home, "clearml.conf"), []byte("sdk { development { "+sdkSettings+" } }\n"), 0o600); err != nil {
 		n.T.Fatal(err)
 	}
 	keys, err := n.credentials(n.T.Context())
