@@ -136,6 +136,8 @@ type TaskStatus struct {
 	// Image is what a task of mode sandbox runs in, ImageDigest that of its manifest.
 	Image       string `json:"image,omitempty"`
 	ImageDigest string `json:"imageDigest,omitempty"`
+	// Rule of spec.sandbox.rules that fits the task.
+	Rule string `json:"rule,omitempty"`
 	// Network and User are the sandbox's; HostUser is the number of the user on the host.
 	Network  string `json:"network,omitempty"`
 	User     string `json:"user,omitempty"`

@@ -23,6 +23,7 @@ type prepared struct {
 	netrc    string           // file with credentials for the task, "" for none
 	checkout *repo.Checkout   // nil without a repository
 	token    string
+	python   string // of the image or the host, on a standalone worker
 }
 
 // prepare makes everything that the task needs. Repository, environment and
@@ -31,8 +32,12 @@ type prepared struct {
 func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	began := time.Now()
 	var p prepared
-	var err error
-	if p.needs, err = r.pool.needsOf(r.task, r.rec.Worker, r.rec.Git, r.rec.ResolveAge); err != nil {
+	rule, err := ruleOf(ctx, r.task, r.rec.Worker, r.projectName)
+	if err != nil {
+		return nil, err
+	}
+	r.note(func(rec *Record) { rec.Rule = rule.number() })
+	if p.needs, err = r.pool.needsOf(r.task, r.rec.Worker, r.rec.Git, r.rec.ResolveAge, rule); err != nil {
 		return nil, err
 	}
 	p.say, p.progress = r.say, r.progress
