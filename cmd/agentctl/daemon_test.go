@@ -44,7 +44,7 @@ func TestClearmlArgs(t *testing.T) {
 		"--config-file x --debug daemon -d":      "--verbose daemon --config-file=x -d",
 		"--config=x config":                      "config --config-file=x",
 		"-d list":                                "--verbose list",
-		"--config-file daemon execute --id 3f2a": "execute --id 3f2a",
+		"--config-file daemon execute --id 3f2a": "execute --config-file=daemon --id 3f2a",
 		"init":                                   "!clearml-agent init writes",
 		"--nothing daemon":                       "!there is no flag --nothing",
 		"install-bootstrap --check":              "!there is no bootstrap",
