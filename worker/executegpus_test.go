@@ -1,0 +1,41 @@
+package worker
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"agentctl/reconcile"
+	"agentctl/spec"
+)
+
+// A task that is run by its id gets the GPUs that it names, or those that are free, and
+// never one that another task holds.
+func TestGPUsOfAnExecution(t *testing.T) {
+	p := &Pool{node: &spec.Node{}, cfg: Config{GPUs: func() []reconcile.GPU {
+		return []reconcile.GPU{{Index: 0, UUID: "GPU-a"}, {Index: 1, UUID: "GPU-b"}, {Index: 2, UUID: "GPU-c", Problem: "fell off the bus"}, {Index: 3, UUID: "GPU-d"}}
+	}}}
+	p.node.Spec.GPUs.Slots.Mode = spec.SlotsAuto
+	p.workers = map[string]*slot{"train/0": {run: &run{rec: &Record{Task: "t1", Slots: []string{"GPU-b/0"}}}}}
+	list := func(devices ...string) spec.GPURequest { return spec.GPURequest{Mode: spec.GPUsList, Devices: devices} }
+	for name, c := range map[string]struct {
+		want  spec.GPURequest
+		slots []string
+		fails string
+	}{
+		"nothing is said": {spec.GPURequest{}, []string{"0", "3"}, ""},
+		"none":            {spec.GPURequest{Mode: spec.GPUsNone}, nil, ""},
+		"named":           {list("3", "GPU-a"), []string{"3", "GPU-a"}, ""},
+		"held":            {list("0", "1"), nil, "train/0 holds it for the task t1"},
+		"all":             {spec.GPURequest{Mode: spec.GPUsAll}, nil, "GPU 1"},
+	} {
+		slots, err := p.freeGPUs(c.want)
+		if !slices.Equal(slots, c.slots) || (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+			t.Errorf("%s: %v, %v", name, slots, err)
+		}
+	}
+	p.node.Spec.GPUs.Slots.Mode = spec.SlotsNone
+	if slots, err := p.freeGPUs(spec.GPURequest{}); slots != nil || err != nil {
+		t.Errorf("a node that gives no GPUs gives %v, %v", slots, err)
+	}
+}
