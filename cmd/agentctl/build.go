@@ -69,6 +69,11 @@ image it is find their environment there at once, if it was built for the same p
 	f.registry.add(cmd.Flags())
 	configFlag(cmd, &f.config)
 	a.agentOnlyFlags(cmd, &f.agent)
+	noGitFlags(cmd)
+	cmd.Flags().String("gpus", "", "makes no difference: nothing of the task runs")
+	cmd.Flags().Bool("cpu-only", false, "makes no difference")
+	cmd.Flags().String("log-level", "", "makes no difference")
+	cmd.Flags().CountP("optimize", "O", "makes no difference: whoever starts the task says it")
 	return cmd
 }
 

@@ -66,6 +66,7 @@ To end the wait leaves the copy alone.`,
 	cmd.Flags().StringVar(&f.name, "name", "", `with --replay: name of the copy (default "replay of" the task's)`)
 	f.runFlags(cmd)
 	a.agentOnlyFlags(cmd, &f.agent)
+	noGitFlags(cmd)
 	return cmd
 }
 

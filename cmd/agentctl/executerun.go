@@ -39,6 +39,20 @@ func configFlag(cmd *cobra.Command, to *string) {
 	cmd.Flags().StringVar(to, "config-file", "", "configuration of clearml-agent, for an agent that is started by this (default ~/clearml.conf)")
 }
 
+// noGitFlags knows clearml-agent's flags of git logins, to say what takes their place.
+func noGitFlags(cmd *cobra.Command) {
+	for _, name := range []string{"git-user", "git-pass"} {
+		cmd.Flags().String(name, "", "is refused: git logins are in the file spec.git.credentialsFile names, never on a command line")
+	}
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed("git-user") || cmd.Flags().Changed("git-pass") {
+			return usagef("git logins are not taken from the command line, where everybody can read them; write them into the file that spec.git.credentialsFile names")
+		}
+		return run(cmd, args)
+	}
+}
+
 // worker is what the flags make of the worker of the task.
 func (f *executeFlags) worker(docker bool) (spec.WorkerSpec, error) {
 	w := spec.WorkerSpec{PythonOptimize: min(f.optimize, 2), LogLevel: f.logLevel, Standalone: f.standalone}
