@@ -57,7 +57,7 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 }
 
 // source is the state of the repository that the task runs; false without one.
-func (n *needs) source(ctx context.Context) (src repo.Source, ok bool, err error) {
+func (n *needs) source() (src repo.Source, ok bool, err error) {
 	s := n.task.Script
 	if s.Repository == "" {
 		if s.Diff != "" && n.cmd.Literal == "" {
@@ -75,8 +75,8 @@ func (n *needs) source(ctx context.Context) (src repo.Source, ok bool, err error
 	if n.box != nil {
 		src.Box = n.box.boxes.git(n.box.ids)
 	}
-	src.Credentials, err = gitLogin(ctx, n.git, s.Repository)
-	return src, true, err
+	src.Access = gitAccess(n.git)
+	return src, true, nil
 }
 
 // folder is where the files are that say which packages are needed: the checkout,
