@@ -94,7 +94,8 @@ type PackageManager struct {
 	// Further flags of pip, one an element, a value behind =: --no-deps, --pre, --prefer-binary, --only-binary=, --no-binary=,
 	// --no-build-isolation, --require-hashes, --ignore-requires-python, --use-pep517. uv gets what it has of them, and the task's console names the rest.
 	InstallFlags List `yaml:"installFlags,omitempty" json:"installFlags,omitzero"`
-	// Where the files of a project (pyproject.toml, locks) are looked for: root (of the repository) or workingDir (of the task), then the root.
+	// Where the files of a project (pyproject.toml, locks) are looked for first: root (of the repository), or workingDir (of the task).
+	// After it, the nearest folder from the working folder up to the root counts that has some.
 	ProjectFolder string `yaml:"projectFolder,omitempty" json:"projectFolder,omitempty"`
 	// Further index for torch, torchvision, torchaudio, torchtext and torchcsprng, where a task's list names one of them: off, auto (by the
 	// CUDA that the driver of the worker's GPUs can run; cpu without a GPU), cpu, or cu with a version of CUDA, as cu124. For pip and uv.

@@ -29,6 +29,7 @@ type packages struct {
 	choice choice
 	pm     spec.PackageManager // the worker's, with the task's choice over it
 	python string              // "" for any
+	cuda   string              // the newest that the worker\'s GPUs can run; "" without any
 	// lock of an earlier run, nil if it is not to be used; refused says why.
 	lock    *envcache.Lock
 	refused string
@@ -46,6 +47,9 @@ func packagesOf(t *clearml.Task, cmd command, pm spec.PackageManager) (packages,
 	}
 	p.pm = p.choice.over(pm)
 	p.python = wantedPython(p.choice, t.Script.Binary, p.pm)
+	if from := p.pm.RequirementsFrom; (from == spec.RequirementsRepository || from == spec.RequirementsOriginal) && p.choice.replay == "" {
+		return p, nil // a lock is of what a run installed
+	}
 	lock, err := LockOf(t.Script.Requirements)
 	if err == nil {
 		err = p.choice.fits(*lock)
@@ -83,8 +87,8 @@ func (p *packages) needsCheckout() bool {
 	case p.pm.Type != spec.ManagerPip:
 		return true
 	}
-	pip := p.task.Script.Requirements.Pip
-	return blank(pip) || ownFiles.MatchString(strings.Join(pip, "\n"))
+	pip, _ := p.own()
+	return blank(pip) || p.pm.RequirementsFrom == spec.RequirementsRepository || ownFiles.MatchString(strings.Join(pip, "\n"))
 }
 
 // mayHaveHeader tells whether a script without a repository is to be looked into for
@@ -98,17 +102,34 @@ func blank(lines []string) bool {
 	return !slices.ContainsFunc(lines, func(l string) bool { return strings.TrimSpace(l) != "" })
 }
 
+// own are the task's own lists: as they are, or as they were before a run wrote into
+// them what it had installed.
+func (p *packages) own() (pip, conda []string) {
+	r := p.task.Script.Requirements
+	if pip, conda = r.Pip, r.Conda; p.pm.RequirementsFrom == spec.RequirementsOriginal {
+		if !blank(r.OrgPip) {
+			pip = r.OrgPip
+		}
+		if !blank(r.OrgConda) {
+			conda = r.OrgConda
+		}
+	}
+	return pip, conda
+}
+
 // request says what is to be had, and in words where that is written. base is the
 // repository, "" without one.
 func (p *packages) request(base string) (req envcache.Request, from string, err error) {
 	req = envcache.Request{
 		Manager: p.pm.Type, PythonWanted: p.python, BaseDir: base, Versions: p.pm.Versions,
 		Priority: p.pm.PriorityPackages, Post: p.pm.PostPackages, Groups: p.pm.Groups, Extras: p.pm.Extras,
+		PriorityOptional: p.pm.PriorityOptionalPackages, PostOptional: p.pm.PostOptionalPackages, InstallFlags: p.pm.InstallFlags,
 		CondaChannels: p.pm.CondaChannels, IndexURL: p.pm.IndexURL, ExtraIndexURLs: p.pm.ExtraIndexURLs,
 		CredentialsFile: p.pm.IndexCredentialsFile, CredentialsCommand: p.pm.IndexCredentialsCommand,
 		SystemSite: p.pm.SystemSitePackages != nil && *p.pm.SystemSitePackages,
 		Timeout:    time.Duration(p.pm.BuildTimeout),
 	}
+	setTorch(&req, p.pm, p.cuda)
 	if p.lock != nil {
 		if err := p.lockedFile(base); err != nil {
 			if err := p.withoutLock(err); err != nil {
@@ -120,7 +141,7 @@ func (p *packages) request(base string) (req envcache.Request, from string, err 
 		req.Manager = p.lock.Manager
 	}
 	if base != "" && req.Manager != spec.ManagerPip {
-		if req.Project, req.Manager, err = envcache.Detect(base, p.cmd.Dir, p.cmd.File, req.Manager); err != nil {
+		if req.Project, req.Manager, err = envcache.Detect(base, p.cmd.Dir, p.cmd.File, req.Manager, p.pm.ProjectFolder != spec.ProjectFolderWorkingDir); err != nil {
 			return req, "", err
 		}
 	}
@@ -169,17 +190,22 @@ func where(project envcache.Project, repository string) string {
 // list asks for the task's own lists, else for the requirements.txt of each folder
 // from the repository's root down to the entry point's, as clearml-agent does.
 func (p *packages) list(req *envcache.Request, base string) (from string, err error) {
-	own := p.task.Script.Requirements
-	if req.Manager == spec.ManagerConda && !blank(own.Conda) {
-		req.CondaRequirements = own.Conda
+	pip, conda := p.own()
+	var files []string
+	mine := !blank(pip) || req.Manager == spec.ManagerConda && !blank(conda)
+	if !mine || p.pm.RequirementsFrom == spec.RequirementsRepository {
+		if files, err = p.requirementFiles(base); err != nil {
+			return "", err
+		}
 	}
-	if !blank(own.Pip) || req.CondaRequirements != nil {
-		req.Requirements = own.Pip
+	switch {
+	case len(files) == 0 && !mine:
+		return "", nil
+	case len(files) == 0:
+		if req.Requirements = pip; req.Manager == spec.ManagerConda && !blank(conda) {
+			req.CondaRequirements = conda
+		}
 		return "the task's own list", nil
-	}
-	files, err := p.requirementFiles(base)
-	if err != nil || len(files) == 0 {
-		return "", err
 	}
 	for _, f := range files {
 		req.Requirements = append(req.Requirements, "-r "+f)

@@ -44,6 +44,9 @@ type Config struct {
 	// GPUs tells those of the machine as they were seen last; it may be nil, and never
 	// blocks.
 	GPUs func() []reconcile.GPU
+	// CUDA is the newest version that their driver can run, as 12.4, "" if none is known;
+	// likewise.
+	CUDA func() string
 	// Once lets each worker take no second task.
 	Once bool
 	// Environ looks up the agent's own variables, as os.LookupEnv.

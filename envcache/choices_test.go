@@ -1,0 +1,148 @@
+package envcache
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// partsOf are the parts of a request's key.
+func partsOf(t *testing.T, c *Cache, req Request) []Part {
+	t.Helper()
+	a, err := c.acquisition(t.Context(), req, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.parts
+}
+
+// An optional package that can't be had is left out with a word, before and after
+// the others; the rest is what it would be without it.
+func TestOptionalPackages(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	for _, p := range []string{"early", "late", "middle"} {
+		x.add(wheel(p, "1.0"))
+	}
+	x.add(wheel("broken", "1.0", "nowhere"))
+	seen := &lists{Exec: HostExec{}}
+	c := newCache(t, Options{Exec: seen})
+	req := Request{
+		Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser,
+		PriorityOptional: []string{"Early", "broken", "absent"}, PostOptional: []string{"late", "gone"},
+	}.with("late", "middle", "early", "broken", "gone")
+	var say spoken
+	l, err := c.Acquire(t.Context(), req, say.hear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	seen.want(t, "early", "early broken", "early middle", "early middle late", "early middle late gone")
+	if want := []string{"early==1.0", "late==1.0", "middle==1.0"}; !slices.Equal(l.Frozen, want) {
+		t.Errorf("frozen %q", l.Frozen)
+	}
+	for _, want := range []string{"WARNING: broken can't be installed", "WARNING: gone can't be installed"} {
+		if !strings.Contains(say.text(), want) {
+			t.Errorf("nothing says %q:\n%s", want, say.text())
+		}
+	}
+	req.Priority = []string{"broken"} // which counts more
+	if l, err := c.Acquire(t.Context(), req, nil); err == nil {
+		_ = l.Close()
+		t.Error("a package of priority is left out")
+	}
+	if l := acquire(t, c, Request{Python: req.Python, IndexURL: x.url(), UID: SameUser, GID: SameUser, PriorityOptional: []string{"early"}}.with("early", "middle")); l.Lock == nil {
+		t.Error("there is no lock, and nothing of it is uncertain")
+	}
+}
+
+// Flags reach pip, and a list has another environment by them; one without flags has
+// the key that it had before there were any.
+func TestInstallFlags(t *testing.T) {
+	t.Parallel()
+	x := newIndexServer(t, "", "")
+	x.add(wheel("needs", "1.0", "nowhere"))
+	x.add(wheel("six", "1.0"))
+	x.add(wheel("six", "2.0rc1"))
+	c := newCache(t, Options{})
+	req := Request{Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser}.with("needs", "six")
+	plain := partsOf(t, c, req)
+	req.InstallFlags = []string{"--no-deps", "--pre", "--only-binary=:all:"}
+	if l := acquire(t, c, req); !slices.Equal(l.Frozen, []string{"needs==1.0", "six==2.0rc1"}) || l.Lock == nil {
+		t.Errorf("frozen %q, lock %+v", l.Frozen, l.Lock)
+	}
+	flagged := partsOf(t, c, req)
+	if keyOf(plain) == keyOf(flagged) || slices.ContainsFunc(plain, func(p Part) bool { return p.Name == flagsPart }) {
+		t.Error("flags are in no key, or in that of a request without any")
+	}
+	slices.Reverse(req.InstallFlags)
+	if keyOf(flagged) != keyOf(partsOf(t, c, req)) {
+		t.Error("the order of flags makes another key")
+	}
+}
+
+func TestFlagsForUV(t *testing.T) {
+	t.Parallel()
+	list := reqList{lines: []string{"six"}}
+	noDeps, notes := uvFlags(&list, Request{InstallFlags: []string{
+		"--no-deps", "--pre", "--prefer-binary", "--only-binary=a,b", "--no-binary=:all:", "--no-build-isolation", "--require-hashes", "--use-pep517",
+	}})
+	if want := []string{"--pre", "--only-binary a,b", "--no-binary :all:", "--require-hashes", "six"}; !noDeps || !slices.Equal(list.lines, want) {
+		t.Errorf("%t, %q", noDeps, list.lines)
+	}
+	if said := strings.Join(notes, "\n"); len(notes) != 2 || !strings.Contains(said, "--prefer-binary") || !strings.Contains(said, "--no-build-isolation") {
+		t.Errorf("notes %q", notes)
+	}
+}
+
+// The index of PyTorch's wheels is looked for in for lists that name one of them, by
+// pip and by uv, and is in the key of those alone.
+func TestTorchIndex(t *testing.T) {
+	t.Parallel()
+	x, torch := newIndexServer(t, "", ""), newIndexServer(t, "", "")
+	x.add(wheel("torch", "2.0"))
+	x.add(wheel("six", "1.0"))
+	torch.add(wheel("torch", "2.0+cu124"))
+	c := newCache(t, Options{})
+	base := Request{
+		Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser,
+		TorchIndex: torch.url(), TorchWhy: "since the driver says so",
+	}
+	var say spoken
+	l, err := c.Acquire(t.Context(), base.with("torch==2.0", "six"), say.hear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if !slices.Contains(l.Frozen, "torch==2.0+cu124") || !strings.Contains(say.text(), "torch: looked for in "+torch.url()+" too, since the driver says so") {
+		t.Errorf("frozen %q\n%s", l.Frozen, say.text())
+	}
+	for line, counts := range map[string]bool{"torch": true, "TorchVision<1": true, "torch @ https://x.example.com/torch-1-py3-none-any.whl": false, "torchmetrics": false, "six": false} {
+		for _, manager := range []string{ManagerPip, ManagerUV} {
+			with, without := base.with(line), base.with(line)
+			with.Manager, without.Manager, without.TorchIndex = manager, manager, ""
+			if other := keyOf(partsOf(t, c, with)) != keyOf(partsOf(t, c, without)); other != counts {
+				t.Errorf("%s by %s: another key: %t", line, manager, other)
+			}
+		}
+	}
+}
+
+// spoken is what a person was told.
+type spoken struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (s *spoken) hear(p Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, p.String())
+}
+
+func (s *spoken) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.lines, "\n")
+}
