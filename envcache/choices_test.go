@@ -1,6 +1,7 @@
 package envcache
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 // partsOf are the parts of a request's key.
 func partsOf(t *testing.T, c *Cache, req Request) []Part {
 	t.Helper()
+	req.Manager = cmp.Or(req.Manager, ManagerPip)
 	a, err := c.acquisition(t.Context(), req, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +40,7 @@ func TestOptionalPackages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	seen.want(t, "early", "early broken", "early middle", "early middle late", "early middle late gone")
+	seen.want(t, "early", "broken early", "early middle", "early late middle", "early gone late middle")
 	if want := []string{"early==1.0", "late==1.0", "middle==1.0"}; !slices.Equal(l.Frozen, want) {
 		t.Errorf("frozen %q", l.Frozen)
 	}
