@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,6 +57,9 @@ type Client struct {
 	base string
 	auth *session
 	http *http.Client
+	// noTaskToken: the server has no auth.task_token. An endpoint that is missing is
+	// asked for once, not with every task.
+	noTaskToken atomic.Bool
 }
 
 // New returns a client. It sends nothing yet.

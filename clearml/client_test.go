@@ -73,7 +73,7 @@ func TestOverload(t *testing.T) {
 			}
 			ok(w, map[string]any{"entry": map[string]any{"task": "t"}})
 		})
-		if popped, err := f.client(nil).NextTask(t.Context(), "q", "t"); err != nil || !popped {
+		if popped, err := f.client(nil).NextTask(t.Context(), "q", "t"); err != nil || popped != "t" {
 			t.Errorf("%d: %v %v", code, popped, err)
 		}
 	}
@@ -323,7 +323,7 @@ func FuzzTokenLife(f *testing.F) {
 	f.Add("a.b.c")
 	f.Add("e30.eyJleHAiOjFlOTl9.x")
 	f.Fuzz(func(t *testing.T, text string) {
-		h := hold(text, time.Unix(1e9, 0))
+		h := holdGiven(text, time.Unix(1e9, 0))
 		if h.renew.After(h.end) {
 			t.Errorf("%q is renewed after its end: %v", text, h)
 		}

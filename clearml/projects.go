@@ -38,6 +38,22 @@ func (c *Client) ProjectID(ctx context.Context, name string) (id string, err err
 	return made.ID, nil
 }
 
+// ProjectName gives the whole name of a project; "" if there is none of that id.
+func (c *Client) ProjectName(ctx context.Context, id string) (string, error) {
+	var found struct {
+		Projects []Project `json:"projects"`
+	}
+	err := c.Read(ctx, "projects.get_all", map[string]any{
+		"id": []string{id}, "only_fields": []string{"id", "name"}, "search_hidden": true,
+	}, &found)
+	for _, p := range found.Projects {
+		if p.ID == id {
+			return p.Name, err
+		}
+	}
+	return "", err
+}
+
 // Projects reads all projects.
 func (c *Client) Projects(ctx context.Context) ([]Project, error) {
 	var resp struct {

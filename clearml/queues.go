@@ -125,16 +125,16 @@ func (c *Client) findQueue(ctx context.Context, name string) (id string, err err
 	return "", nil
 }
 
-// NextTask pops task off queue (both ids) if it is the queue's head, and tells
-// whether it did. With an empty task it pops whatever is the head; then popped
-// alone does not say what: use PopTask.
-func (c *Client) NextTask(ctx context.Context, queue, task string) (popped bool, err error) {
-	got, err := c.pop(ctx, queue, task)
-	return got != "" && (task == "" || got == task), err
+// NextTask pops task off queue (both ids) if it is the queue's head, and returns what
+// it popped, "" for nothing. An old server does not know the pop by task and pops its
+// head whatever it is: what it gives in place of task is off the queue as well, and has
+// to be put back.
+func (c *Client) NextTask(ctx context.Context, queue, task string) (popped string, err error) {
+	return c.pop(ctx, queue, task)
 }
 
 // PopTask pops the head of queue (id) and returns its task, or "" from an empty
-// queue. It is for servers that don't know the pop by task.
+// queue.
 func (c *Client) PopTask(ctx context.Context, queue string) (task string, err error) {
 	return c.pop(ctx, queue, "")
 }

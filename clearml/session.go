@@ -1,11 +1,14 @@
 package clearml
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +28,9 @@ type heldToken struct {
 	text  string
 	renew time.Time // from when on a new one is fetched
 	end   time.Time
+
+	issued time.Time // zero if it does not say
+	api    string    // version of the server's API, "" if it does not say
 }
 
 // token returns a token that is good for a while, logging in when there is none
@@ -98,7 +104,7 @@ func (s *session) fetch(ctx context.Context, old heldToken) (heldToken, error) {
 	now := s.client.cfg.Now()
 	if creds.Token != "" && old.text == "" {
 		// A token that was handed in is used as it is until it nears its end.
-		if t := hold(creds.Token, now); now.Before(t.renew) {
+		if t := holdGiven(creds.Token, now); now.Before(t.renew) {
 			return t, nil
 		}
 	}
@@ -106,7 +112,7 @@ func (s *session) fetch(ctx context.Context, old heldToken) (heldToken, error) {
 	if err != nil {
 		return heldToken{}, err
 	}
-	return hold(text, now), nil
+	return holdFresh(text, now), nil
 }
 
 // loginToken is one auth.login. life is how long the token shall be good, 0 for
@@ -129,38 +135,77 @@ func (c *Client) loginToken(ctx context.Context, creds Credentials, life time.Du
 	return resp.Token, nil
 }
 
-// hold works out when a token must be renewed: with a fifth of its life left.
-// The end is read without checking the signature, as every ClearML client does:
-// only the server has to trust the token. One without an end is renewed hourly.
-func hold(token string, now time.Time) heldToken {
-	issued, end, ok := tokenLife(token)
-	if !ok {
-		return heldToken{token, now.Add(time.Hour), now.Add(time.Hour)}
+// holdFresh is a token that the server has just given: its life begins now, by this
+// machine's own clock. By the server's clock, one that is days behind would make every
+// token look too old, and each request log in before it.
+func holdFresh(token string, now time.Time) heldToken {
+	t := holdGiven(token, now)
+	if life := t.end.Sub(t.issued); !t.issued.IsZero() {
+		t.issued, t.end = now, now.Add(life)
+		t.renew = now.Add(life - life/5)
 	}
-	if issued.After(now) || issued.IsZero() {
-		issued = now
-	}
-	return heldToken{token, end.Add(-max(0, end.Sub(issued)) / 5), end}
+	return t
 }
 
-// tokenLife reads iat and exp of a JWT.
-func tokenLife(token string) (issued, end time.Time, ok bool) {
+// holdGiven works out when a token must be renewed: with a fifth of its life left.
+// The end is read without checking the signature, as every ClearML client does:
+// only the server has to trust the token. One without an end is renewed hourly.
+func holdGiven(token string, now time.Time) heldToken {
+	c, ok := readClaims(token)
+	t := heldToken{text: token, api: c.API}
+	if !ok {
+		t.renew, t.end = now.Add(time.Hour), now.Add(time.Hour)
+		return t
+	}
+	t.end = time.Unix(int64(c.Exp), 0)
+	if c.Iat > 0 {
+		t.issued = time.Unix(int64(c.Iat), 0)
+	}
+	from := t.issued
+	if from.After(now) || from.IsZero() {
+		from = now
+	}
+	t.renew = t.end.Add(-max(0, t.end.Sub(from)) / 5)
+	return t
+}
+
+// claims are what clients read of a JWT.
+type claims struct {
+	Iat, Exp float64
+	API      string `json:"api_version"`
+}
+
+// readClaims reads a token; ok tells that it has an end that makes sense.
+func readClaims(token string) (c claims, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return issued, end, false
+		return c, false
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil {
-		return issued, end, false
+	if err != nil || json.Unmarshal(raw, &c) != nil {
+		return claims{}, false
 	}
-	var claims struct{ Iat, Exp float64 }
-	if json.Unmarshal(raw, &claims) != nil || claims.Exp <= 0 || claims.Exp > 1<<40 || claims.Iat < 0 || claims.Iat > claims.Exp {
-		return issued, end, false
+	return c, c.Exp > 0 && c.Exp <= 1<<40 && c.Iat >= 0 && c.Iat <= c.Exp
+}
+
+// oldestAPI is the version of a server whose token names none.
+const oldestAPI = "2.1"
+
+// Speaks tells whether the server's API is of this version or newer, as its token says.
+// Like every ClearML client it must know before it sends what an older server ignores.
+func (c *Client) Speaks(ctx context.Context, major, minor int) (bool, error) {
+	if _, err := c.auth.token(ctx); err != nil {
+		return false, err
 	}
-	if claims.Iat > 0 {
-		issued = time.Unix(int64(claims.Iat), 0)
-	}
-	return issued, time.Unix(int64(claims.Exp), 0), true
+	c.auth.mu.Lock()
+	api := cmp.Or(c.auth.held.api, oldestAPI)
+	c.auth.mu.Unlock()
+	has, rest, _ := strings.Cut(api, ".")
+	rest, _, _ = strings.Cut(rest, ".")
+	a, aerr := strconv.Atoi(has)
+	b, berr := strconv.Atoi(rest)
+	known := aerr == nil && berr == nil
+	return known && (a > major || a == major && b >= minor), nil
 }
 
 // minTaskToken is the least life of a task's token: the SDK logs in again before
@@ -172,6 +217,9 @@ const minTaskToken = 13 * time.Hour
 // gives a login token of this client's own user, with an end.
 func (c *Client) TaskToken(ctx context.Context, task string, life time.Duration) (string, error) {
 	life = max(life, minTaskToken)
+	if c.noTaskToken.Load() {
+		return c.userToken(ctx, life)
+	}
 	var resp struct {
 		Token string `json:"token"`
 	}
@@ -179,9 +227,15 @@ func (c *Client) TaskToken(ctx context.Context, task string, life time.Duration)
 	if err == nil && resp.Token == "" {
 		return "", &Unreachable{Action: "auth.task_token", Err: errors.New("the reply holds no token")}
 	}
-	if !is(err, 404) {
+	if !is(err, http.StatusNotFound) {
 		return resp.Token, err
 	}
+	c.noTaskToken.Store(true)
+	return c.userToken(ctx, life)
+}
+
+// userToken logs in for somebody else's use.
+func (c *Client) userToken(ctx context.Context, life time.Duration) (string, error) {
 	creds, err := c.cfg.Credentials(ctx)
 	if err != nil {
 		return "", &Unreachable{Action: "auth.login", Err: fmt.Errorf("cannot read the credentials: %w", err)}

@@ -26,6 +26,9 @@ type TaskState struct {
 	StatusMessage string `json:"status_message"`
 	StatusReason  string `json:"status_reason"`
 	LastWorker    string `json:"last_worker"`
+	// Started tells the runs of a task apart: the server sets it anew when a task that
+	// was not in progress is started, and keeps it over further calls.
+	Started Time `json:"started"`
 }
 
 // StopRequested tells that somebody asked for the task's end by tasks.stop.
@@ -51,7 +54,7 @@ func (c *Client) TaskStates(ctx context.Context, ids []string, since int64, wait
 		OnlyFields   []string `json:"only_fields"`
 		SearchHidden bool     `json:"search_hidden"`
 		poll
-	}{ids, []string{"id", "status", "status_message", "status_reason", "last_worker"}, true, poll{since, wait.Milliseconds()}}
+	}{ids, []string{"id", "status", "status_message", "status_reason", "last_worker", "started"}, true, poll{since, wait.Milliseconds()}}
 	var resp struct {
 		Tasks    []TaskState `json:"tasks"`
 		Revision int64       `json:"agentctl_revision"`

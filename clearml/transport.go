@@ -38,11 +38,15 @@ func (c *Client) call(ctx context.Context, r call) error {
 	}
 }
 
-// mayRepeat: a call without an answer if it changes nothing or can't have
-// reached the server.
+// mayRepeat: a call without an answer, or with a fault of the server's own, if it changes
+// nothing; and one that can't have reached the server.
 func (c *Client) mayRepeat(r call, err error) bool {
 	var u *Unreachable
-	return errors.As(err, &u) && (r.repeatable || !u.Ambiguous)
+	if errors.As(err, &u) {
+		return r.repeatable || !u.Ambiguous
+	}
+	var e *Error
+	return r.repeatable && errors.As(err, &e) && e.Code >= http.StatusInternalServerError
 }
 
 // backOff is 50 ms, 100 ms, … 2 s with jitter, so that a fleet does not come

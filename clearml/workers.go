@@ -43,6 +43,8 @@ type MachineStats struct {
 	GPUUsage       []float64 `json:"gpu_usage,omitempty"`
 	GPUMemoryFree  []float64 `json:"gpu_memory_free,omitempty"`
 	GPUMemoryUsed  []float64 `json:"gpu_memory_used,omitempty"`
+	// GPUFraction is how much of each GPU the worker has, 1 for a whole one.
+	GPUFraction []float64 `json:"gpu_fraction,omitempty"`
 }
 
 // RegisterWorker makes a worker known. Doing it again replaces what was known.

@@ -151,7 +151,10 @@ type ExecuteRequest struct {
 	// RequireQueue refuses a task that waits in no queue, Force takes one that the server
 	// holds to be in progress elsewhere.
 	RequireQueue bool `json:"requireQueue,omitempty"`
-	Force        bool `json:"force,omitempty"`
+	// Rank is that of the caller among several who run the task together: only the first,
+	// 0, sets its status.
+	Rank  int  `json:"rank,omitempty"`
+	Force bool `json:"force,omitempty"`
 }
 
 // BuildRequest asks for what a task needs to be made, and left where it is.

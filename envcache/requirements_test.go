@@ -17,6 +17,7 @@ func TestOneSpellingPerRequirement(t *testing.T) {
 		`foo ;python_version < "3"`:              {"foo; python_version < '3'", `foo ;python_version < "3"`, `foo;  python_version  <  "3"`},
 		"foo @ https://h/foo.whl":                {"foo@ https://h/foo.whl", "foo @ https://h/foo.whl", "Foo  @  https://h/foo.whl"},
 		"foo==1 --hash=sha256:a --hash=sha256:b": {"foo==1 --hash=sha256:b --hash=sha256:a", "foo==1 \\\n  --hash=sha256:a \\\n --hash=sha256:b"},
+		"foo==1":                                 {"foo==1", "foo==1\r", "  foo==1  \r\n"},
 		"--index-url https://i/s":                {"-i https://i/s", "--index-url=https://i/s", "--index-url  https://i/s", "--pypi-url https://i/s"},
 		"--editable git+https://h/r@main#egg=x":  {"-e git+https://h/r@main#egg=x", "--editable=git+https://h/r@main#egg=x", "-e  'git+https://h/r@main#egg=x'"},
 	} {

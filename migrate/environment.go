@@ -119,11 +119,16 @@ func (r *Row) lookup(set map[string]string, known map[string]bool) (found string
 
 // names are those of a variable in the order in which they count.
 func (r *Row) names() []string {
-	out := []string{r.Name}
-	if rest, ok := strings.CutPrefix(r.Name, "CLEARML_"); ok {
-		out = append(out, "TRAINS_"+rest)
+	var out, older, others []string
+	for _, name := range append([]string{r.Name}, r.older...) {
+		rest, ok := strings.CutPrefix(name, "CLEARML_")
+		if !ok {
+			others = append(others, name)
+			continue
+		}
+		out, older = append(out, name), append(older, "TRAINS_"+rest)
 	}
-	return append(out, r.older...)
+	return slices.Concat(out, older, others)
 }
 
 // parsed reads the value of a variable that stands for a key: JSON, which is HOCON too,

@@ -1,7 +1,6 @@
 package migrate
 
 import (
-	"regexp"
 	"strings"
 
 	"agentctl/spec"
@@ -18,7 +17,7 @@ func keysOfDocker() []Row {
 		secretKey("agent.default_docker.arguments", arguments, "As agent.extra_docker_arguments; there they are for tasks that name no image, here for all.", "--shm-size=8g", dockerArguments),
 		secretKey("agent.extra_docker_arguments", arguments, "Each argument becomes the field that it is about. One that would take away what parts tasks from the host has none.", []any{"--shm-size", "8g"}, dockerArguments),
 		key("agent.default_docker.match_rules", "spec.sandbox.rules", "They count on every server; with clearml-agent only where a licence has the feature.", []any{map[string]any{
-			"image": "python:3.11", "arguments": "--shm-size=4g", "match": map[string]any{"project": "^vision", "script": map[string]any{"binary": "python3.11$"}},
+			"image": "python:3.11", "arguments": "-e A=1", "match": map[string]any{"project": "^vision", "script": map[string]any{"binary": "python3.11$"}},
 		}}, matchRules),
 		key("agent.docker_preprocess_bash_script", "spec.sandbox.setupScript", "", []any{"echo hello"}, setupScript),
 		key("agent.extra_docker_shell_script", "spec.sandbox.setupScript", "Run in each sandbox before the task's own setup script, as a script with several lines; one that fails fails the task.", []any{"echo hello"}, setupScript),
@@ -50,7 +49,8 @@ func keysOfDocker() []Row {
 	rows = append(rows, noop("An environment is always built of its own, by the image's Python; spec.packageManager.systemSitePackages shows the image's packages in it.", "agent.docker_use_activated_venv")...)
 	rows = append(rows, noop("There is no docker command whose line could show a secret.", "agent.hide_docker_command_env_vars.enabled",
 		"agent.hide_docker_command_env_vars.extra_keys", "agent.hide_docker_command_env_vars.parse_embedded_urls")...)
-	rows = append(rows, noop("A sandbox has no name; agentctl get tasks lists them.", "agent.docker_container_name_format", "agent.docker_container_name_format_fields")...)
+	rows = append(rows, noop("A sandbox has no name; agentctl get tasks lists them.", "agent.docker_container_name_format")...)
+	rows = append(rows, deep(NoOp, "A sandbox has no name; agentctl get tasks lists them.", "agent.docker_container_name_format_fields"))
 	rows = append(rows, noop("Vaults are of the enterprise server alone; clearml-agent ignores it elsewhere too.", "agent.docker_apply_environment_from_vault")...)
 	for _, name := range []string{"bootstrap_folder", "bootstrap_cache", "sdk_cache", "apt_cache", "ssh_folder", "ssh_ro_folder", "pip_cache", "poetry_cache", "vcs_cache", "venvs_cache", "venv_build", "pip_download"} {
 		rows = append(rows, noop("No cache and no key of the agent is mounted into sandboxes.", "agent.docker_internal_mounts."+name)...)
@@ -83,75 +83,4 @@ func setupScript(t *translation, v any) error {
 	before, _ := t.tree.get("spec.sandbox.setupScript").(string)
 	t.tree.set("spec.sandbox.setupScript", before+strings.Join(lines, "\n")+"\n")
 	return nil
-}
-
-// selectors are what a rule may look at, by their names here.
-var selectors = map[string]string{
-	"project": "project", "user_id": "user", "container": "image", "tags": "tags",
-	"script.binary": "binary", "script.repository": "repository", "script.branch": "branch",
-}
-
-func matchRules(t *translation, v any) error {
-	list, ok := v.([]any)
-	if !ok {
-		return refuse("its value is no list of rules")
-	}
-	for i, e := range list {
-		m, ok := e.(map[string]any)
-		if !ok {
-			return refuse("rule %d is no mapping", i+1)
-		}
-		rule, err := matchRule(m)
-		if err != nil {
-			return refuse("rule %d: %s", i+1, err)
-		}
-		if m["force_container_rules"] == true {
-			t.say("force_container_rules of a rule is not carried over: a task that names an image keeps it, unless spec.sandbox.allow.images forbids it")
-		}
-		t.tree.push("spec.sandbox.rules", rule)
-	}
-	return nil
-}
-
-func matchRule(m map[string]any) (map[string]any, error) {
-	rule, match := map[string]any{}, map[string]any{}
-	var walk func(path string, v any) error
-	walk = func(path string, v any) error {
-		if inner, ok := v.(map[string]any); ok {
-			for _, name := range sortedKeys(inner) {
-				if err := walk(strings.TrimPrefix(path+"."+name, "."), inner[name]); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		s, err := textOf(v)
-		switch to := selectors[path]; {
-		case err != nil:
-			return refuse("%.60q is no text", path)
-		case s == "":
-		case to == "":
-			return refuse("it matches by %.60q, for which there is no field", path)
-		default:
-			if _, err := regexp.Compile(s); err != nil {
-				return refuse("%s is no regular expression here: RE2 has no look-around and no back reference", path)
-			}
-			match[to] = s
-		}
-		return nil
-	}
-	if err := walk("", m["match"]); err != nil && m["match"] != nil {
-		return nil, err
-	}
-	rule["match"] = match
-	if s, err := textOf(m["image"]); err == nil && s != "" {
-		rule["image"] = s
-	}
-	if words, err := listOf(m["arguments"]); err == nil && len(words) > 0 {
-		rule["arguments"] = strings.Join(words, " ")
-	}
-	if lines, err := listOf(m["setup_shell_script"]); err == nil && len(lines) > 0 {
-		rule["setupScript"] = strings.Join(lines, "\n") + "\n"
-	}
-	return rule, nil
 }

@@ -44,7 +44,7 @@ func keysOfFolders() []Row {
 // keysOfOthers are all others.
 func keysOfOthers() []Row {
 	rows := noop("Every change of node.yaml is taken up at once, and none ends a running task.", "agent.reload_config")
-	rows = append(rows, noop("A worker that works is known by its reports.", "agent.task_ping_interval_sec")...)
+	rows = append(rows, noop("The status report of a worker, every 30 seconds, names its task.", "agent.task_ping_interval_sec")...)
 	rows = append(rows, noop("A fault of one task never ends the agent, and one of the agent never ends a task.", "agent.crash_on_exception")...)
 	rows = append(rows, noop("Of lines that write over each other (progress bars) the last of each batch is sent.", "agent.suppress_carriage_return")...)
 	rows = append(rows, noop("The console waits on the disk until the server has it, within a limit that is announced.", "agent.truncate_task_output_files", "agent.log_files_buffering")...)

@@ -1,24 +1,14 @@
 package migrate
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/samber/lo"
 )
-
-// confOf is a configuration with one key.
-func confOf(path string, v any) map[string]any {
-	if strings.HasPrefix(path, "=") {
-		return map[string]any{path: v}
-	}
-	first, rest, nested := strings.Cut(path, ".")
-	if !nested {
-		return map[string]any{first: v}
-	}
-	return map[string]any{first: confOf(rest, v)}
-}
 
 // companions are keys without which one says nothing.
 var companions = map[string]map[string]any{
@@ -28,6 +18,25 @@ var companions = map[string]map[string]any{
 	"agent.git_user":             {"agent.git_pass": "p"},
 	"agent.git_use_azure_pat":    {"agent.git_pass": "p"},
 	"agent.translate_ssh":        {"agent.git_pass": "p"},
+}
+
+// names.txt are the keys and variables that clearml-agent 3.0.3 reads or is packaged with.
+func TestNothingIsForgotten(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("testdata", "names.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, r := range Rows() {
+		for _, name := range r.names() {
+			known[name] = true
+		}
+	}
+	for name := range strings.FieldsSeq(string(data)) {
+		if !known[name] && !section(name) {
+			t.Errorf("nothing is said of %s", name)
+		}
+	}
 }
 
 func put(into map[string]any, path string, v any) {
@@ -114,8 +123,12 @@ func keeps(t *testing.T, r Row, name string, conf, without map[string]any, varia
 	}
 	changed := changedPaths(t, plain, with)
 	secrets := !slices.EqualFunc(plain.Secrets, with.Secrets, func(a, b Secret) bool { return string(a.Content) == string(b.Content) })
-	switch r.Verdict {
-	case Mapped:
+	switch {
+	case r.Verdict == Mapped && len(targets(r.Target)) == 0: // it is read elsewhere
+		if n.Verdict != Mapped {
+			t.Errorf("it is %q (%s)", n.Verdict, n.Text)
+		}
+	case r.Verdict == Mapped:
 		hit := lo.SomeBy(targets(r.Target), func(target string) bool {
 			return lo.SomeBy(changed, func(p string) bool { return strings.HasPrefix(p, target) })
 		})

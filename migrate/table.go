@@ -28,6 +28,9 @@ const (
 	NoOp    Verdict = "no effect"
 	Refused Verdict = "not carried over"
 	Unknown Verdict = "unknown"
+	// Of behaviours.
+	Same      Verdict = "the same"
+	Otherwise Verdict = "otherwise"
 )
 
 // Row is one thing of clearml-agent 3.0.3 and what it is here.
@@ -94,9 +97,9 @@ func (r *Row) settle() {
 	all := targets(r.Target)
 	missing := lo.Reject(all, func(path string, _ int) bool { return isField(path) })
 	if len(all) > 0 && len(missing) == len(all) {
-		r.Verdict, r.apply = Refused, nil
+		r.Verdict, r.Target = Refused, ""
 		r.Why = "This build has no " + strings.Join(missing, ", ") + "."
-		r.Target = ""
+		r.apply = refusedIf(true, r.Why, r.Name)[0].apply
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -38,6 +37,8 @@ type Note struct {
 	// Target are the fields of node.yaml that it changed.
 	Target string
 	Text   string
+
+	said string // of this very value, and part of Text
 }
 
 // Result is a translated configuration. Its Node is valid, without defaults, and has
@@ -110,63 +111,6 @@ func newTranslation(opts Options, valid func(tree) error) *translation {
 	}
 }
 
-// settings are all values of a configuration for which there is a row, and what is in none.
-func settings(conf map[string]value) []setting {
-	var out []setting
-	for _, path := range slices.Sorted(maps.Keys(conf)) {
-		v := conf[path]
-		row, ok := byKey()[path]
-		if !ok {
-			row = -1
-		}
-		out = append(out, setting{cmp.Or(v.from, path), row, v.value})
-	}
-	return out
-}
-
-// value is one of a configuration that a row stands for.
-type value struct {
-	value any
-	from  string // the variable that it comes from
-}
-
-// flatten parts a configuration into what rows stand for.
-func flatten(path string, v any, into map[string]value) {
-	row, ok := byKey()[path]
-	m, inner := v.(map[string]any)
-	if ok && (!inner || Rows()[row].apply != nil || Rows()[row].deep) || !inner && path != "" {
-		into[path] = value{v, ""}
-		for key := range byKey() { // those of the section that have a row of their own
-			if rest, ok := strings.CutPrefix(key, path+"."); ok {
-				if own := tree(m).get(rest); own != nil {
-					into[key] = value{own, ""}
-				}
-			}
-		}
-		return
-	}
-	for name, below := range m {
-		name = strings.Trim(name, `"`)
-		if path != "" {
-			name = path + "." + name
-		}
-		flatten(name, below, into)
-	}
-	if inner && len(m) == 0 && path != "" && !section(path) {
-		into[path] = value{v, ""}
-	}
-}
-
-// section tells whether rows are below a path.
-func section(path string) bool {
-	for name := range byKey() {
-		if strings.HasPrefix(name, path+".") {
-			return true
-		}
-	}
-	return false
-}
-
 // run carries settings over, in the order of the table.
 func (t *translation) run(all []setting) {
 	slices.SortStableFunc(all, func(a, b setting) int { return cmp.Compare(a.row, b.row) })
@@ -216,7 +160,8 @@ func (t *translation) carry(s setting, r Row) {
 		n.Verdict, n.Target = Mapped, r.Target
 	}
 	if t.said != "" {
-		n.Text = strings.TrimSuffix(n.Text, ".") + "; " + t.said
+		n.said = t.said
+		n.Text = strings.TrimPrefix(strings.TrimSuffix(n.Text, ".")+"; "+t.said, "; ")
 	}
 }
 
@@ -253,11 +198,9 @@ func validNode(t tree) error {
 }
 
 func firstFault(problems spec.Problems) error {
-	for _, p := range problems.Errors() {
-		if p.Fix == "" {
-			return refuse("%s: %s", p.Path, p.Fault)
-		}
-		return refuse("%s %s; %s", p.Path, p.Fault, p.Fix)
+	errs := problems.Errors()
+	if len(errs) == 0 {
+		return nil
 	}
-	return nil
+	return refuse("%s", strings.TrimSuffix(errs[0].Path+" "+errs[0].Fault+"; "+errs[0].Fix, "; "))
 }

@@ -113,12 +113,15 @@ func otherVariables() []Row {
 	rows = append(rows, idle("A sandbox has no labels, no name and no restarts; agentctl get tasks lists them.", "CLEARML_AGENT_EXTRA_DOCKER_LABELS", "CLEARML_AGENT_SERVICES_DOCKER_RESTART", "CLEARML_AGENT_CHILD_AGENTS_COUNT_CMD")...)
 	rows = append(rows, idle("No agent is installed in a sandbox: the runner inside is of this very build.", "FORCE_CLEARML_AGENT_REPO", "CLEARML_AGENT_DOCKER_AGENT_REPO", "FORCE_LOCAL_CLEARML_AGENT_WHEEL",
 		"CLEARML_BOOTSTRAP_DIR", "CLEARML_BOOTSTRAP_CACHE_DIR", "CLEARML_SKIP_GIT_INST", "CLEARML_FORCE_STATIC_GIT_BIN", "CLEARML_SKIP_CA_CERT_INST", "CLEARML_AGENT_SKIP_CONTAINER_APT")...)
-	rows = append(rows, dropped("The pod needs no docker socket: sandboxes are made in it. Put the state folder (agentctl agent --state) on the volume.", "CLEARML_AGENT_K8S_HOST_MOUNT", "CLEARML_AGENT_DOCKER_HOST_MOUNT")...)
+	rows = append(rows, Row{
+		Kind: KindVariable, Name: "CLEARML_AGENT_K8S_HOST_MOUNT", older: []string{"CLEARML_AGENT_DOCKER_HOST_MOUNT"}, Verdict: Mapped, Target: "agentctl agent --state",
+		Why: "The state is kept below the pod's side of the mount; no docker socket is needed. See [examples/kubernetes](../examples/kubernetes/README.md).",
+	})
 	rows = append(rows, dropped("Name Debian packages in spec.sandbox.aptPackages, or let tasks name them (spec.sandbox.allow.aptPackages).", "CLEARML_APT_INSTALL")...)
 	rows = append(rows, idle("With sandbox.network: host a task has the machine's own address.", "CLEARML_AGENT_FORCE_HOST_MACHINE_IP", "CLEARML_AGENT_HOST_IP")...)
 	rows = append(rows, idle("agentctl is one form for machines and pods: nothing of the k8s glue is needed.", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "CLEARML_AGENT_NO_UPDATE",
 		"CLEARML_K8S_GLUE_KIND", "CLEARML_K8S_GLUE_START_AGENT_SCRIPT_PATH", "CLEARML_PRE_CUSTOM_CMD", "CLEARML_BOOTSTRAP_CUSTOM_CMD_BASE64")...)
-	rows = append(rows, idle("Status goes out when it changes, and at the pace at which the server forgets workers.", "CLEARML_AGENT_STATUS_REPORT_FREQ_SEC")...)
+	rows = append(rows, idle("The status report goes out every 30 seconds.", "CLEARML_AGENT_STATUS_REPORT_FREQ_SEC")...)
 	rows = append(rows, idle("The console of a task is in the state folder (0600) until the server has it.", "CLEARML_AGENT_TEMP_STDOUT_FILE_DIR")...)
 	rows = append(rows, idle("A task's exit code is in its status, and agentctl execute ends with it.", "CLEARML_AGENT_PROPAGATE_EXITCODE")...)
 	rows = append(rows, dropped("A task registers its own callback (SDK), which is waited for; agentctl/checkpoint asks for a signal.", "CLEARML_AGENT_ABORT_CALLBACK_CMD", "CLEARML_AGENT_ABORT_CALLBACK_TIMEOUT")...)

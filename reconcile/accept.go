@@ -155,7 +155,7 @@ func (l *Loop) accept(u SpecUpdate, h layered, rev Revision, now time.Time) Resu
 }
 
 // host is the machine that documents are chosen for.
-func (c Config) host() spec.Host { return spec.Host{Name: c.Name, Labels: c.Labels} }
+func (c Config) host() spec.Host { return spec.Host{Name: c.Name, Labels: c.Labels, Called: c.Called} }
 
 // acceptance is what is stored of a spec: with what it changes, and what is to be done
 // for that.

@@ -66,6 +66,8 @@ type Config struct {
 	Name string
 	// Labels of this machine, which match of documents may ask for.
 	Labels map[string]string
+	// Called is what the node is called in place of its metadata.name; "": as that says.
+	Called string
 	Runner Runner
 	Store  Store
 	// LastGood is in force until the source was read; nil if there is none. Whoever

@@ -121,7 +121,7 @@ type TaskStatus struct {
 	Slots []string `json:"slots,omitempty"`
 	// Ending is the policy by which it is being ended, "" if it is not.
 	Ending string `json:"ending,omitempty"`
-	// Environment is "hit" or "built"; empty before it is known.
+	// Environment is "hit", "built" or "given" (packageManager.useInterpreter); empty before it is known.
 	Environment string `json:"environment,omitempty"`
 	EnvKey      string `json:"envKey,omitempty"`
 	// LockKey is the key of what the environment was resolved to; environments made of
@@ -136,6 +136,8 @@ type TaskStatus struct {
 	// Image is what a task of mode sandbox runs in, ImageDigest that of its manifest.
 	Image       string `json:"image,omitempty"`
 	ImageDigest string `json:"imageDigest,omitempty"`
+	// Rule of spec.sandbox.rules that fits the task.
+	Rule string `json:"rule,omitempty"`
 	// Network and User are the sandbox's; HostUser is the number of the user on the host.
 	Network  string `json:"network,omitempty"`
 	User     string `json:"user,omitempty"`

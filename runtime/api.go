@@ -76,6 +76,10 @@ const (
 	StreamAgent  = "agent"
 )
 
+// CursorFile is the file of a run's folder in which the agent says how far the console is
+// on the server, as {"sent": {"pos": {"frame": OFFSET}}}.
+const CursorFile = record.CursorFile
+
 // MaxFrame is how many bytes one console frame holds at most.
 const MaxFrame = frame.MaxData
 

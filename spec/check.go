@@ -23,22 +23,23 @@ const (
 )
 
 var (
-	nameForm     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-	nodeForm     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
-	labelForm    = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
-	labelKeyForm = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
-	userForm     = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9._-]{0,31}|0|[1-9][0-9]{0,9})$`)
-	pythonForm   = regexp.MustCompile(`^3\.(0|[1-9][0-9]?)(\.(0|[1-9][0-9]?))?$`)
-	versionForm  = regexp.MustCompile(`^[0-9]+(\.[0-9]+){0,4}([a-z0-9.+-]{0,20})$`)
-	hostForm     = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
-	packageForm  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$`)
-	groupForm    = regexp.MustCompile(`^(\*|[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?)$`)
-	channelForm  = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
-	torchForm    = regexp.MustCompile(`^(off|auto|cpu|cu[1-9][0-9]{1,3})$`)
-	sshUserForm  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
-	urlLogin     = regexp.MustCompile(`://[^/?#\s]*@`)
-	condaToken   = regexp.MustCompile(`(^|/)t/[^/]+(/|$)`)
-	imageForm    = regexp.MustCompile(`^(host|(oci|oci-archive|docker-archive):/[^\s]+|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:)*)$`)
+	nameForm        = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+	nodeForm        = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	labelForm       = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
+	labelKeyForm    = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+	userForm        = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9._-]{0,31}|0|[1-9][0-9]{0,9})$`)
+	pythonForm      = regexp.MustCompile(`^3\.(0|[1-9][0-9]?)(\.(0|[1-9][0-9]?))?$`)
+	interpreterForm = regexp.MustCompile(`^(python|pypy)(3(\.[0-9]{1,2}){0,2})?$`)
+	versionForm     = regexp.MustCompile(`^[0-9]+(\.[0-9]+){0,4}([a-z0-9.+-]{0,20})$`)
+	hostForm        = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
+	packageForm     = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$`)
+	groupForm       = regexp.MustCompile(`^(\*|[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?)$`)
+	channelForm     = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
+	torchForm       = regexp.MustCompile(`^(off|auto|cpu|cu[1-9][0-9]{1,3})$`)
+	sshUserForm     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
+	urlLogin        = regexp.MustCompile(`://[^/?#\s]*@`)
+	condaToken      = regexp.MustCompile(`(^|/)t/[^/]+(/|$)`)
+	imageForm       = regexp.MustCompile(`^(host|(oci|oci-archive|docker-archive):/[^\s]+|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:)*)$`)
 )
 
 func nameLength(longest int) func(any) string {
@@ -102,6 +103,16 @@ func folderPath(v any) string {
 		return quote(s) + " climbs up with .."
 	}
 	return printable(s)
+}
+
+// interpreter is the path of a Python, or its name.
+func interpreter(v any) string {
+	if s := v.(string); !strings.HasPrefix(s, "/") && !interpreterForm.MatchString(s) {
+		return quote(s) + " is neither"
+	} else if strings.HasPrefix(s, "/") {
+		return filePath(v)
+	}
+	return ""
 }
 
 func atLeast(shortest, longest time.Duration) func(any) string {

@@ -42,6 +42,7 @@ func DecodeFor(file string, data []byte, host Host) (*Node, Problems) {
 	n, _, problems := c.decode()
 	if n != nil {
 		n.Match = nil // it has chosen, and is no part of what is wanted
+		over(&n.Metadata.Name, host.Called)
 	}
 	return n, problems
 }

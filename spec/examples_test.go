@@ -16,7 +16,7 @@ func exampleFiles(t testing.TB) []string {
 		if err != nil {
 			return err
 		}
-		if data, err := os.ReadFile(path); strings.HasSuffix(path, ".yaml") && err == nil && strings.Contains(string(data), "kind: "+KindNode) {
+		if data, err := os.ReadFile(path); strings.HasSuffix(path, ".yaml") && err == nil && strings.Contains("\n"+string(data), "\nkind: "+KindNode+"\n") {
 			files = append(files, path)
 		}
 		return nil

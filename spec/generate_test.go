@@ -111,8 +111,9 @@ var managers = rapid.Custom(func(t *rapid.T) PackageManager {
 		return rapid.OneOf(rapid.Just(List(nil)), rapid.Just(List{}), rapid.Map(rapid.SliceOfNDistinct(g, 1, 3, rapid.ID[string]), func(l []string) List { return l })).Draw(t, label)
 	}
 	return PackageManager{
-		Type:     optional(t, "type", rapid.SampledFrom([]string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto})),
-		Versions: optionalMap(t, "versions", rapid.SampledFrom([]string{ManagerPip, ManagerConda}), rapid.StringMatching(`[0-9]{1,2}(\.[0-9]{1,2}){0,2}(rc1)?`)),
+		Type:           optional(t, "type", rapid.SampledFrom([]string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry, ManagerAuto})),
+		UseInterpreter: optional(t, "interpreter", rapid.SampledFrom([]string{"python3.12", "/opt/venv/bin/python"})),
+		Versions:       optionalMap(t, "versions", rapid.SampledFrom([]string{ManagerPip, ManagerConda}), rapid.StringMatching(`[0-9]{1,2}(\.[0-9]{1,2}){0,2}(rc1)?`)),
 		Python: Python{
 			Default:       optional(t, "python", rapid.SampledFrom([]string{"3.9", "3.10", "3.12.1"})),
 			OnMissing:     optional(t, "onMissing", rapid.SampledFrom([]string{OnMissingNearest, OnMissingInstall})),

@@ -16,6 +16,8 @@ type Host struct {
 	Name string
 	// Labels that its agent was given; those of a document's metadata have no part.
 	Labels map[string]string
+	// Called is what the node is called in place of its metadata.name; "": as that says.
+	Called string
 }
 
 // Match chooses the machines of a document. All that is given must fit.

@@ -94,10 +94,11 @@ func ruleOf(t reflect.Type, key string) rule { return rules[t.Name()+"."+key] }
 
 // Sketches of what the checks ask for.
 const (
-	pathSketch   = `^/`
-	serverSketch = `^https?://[^/@?#\s]+(/[^?#\s]*)?$`
-	hostSketch   = `^[a-z0-9_:]([a-z0-9_.:-]*[a-z0-9_:])?$`
-	indexSketch  = `^(https?://[^/@?#\s]+(/[^?#\s]*)?|file:///[^?#\s]*)$`
+	pathSketch        = `^/`
+	interpreterSketch = `^(/|(python|pypy)(3(\.[0-9]{1,2}){0,2})?$)`
+	serverSketch      = `^https?://[^/@?#\s]+(/[^?#\s]*)?$`
+	hostSketch        = `^[a-z0-9_:]([a-z0-9_.:-]*[a-z0-9_:])?$`
+	indexSketch       = `^(https?://[^/@?#\s]+(/[^?#\s]*)?|file:///[^?#\s]*)$`
 )
 
 const gpusLater = "GPU slots come with a later release: tasks see all GPUs of the machine"
@@ -228,7 +229,8 @@ var nodeRules = map[string]rule{
 		keys:    &rule{enum: []string{ManagerPip, ManagerUV, ManagerConda, ManagerPoetry}},
 		each:    &rule{form: versionForm, fix: `write a version in quotes, as "25.3"`},
 	},
-	"PackageManager.python": {example: `{default: "3.12"}`},
+	"PackageManager.useInterpreter": {check: interpreter, sketch: interpreterSketch, fix: "write the whole path, as /opt/venv/bin/python, or a name, as python3.12", example: "/opt/venv/bin/python"},
+	"PackageManager.python":         {example: `{default: "3.12"}`},
 	"PackageManager.condaChannels": {
 		example: "[conda-forge]", unique: true,
 		each: &rule{check: channel, fix: "write the name or the URL of a channel, as conda-forge or file:///srv/channel"},

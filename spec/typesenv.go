@@ -60,6 +60,9 @@ type PackageManager struct {
 	// Versions of the managers; left out: those this release was tested with, of which it knows the digests.
 	// Any other is fetched without a known digest. For conda it is the version of py-rattler, the client on every host.
 	Versions map[string]string `yaml:"versions,omitempty" json:"versions,omitempty"`
+	// Interpreter that has what tasks need: they run with it, and no environment is built. Its whole path, inside of the image
+	// for workers with `mode: sandbox`, or a name as python3.12, which is looked for.
+	UseInterpreter string `yaml:"useInterpreter,omitempty" json:"useInterpreter,omitempty"`
 	// Which Python runs the tasks.
 	Python Python `yaml:"python,omitempty" json:"python,omitzero"`
 	// Conda channels by name or URL (https://, http://, file:///), in order of priority.

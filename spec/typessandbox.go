@@ -56,7 +56,7 @@ type Sandbox struct {
 	IDs IDRange `yaml:"ids,omitempty" json:"ids,omitzero"`
 	// Network of a task: host, private (its own, with a way out) or none. In each it reaches its ClearML server.
 	Network string `yaml:"network,omitempty" json:"network,omitempty"`
-	// Network while the environment of a task is built and its setup script runs.
+	// Network while the environment of a task is built.
 	BuildNetwork string `yaml:"buildNetwork,omitempty" json:"buildNetwork,omitempty"`
 	// Lets tasks reach link-local addresses and those at which clouds hand out the machine's own credentials.
 	Metadata bool `yaml:"metadata,omitempty" json:"metadata,omitempty"`

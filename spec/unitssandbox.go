@@ -61,11 +61,15 @@ func taskVariable(v any) string {
 	if fault := nameLength(255)(v); fault != "" {
 		return fault
 	}
-	if s := v.(string); ownVariable.MatchString(s) {
+	if s := v.(string); AgentVariable(s) {
 		return quote(s) + " is set by the agent for each task; delete it"
 	}
 	return ""
 }
+
+// AgentVariable tells whether the agent itself sets the variable for each task: by it
+// a task finds its server, its login and its own id. Nobody else has a say in it.
+func AgentVariable(name string) bool { return ownVariable.MatchString(name) }
 
 const (
 	maxScript  = 64 << 10 // bytes of a setup script

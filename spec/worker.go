@@ -95,6 +95,7 @@ func (w WorkerSpec) workerID(node string, index int) string {
 // override lays o over p, field by field; versions one by one, lists as a whole.
 func (p PackageManager) override(o PackageManager) PackageManager {
 	over(&p.Type, o.Type)
+	over(&p.UseInterpreter, o.UseInterpreter)
 	over(&p.Python.Default, o.Python.Default)
 	over(&p.Python.OnMissing, o.Python.OnMissing)
 	over(&p.Python.InstallMirror, o.Python.InstallMirror)

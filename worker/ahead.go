@@ -119,7 +119,7 @@ func (p *Pool) upcoming() []upcoming {
 	var out []upcoming
 	for _, c := range claims(lanes, waiting) {
 		u := upcoming{claim: c, node: p.node.Spec, spec: p.workers[c.worker].spec}
-		settings, err := json.Marshal([]any{u.spec.RunAs, u.spec.PackageManager, u.spec.Mode, u.spec.Image, u.spec.Sandbox, u.node.Server, u.node.Git, u.node.Cache.ResolveAge})
+		settings, err := json.Marshal([]any{u.spec.RunAs, u.spec.Standalone, u.spec.PackageManager, u.spec.Mode, u.spec.Image, u.spec.Sandbox, u.node.Server, u.node.Git, u.node.Cache.ResolveAge})
 		if err != nil {
 			panic(err) // a spec always encodes
 		}

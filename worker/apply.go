@@ -109,6 +109,7 @@ func (p *Pool) StopTask(id string) error {
 	}
 	r.note(func(rec *Record) { rec.Saves = true })
 	r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl", Message: "stopped by the operator of " + r.rec.WorkerID()})
+	r.cutCallback()
 	return nil
 }
 

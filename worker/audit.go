@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"agentctl/clearml"
@@ -40,25 +41,25 @@ func (p *Pool) AuditTask(id string) ([]Reach, error) {
 		return nil, fmt.Errorf("cannot tell what the task %s reaches: it does not run on this node", id)
 	}
 	r.mu.Lock()
-	w, task := r.rec.Worker, r.task
+	w, task, rule := r.rec.Worker, r.task, rulingOf(r.rec.Worker, r.rec.Rule)
 	r.mu.Unlock()
 	if w.Mode != spec.ModeSandbox || task == nil {
 		return p.Audit(w)
 	}
-	return p.auditContainer(w, task)
+	return p.auditContainer(w, task, rule)
 }
 
 func (p *Pool) auditSandbox(w spec.Worker) ([]Reach, error) {
-	list, err := p.auditContainer(w, &clearml.Task{})
-	return append(list, auditAllow(w)...), err
+	list, err := p.auditContainer(w, &clearml.Task{}, nil)
+	return slices.Concat(list, auditRules(w), auditAllow(w)), err
 }
 
 // auditContainer is of what t runs in on w, which is decided as for a run.
-func (p *Pool) auditContainer(w spec.Worker, t *clearml.Task) ([]Reach, error) {
-	return p.auditOn(p.abilities(), w, t)
+func (p *Pool) auditContainer(w spec.Worker, t *clearml.Task, rule *ruling) ([]Reach, error) {
+	return p.auditOn(p.abilities(), w, t, rule)
 }
 
-func (p *Pool) auditOn(lacks abilities, w spec.Worker, t *clearml.Task) ([]Reach, error) {
+func (p *Pool) auditOn(lacks abilities, w spec.Worker, t *clearml.Task, rule *ruling) ([]Reach, error) {
 	ids, err := IDRange(p.cfg.State, w.Sandbox.IDs)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func (p *Pool) auditOn(lacks abilities, w spec.Worker, t *clearml.Task) ([]Reach
 	}
 	p.mu.Unlock()
 	own := p.hidden()
-	c, err := containerOf(t, w, places{never: append(own, p.secretFiles(git, w)...), reserved: own})
+	c, err := containerOf(t, w, rule, places{never: append(own, p.secretFiles(git, w)...), reserved: own})
 	if err != nil {
 		return nil, err
 	}

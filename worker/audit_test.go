@@ -66,6 +66,9 @@ func TestAudit(t *testing.T) {
 		{"limits of each process and of devices", "  workers: [{name: w, queues: [q], mode: sandbox, resources: {ioWeight: 200}}]\n  sandbox: {ulimits: {nofile: 1024}}\n", []string{
 			"! input and output: weight 200, which this host can't hold", "  limit of each process: nofile 1024 to 1024", "  user: root inside",
 		}, nil},
+		{"rules", box + "  sandbox: {rules: [{match: {user: x}, arguments: {mounts: [{source: /data}]}}, {match: {user: y}, image: host, arguments: {devices: [/dev/kfd], hostEnv: [TOKEN]}}]}\n", []string{
+			"  by a rule: /data of the host, to be read (sandbox.rules[0])", "! by a rule: devices /dev/kfd; variables of the agent: TOKEN; the image host (sandbox.rules[1])",
+		}, nil},
 		{"the host as an image", "  workers: [{name: w, queues: [q], mode: sandbox, image: host}]\n", []string{"! image: the host's own files", "! memory: no limit"}, nil},
 		{"a process of the host", "  workers: [{name: w, queues: [q], mode: venv, runAs: nobody}]\n", []string{"  user: nobody of the host", "! files: what nobody may", "! limits: none", "packages are built as nobody"}, nil},
 		{"one of root", "  workers: [{name: w, queues: [q], mode: venv, runAs: root}]\n", []string{"! user: root of the host, which is the agent's own", "! capabilities: all"}, nil},
@@ -111,7 +114,7 @@ func TestAuditOfWhatTheHostLacks(t *testing.T) {
 	} {
 		p := poolWith(t, t.TempDir())
 		p.cfg.Host = runtime.Host{Sandbox: []runtime.Rung{{Name: runtime.SandboxWorks, Reason: "no namespaces"}}}
-		list, err := p.auditOn(c.lacks, workerOf(t, fmt.Sprintf(size, c.network)), &clearml.Task{})
+		list, err := p.auditOn(c.lacks, workerOf(t, fmt.Sprintf(size, c.network)), &clearml.Task{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +132,7 @@ func TestAuditOfATask(t *testing.T) {
 	w := workerOf(t, "  workers: [{name: w, queues: [q], mode: sandbox, image: docker.io/library/debian:12, resources: {memory: 1Gi}}]\n  sandbox: {allow: {mounts: [/usr]}}\n")
 	task := &clearml.Task{}
 	task.Container.Arguments = "-v /usr/share:/x:ro --network none"
-	list, err := p.auditContainer(w, task)
+	list, err := p.auditContainer(w, task, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"strings"
 
 	"agentctl/spec"
@@ -54,6 +55,38 @@ func auditAllow(w spec.Worker) []Reach {
 	}
 	if w.Sandbox.OnDenied == spec.OnDeniedDrop {
 		list = append(list, Reach{What: "may ask for", Key: "sandbox.onDenied", Text: "all else, which is dropped with a warning"})
+	}
+	return list
+}
+
+// auditRules is what tasks get besides that a rule fits.
+func auditRules(w spec.Worker) []Reach {
+	var list []Reach
+	for i, rule := range w.Sandbox.Rules {
+		a := rule.Arguments
+		var gets []string
+		for _, m := range a.Mounts {
+			gets = append(gets, m.Source+" of the host, to be "+lo.Ternary(m.Writable, "written", "read"))
+		}
+		for _, l := range []struct {
+			what   string
+			values []string
+		}{{"devices", a.Devices}, {"capabilities", a.CapAdd}, {"variables of the agent:", a.HostEnv}, {"groups", a.Groups}} {
+			if len(l.values) > 0 {
+				gets = append(gets, l.what+" "+strings.Join(l.values, ", "))
+			}
+		}
+		if a.IPC == spec.IPCHost {
+			gets = append(gets, "shared memory of the host")
+		}
+		if rule.Image != "" {
+			gets = append(gets, "the image "+rule.Image)
+		}
+		writes := lo.ContainsBy(a.Mounts, func(m spec.HostMount) bool { return m.Writable })
+		risk := writes || len(a.Devices)+len(a.CapAdd)+len(a.HostEnv) > 0 || a.IPC != "" || rule.Image == spec.ImageHost
+		if len(gets) > 0 {
+			list = append(list, Reach{What: "by a rule", Key: fmt.Sprintf("sandbox.rules[%d]", i), Risk: risk, Text: strings.Join(gets, "; ")})
+		}
 	}
 	return list
 }

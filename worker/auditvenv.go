@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"agentctl/runtime"
 	"agentctl/spec"
@@ -33,6 +34,9 @@ func (p *Pool) auditVenv(w spec.Worker) ([]Reach, error) {
 	loose := !slices.Contains([]string{runtime.Cgroup2, runtime.Cgroup1, runtime.PIDNS}, held)
 	say("its processes", "", loose, "are all ended with it (%s)%s", held, lo.Ternary(loose, ", as long as its shim lives", ""))
 	say("network", "mode", true, "that of the host, with its services on the loopback, its abstract sockets and the metadata addresses of clouds")
+	if len(w.HostEnvironment) > 0 {
+		say("variables", "hostEnvironment", true, "of the agent's own: %s", strings.Join(w.HostEnvironment, ", "))
+	}
 	say("limits", "mode", true, "none of memory, processors, processes and disk; resources need mode: sandbox")
 	say("preparation", "", agents, "git runs as the agent, without hooks and programs that a repository names; packages are built as %s", id.Name)
 	return append(list, p.auditServer()...), nil

@@ -20,7 +20,7 @@ type Built struct {
 	Reads []string
 	// Variables are those that a task starts with in it.
 	Variables []string
-	// Checkout is the folder of the code; without one Literal is the text of the script.
+	// Checkout is the folder of the code; Literal is the text of File if that is not in it.
 	Checkout, Commit, Literal string
 	// Dir is the working folder and File the script, both below the code; Args is the
 	// whole command.
@@ -68,8 +68,8 @@ func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
 	if err != nil {
 		return b, fmt.Errorf("cannot build for the task %s: %w", task.ID, err)
 	}
-	b = m.built()
-	return b, m.close()
+	b, err = m.built(e.Worker.PythonOptimize)
+	return b, errors.Join(err, m.close())
 }
 
 // sweepBuilds ends what an earlier agent was building.
@@ -82,17 +82,31 @@ func (p *Pool) sweepBuilds(ctx context.Context) {
 	}
 }
 
-func (m *made) built() Built {
-	b := Built{Literal: m.cmd.Literal, Dir: m.cmd.Dir, File: m.cmd.File, Args: m.cmd.argv("python")}
-	if m.env != nil {
-		b.EnvKey, b.EnvPath, b.Reads, b.Variables, b.Hit = m.env.Key, m.env.Path, m.env.Reads, m.env.Variables, m.env.Hit
-		b.Args = m.cmd.argv(m.env.Python)
-	}
+func (m *made) built(optimize int) (b Built, err error) {
+	c := &m.cmd
+	var view *os.Root
 	if m.checkout != nil {
 		b.Checkout, b.Commit = m.checkout.Path, m.checkout.Commit
+		if view, err = os.OpenRoot(b.Checkout); err != nil {
+			return b, fmt.Errorf("cannot read the checkout: %w", err)
+		}
+		defer func() { _ = view.Close() }()
 	}
+	if b.Literal, _, err = c.ready(view); err != nil {
+		return b, err
+	}
+	b.Dir, b.File = c.Dir, c.script()
+	program := "python"
+	if m.env != nil {
+		b.EnvKey, b.EnvPath, b.Reads, b.Variables, b.Hit = m.env.Key, m.env.Path, m.env.Reads, m.env.Variables, m.env.Hit
+		program = m.env.Python
+	}
+	if c.Shell != "" {
+		program = "/bin/" + c.Shell
+	}
+	b.Args = c.argv(program, optimize)
 	if m.box != nil {
 		b.Image, b.IDs = m.box.image.Digest, m.box.ids
 	}
-	return b
+	return b, nil
 }

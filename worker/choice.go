@@ -172,7 +172,7 @@ func wantedPython(c choice, binary string, pm spec.PackageManager) string {
 	if c.python != "" {
 		return c.python
 	}
-	if m := pythonName.FindStringSubmatch(binary[strings.LastIndexByte(binary, '/')+1:]); m != nil {
+	if m := pythonName.FindStringSubmatch(binaryName(binary)); m != nil {
 		return m[1]
 	}
 	return pm.Python.Default

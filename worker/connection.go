@@ -78,10 +78,7 @@ func (c *connection) lost(s spec.Server, err error) {
 // pause waits before attempt n (from 0) of a call that failed: 100 ms, doubled
 // up to 15 s, with jitter so that a fleet does not come back as one.
 func pause(ctx context.Context, n int) error {
-	d := 100 * time.Millisecond << min(n, 8)
-	d = min(d, 15*time.Second)
-	d = d/2 + rand.N(d/2)
-	t := time.NewTimer(d)
+	t := time.NewTimer(backOff(n))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -89,4 +86,9 @@ func pause(ctx context.Context, n int) error {
 	case <-t.C:
 		return nil
 	}
+}
+
+func backOff(n int) time.Duration {
+	d := min(100*time.Millisecond<<min(n, 8), 15*time.Second)
+	return d/2 + rand.N(d/2)
 }

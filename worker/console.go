@@ -74,7 +74,7 @@ type sender struct {
 	ends []segment
 }
 
-const cursorFile = "cursor.json"
+const cursorFile = runtime.CursorFile
 
 // run sends until the console ends; it returns nil when everything is on the
 // server, or when the task is gone from it.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,8 +23,8 @@ type container struct {
 	// OwnImage says that the task named it. Else it is written back to the task.
 	OwnImage bool
 	Settings dockerargs.Settings
-	// SetupScript is a shell script, "" for none.
-	SetupScript string
+	// Setup are shell scripts: the node's, the rule's and the task's.
+	Setup []string
 	// Apt are packages of Debian that are to be in it.
 	Apt []string
 	// Notes are for the console: what was dropped, and what makes no difference.
@@ -59,16 +60,22 @@ const maxSetupScript = 1 << 20
 //
 // As with clearml-agent an image of the task goes before that of the worker, and the
 // node's own arguments stay under those of the task. Other than with it, arguments of
-// a task without an image count too.
-func containerOf(t *clearml.Task, w spec.Worker, p places) (container, error) {
+// a task without an image count too, and so does a rule that fits a task with one, but
+// for its image.
+func containerOf(t *clearml.Task, w spec.Worker, rule *ruling, p places) (container, error) {
 	own, err := choiceOf(t)
 	if err != nil {
 		return container{}, err
 	}
+	c := given(w, rule)
+	if rule.forces() {
+		t = c.ignore(t, rule)
+	}
 	image, words, refused := asked(t)
-	c := container{Image: w.Image, SetupScript: setupScript(t)}
+	setup := setupScript(t)
+	c.Setup = lo.Compact(append(c.Setup, setup))
 	if image != "" {
-		full, refusal := allowedImage(image, w)
+		full, refusal := allowedImage(image, c.Image, w)
 		if refusal != nil {
 			refused = append(refused, *refusal)
 		} else {
@@ -80,7 +87,7 @@ func containerOf(t *clearml.Task, w spec.Worker, p places) (container, error) {
 	apt, denied := aptOf(own.apt, w)
 	c.Apt = apt
 	refused = slices.Concat(refused, unread, d.Refused, denied)
-	if len(c.SetupScript) > maxSetupScript || strings.ContainsRune(c.SetupScript, 0) {
+	if len(setup) > maxSetupScript || strings.ContainsRune(setup, 0) {
 		return c, errors.New("cannot run the task's setup script: it is longer than 1 MiB or has a zero byte")
 	}
 	if len(refused) > 0 && w.Sandbox.OnDenied != spec.OnDeniedDrop {
@@ -93,8 +100,31 @@ func containerOf(t *clearml.Task, w spec.Worker, p places) (container, error) {
 	if slices.ContainsFunc(words, func(word string) bool { return strings.Contains(word, "${CLEARML_") }) {
 		c.Notes = append(c.Notes, "templates as ${CLEARML_TASK.id} are not replaced in arguments: the task finds its own in CLEARML_TASK_ID and the like")
 	}
-	c.Settings = dockerargs.Merge(settingsOf(w), d.Settings)
+	c.Settings = dockerargs.Merge(c.Settings, d.Settings)
 	return c, nil
+}
+
+// given is what a task gets that asks for nothing.
+func given(w spec.Worker, rule *ruling) container {
+	c := container{Image: w.Image, Settings: settingsOf(w), Setup: []string{script(w.Sandbox.SetupScript)}}
+	if rule == nil {
+		return c
+	}
+	c.Image = cmp.Or(rule.Image, c.Image)
+	c.Settings = dockerargs.Merge(c.Settings, argumentsOf(rule.Arguments))
+	c.Setup = append(c.Setup, script(rule.SetupScript))
+	c.Notes = []string{rule.String() + " fits the task"}
+	return c
+}
+
+// ignore is the task without the container that it asks for.
+func (c *container) ignore(t *clearml.Task, rule *ruling) *clearml.Task {
+	bare := *t
+	bare.Container, bare.Execution.DockerCmd = clearml.Container{}, ""
+	if image, words, refused := asked(t); image != "" || len(words)+len(refused) > 0 || setupScript(t) != "" {
+		c.Notes = append(c.Notes, "the task's own image, arguments and setup script are left out of account, as "+rule.String()+" says (force)")
+	}
+	return &bare
 }
 
 // asked are the image and the arguments of a task's container section. Servers before
@@ -117,21 +147,25 @@ func asked(t *clearml.Task) (image string, words []string, refused []dockerargs.
 }
 
 func setupScript(t *clearml.Task) string {
-	script := strings.TrimSpace(strings.Join(t.Container.SetupShellScript, "\n"))
-	if script == "" {
+	return script(strings.Join(t.Container.SetupShellScript, "\n"))
+}
+
+// script is a shell script as a file has it, "" for one without a command.
+func script(text string) string {
+	if text = strings.TrimSpace(text); text == "" {
 		return ""
 	}
-	return script + "\n"
+	return text + "\n"
 }
 
 // allowedImage is the whole name of an image that a task asks for, or why it may not
-// have it.
-func allowedImage(image string, w spec.Worker) (string, *dockerargs.Refusal) {
+// have it. It may always ask for the one that it would get without.
+func allowedImage(image, given string, w spec.Worker) (string, *dockerargs.Refusal) {
 	refuse := func(fault, fix string) (string, *dockerargs.Refusal) {
 		return "", &dockerargs.Refusal{Argument: fmt.Sprintf("the image %.100q", image), Fault: fault, Fix: fix}
 	}
 	allow := w.Sandbox.Allow.Images
-	if image == w.Image {
+	if image == given || image == w.Image {
 		return image, nil
 	}
 	if image == spec.ImageHost {

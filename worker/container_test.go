@@ -35,12 +35,12 @@ func taskIn(image, arguments string, script ...string) *clearml.Task {
 func TestContainer(t *testing.T) {
 	w := sandboxWorker(t, `{allow: {mounts: [/data]}, ulimits: {nofile: "1024:4096"},
     arguments: {env: {B: 1, A: 2}, hostEnv: [TOKEN], mounts: [{source: /models}], tmpfs: {/fast: 1Gi}, devices: ["/dev/kfd:r"], capAdd: [IPC_LOCK]}}`)
-	got, err := containerOf(taskIn(" python:3.11 ", "-e B=task -v /data/x:/models:ro -m 2g --rm", "set -x", "# a comment", "pip install x", ""), w, places{})
+	got, err := containerOf(taskIn(" python:3.11 ", "-e B=task -v /data/x:/models:ro -m 2g --rm", "set -x", "# a comment", "pip install x", ""), w, nil, places{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := container{
-		Image: "docker.io/library/python:3.11", OwnImage: true, SetupScript: "set -x\n# a comment\npip install x\n",
+		Image: "docker.io/library/python:3.11", OwnImage: true, Setup: []string{"set -x\n# a comment\npip install x\n"},
 		Settings: dockerargs.Settings{
 			Env:     []dockerargs.Env{{Name: "A", Value: "2"}, {Name: "B", Value: "1"}, {Name: "TOKEN", FromHost: true}, {Name: "B", Value: "task"}},
 			Mounts:  []dockerargs.Mount{{Target: "/fast", Size: 1 << 30}, {Source: "/data/x", Folder: "/data", Target: "/models", ReadOnly: true}},
@@ -64,7 +64,7 @@ func TestContainer(t *testing.T) {
 func TestContainerWriteBack(t *testing.T) {
 	task := taskIn("", "-e A=b", "set -x", "true")
 	w := sandboxWorker(t, "{}")
-	c, err := containerOf(task, w, places{})
+	c, err := containerOf(task, w, nil, places{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,11 +73,11 @@ func TestContainerWriteBack(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	w.Image = spec.ImageHost
-	if c, _ = containerOf(task, w, places{}); c.writeBack(task) != nil {
+	if c, _ = containerOf(task, w, nil, places{}); c.writeBack(task) != nil {
 		t.Error("host is written back")
 	}
 	task.Container.Image = "ubuntu"
-	if c, _ = containerOf(task, w, places{}); c.writeBack(task) != nil {
+	if c, _ = containerOf(task, w, nil, places{}); c.writeBack(task) != nil {
 		t.Error("the task's own image is written back")
 	}
 }
@@ -119,12 +119,12 @@ func TestContainerDenied(t *testing.T) {
 		"--privileged: would give the task the host; no key of spec.sandbox.allow allows it",
 		"-v /etc:/x: /etc is not below a folder of spec.sandbox.allow.mounts; add /etc to it",
 	}
-	_, err := containerOf(task, sandboxWorker(t, "{"+allow+"}"), places{})
+	_, err := containerOf(task, sandboxWorker(t, "{"+allow+"}"), nil, places{})
 	var denied *deniedError
 	if !errors.As(err, &denied) || err.Error() != "cannot run the task in the container that it asks for: "+strings.Join(want, "\n") {
 		t.Errorf("%v", err)
 	}
-	got, err := containerOf(task, sandboxWorker(t, "{onDenied: drop, "+allow+"}"), places{})
+	got, err := containerOf(task, sandboxWorker(t, "{onDenied: drop, "+allow+"}"), nil, places{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestContainerDenied(t *testing.T) {
 
 // TestContainerNotes: what a user may have expected to work otherwise is said.
 func TestContainerNotes(t *testing.T) {
-	c, err := containerOf(taskIn("", "--rm -e A='${CLEARML_TASK.id}' --gpus all"), sandboxWorker(t, "{}"), places{})
+	c, err := containerOf(taskIn("", "--rm -e A='${CLEARML_TASK.id}' --gpus all"), sandboxWorker(t, "{}"), nil, places{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestContainerImage(t *testing.T) {
 		{`{allow: {images: [registry.example.com/*]}}`, "registry.example.com/../x", ""},
 		{"{}", "a b", ""}, {"{}", "-v", ""}, {"{}", "/etc", ""}, {"{}", "https://x/y", ""}, {"{}", "UPPER", ""}, {"{}", "a\nb", ""}, {"{}", strings.Repeat("a", 500), ""},
 	} {
-		got, err := containerOf(taskIn(c.image, ""), sandboxWorker(t, c.sandbox), places{})
+		got, err := containerOf(taskIn(c.image, ""), sandboxWorker(t, c.sandbox), nil, places{})
 		if c.want == "" && err == nil || c.want != "" && got.Image != c.want {
 			t.Errorf("%s, %.60q: %s, %v", c.sandbox, c.image, got.Image, err)
 		}
@@ -191,7 +191,7 @@ func TestContainerImage(t *testing.T) {
 func TestCapabilities(t *testing.T) {
 	for _, name := range dockerargs.Capabilities {
 		w := sandboxWorker(t, "{allow: {capAdd: ["+name+"]}}")
-		if _, err := containerOf(taskIn("", "--cap-add "+name), w, places{}); err != nil {
+		if _, err := containerOf(taskIn("", "--cap-add "+name), w, nil, places{}); err != nil {
 			t.Errorf("%v", err)
 		}
 	}

@@ -43,18 +43,18 @@ func policyOf(w spec.Worker, p places) dockerargs.Policy {
 // settingsOf is what a worker gives each of its tasks. What is in it was written by
 // the operator, and checked as it was read.
 func settingsOf(w spec.Worker) dockerargs.Settings {
-	s, a := w.Sandbox, w.Sandbox.Arguments
+	s, out := w.Sandbox, argumentsOf(w.Sandbox.Arguments)
+	out.Env = append(out.Env, workerVariables(w)...)
+	out.ShmSize, out.Network, out.Ulimits = int64(s.ShmSize), s.Network, ulimits(s.Ulimits)
+	out.Memory, out.CPUs = int64(w.Resources.Memory), w.Resources.CPUs
+	out.PIDs, out.BlkioWeight = int64(w.Resources.PIDs), int64(w.Resources.IOWeight)
+	return out
+}
+
+func argumentsOf(a spec.Arguments) dockerargs.Settings {
 	out := dockerargs.Settings{
-		ShmSize: int64(s.ShmSize), Network: s.Network, HostIPC: a.IPC == spec.IPCHost,
-		Memory: int64(w.Resources.Memory), CPUs: w.Resources.CPUs, PIDs: int64(w.Resources.PIDs), BlkioWeight: int64(w.Resources.IOWeight),
-		DNSSearch: a.DNSSearch, DNSOptions: a.DNSOptions, Ulimits: ulimits(s.Ulimits), CapAdd: capabilities(a.CapAdd),
-		User: a.User, Groups: a.Groups,
-	}
-	for _, name := range slices.Sorted(maps.Keys(a.Env)) {
-		out.Env = append(out.Env, dockerargs.Env{Name: name, Value: a.Env[name]})
-	}
-	for _, name := range a.HostEnv {
-		out.Env = append(out.Env, dockerargs.Env{Name: name, FromHost: true})
+		HostIPC: a.IPC == spec.IPCHost, DNSSearch: a.DNSSearch, DNSOptions: a.DNSOptions, CapAdd: capabilities(a.CapAdd),
+		User: a.User, Groups: a.Groups, Env: envOf(a.Env, a.HostEnv),
 	}
 	for _, m := range a.Mounts {
 		out.Mounts = append(out.Mounts, dockerargs.Mount{Source: m.Source, Folder: m.Source, Target: m.Target, ReadOnly: !m.Writable})

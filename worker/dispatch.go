@@ -53,7 +53,7 @@ func (p *Pool) unreachable(ctx context.Context, b *backlog, server spec.Server, 
 		p.cfg.Log.Warn("cannot look at the queues", "error", err)
 	}
 	p.conn.lost(server, err)
-	b.revision, b.ids = 0, map[string]string{}
+	b.revision = 0
 	_ = pause(ctx, failures-1)
 }
 

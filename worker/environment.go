@@ -13,6 +13,13 @@ import (
 
 // environment finds the interpreter and leases the environment.
 func (r *run) environment(ctx context.Context, p *prepared) error {
+	if p.packages.pm.UseInterpreter != "" {
+		defer r.buildInside(p)()
+		return r.useInterpreter(ctx, p)
+	}
+	if p.standalone {
+		return r.useWhatIsThere(ctx, p)
+	}
 	base, err := p.folder(p.checkout, r.dirs.script())
 	if err != nil {
 		return err

@@ -20,6 +20,8 @@ type Execution struct {
 	Worker spec.WorkerSpec
 	// RequireQueue refuses a task that waits in no queue.
 	RequireQueue bool
+	// Rank is this agent's among those that run the task together, as RankOf finds it.
+	Rank int
 	// Force takes a task that the server holds to be in progress elsewhere.
 	Force bool
 }
@@ -91,7 +93,7 @@ func (p *Pool) engage(x execution) (*run, error) {
 	}
 	n := p.node.Spec
 	s.run = newRun(p, s.spec.Name, &Record{
-		Task: x.Task, Server: n.Server, Git: n.Git, ResolveAge: n.Cache.ResolveAge, Worker: s.spec, Slots: s.gpus, Draining: s.drained,
+		Task: x.Task, Server: n.Server, Git: n.Git, ResolveAge: n.Cache.ResolveAge, Worker: s.spec, Slots: s.gpus, Draining: s.drained, Rank: x.Rank,
 		Phase: PhaseIntent, Leased: time.Now(),
 	})
 	p.workers[s.spec.Name] = s
@@ -146,6 +148,12 @@ func seizeError(task string, err error) error {
 func (r *run) seize(ctx context.Context, x execution) (err error) {
 	if r.task, err = r.conn.Client.Task(ctx, r.rec.Task); err != nil {
 		return err
+	}
+	if x.Rank > 0 {
+		if err := r.awaitFirst(ctx); err != nil {
+			return err
+		}
+		return r.intend()
 	}
 	queue := r.task.Execution.Queue
 	switch status := r.task.Status; {

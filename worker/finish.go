@@ -53,7 +53,7 @@ func (r *run) report(ctx context.Context, final Final) {
 	if err := last.deliver(ctx); err != nil && ctx.Err() == nil {
 		r.log.Error("console not delivered whole", "error", err)
 	}
-	err := r.insist(ctx, func() error { return r.sendFinal(ctx, final) })
+	err := r.sendFinal(ctx, final)
 	if ctx.Err() != nil {
 		r.leave()
 		return
@@ -71,8 +71,48 @@ func (r *run) report(ctx context.Context, final Final) {
 	r.done()
 }
 
+// sendFinal reports the final status, unless the server has a word of its own by now:
+// a user may have reset the task, and it may wait in a queue or run elsewhere, where
+// "stopped" or "completed" of this run would end that of another. So the task is looked
+// at first, but for the first attempt at the embedded server, of which nothing can have
+// been missed.
 func (r *run) sendFinal(ctx context.Context, f Final) error {
+	look := !r.conn.Embedded || r.resumed
+	return r.insist(ctx, func() error {
+		if look && f.Status != clearml.StatusQueued { // a requeue looks itself
+			s, exists, err := r.state(ctx)
+			if err != nil {
+				return err
+			}
+			if !exists || !r.mine(s) {
+				r.log.Info("the server's word on the task stands", "status", s.Status)
+				return nil
+			}
+		}
+		look = true
+		return r.sendStatus(ctx, f)
+	})
+}
+
+// mine tells whether the task may still be given an end by this run.
+func (r *run) mine(s clearml.TaskState) bool {
+	r.mu.Lock()
+	began := r.rec.ServerStarted
+	r.mu.Unlock()
+	switch s.Status {
+	case clearml.StatusInProgress:
+		return began.IsZero() || s.Started.IsZero() || s.Started.Equal(began.Time)
+	case clearml.StatusStopped:
+		return silenced(s) // by the server alone, since it heard nothing of the task for long
+	}
+	return false
+}
+
+func (r *run) sendStatus(ctx context.Context, f Final) error {
 	c, id := r.conn.Client, r.rec.Task
+	if !r.reports() {
+		return nil
+	}
 	switch f.Status {
 	case clearml.StatusCompleted:
 		return c.Completed(ctx, id, f.Reason, f.Message)

@@ -80,7 +80,7 @@ func (f folders) own(overlays []runtime.Overlay) []string {
 func (f folders) removePrivate(keep ...string) error {
 	for _, dir := range []string{
 		f.home(), f.tmp(), f.code(), f.upper(), f.child(), f.checkout(), f.project(), f.script(),
-		filepath.Join(f.root, netrcFile), filepath.Join(f.root, setupFile), filepath.Join(f.root, certificatesFolder),
+		filepath.Join(f.root, netrcFile), filepath.Join(f.root, setupFolder), filepath.Join(f.root, certificatesFolder),
 	} {
 		if slices.Contains(keep, dir) {
 			continue

@@ -60,7 +60,15 @@ func (i *Image) cover(l *Layer) {
 
 // has tells whether there is a file of that name in one of the image's layers.
 func (i *Image) has(name string) bool {
-	return slices.ContainsFunc(i.Layers, func(layer string) bool { return exists(filepath.Join(layer, name)) })
+	return slices.ContainsFunc(i.Layers, func(layer string) bool {
+		root, err := os.OpenRoot(layer) // a link of the image's must not be followed into the host
+		if err != nil {
+			return false
+		}
+		defer func() { _ = root.Close() }()
+		_, err = root.Lstat(strings.TrimPrefix(name, "/"))
+		return err == nil
+	})
 }
 
 // Images is where sandboxes have their images from.

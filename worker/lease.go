@@ -78,10 +78,14 @@ func (r *run) pop(ctx context.Context) error {
 		}
 		return r.reclaim(ctx)
 	}
-	if !popped {
-		return errNotOurs
+	switch popped {
+	case r.rec.Task:
+		return r.honourStop(ctx)
+	case "":
+	default:
+		return r.strayed(ctx, popped)
 	}
-	return r.honourStop(ctx)
+	return errNotOurs
 }
 
 // honourStop keeps a task stopped that a user stopped while it waited: the pop
@@ -99,77 +103,55 @@ func (r *run) honourStop(ctx context.Context) error {
 	return errNotOurs
 }
 
-// reclaimAfter is how long a task may be queued and in no queue before the agent
-// that meant to pop it takes it for its own lost pop: another agent may be
-// between its pop and its start.
-const reclaimAfter = 3 * time.Second
-
-// reclaim settles a pop whose answer, or whose agent, was lost: the task goes
-// back to the head of its queue if the pop took it out. It returns errNotOurs.
-func (r *run) reclaim(ctx context.Context) error {
-	for attempt := 0; ; attempt++ {
-		popped, err := r.popped(ctx)
-		switch {
-		case err == nil && !popped, clearml.IsRefused(err):
-			return errNotOurs
-		case err == nil && time.Since(r.rec.Since) > reclaimAfter:
-			if err := r.putBack(ctx); err != nil && !clearml.IsRefused(err) {
-				return err
-			}
-			return errNotOurs
-		case err != nil:
-			r.pool.conn.lost(r.rec.Server, err)
-		}
-		if err := pause(ctx, attempt); err != nil {
-			return err
-		}
-	}
-}
-
-// popped tells whether the task was taken off its queue without being started:
-// it is queued, and in no queue.
-func (r *run) popped(ctx context.Context) (bool, error) {
-	task, err := r.conn.Client.Task(ctx, r.rec.Task)
-	if errors.Is(err, clearml.ErrTaskGone) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	r.task = task
-	if task.Status != clearml.StatusQueued {
-		return false, nil
-	}
-	queues, _, err := r.conn.Client.Queues(ctx, []string{r.rec.Queue}, 0, 0)
-	if err != nil {
-		return false, err
-	}
-	for _, q := range queues {
-		for _, id := range q.Tasks() {
-			if id == r.rec.Task {
-				return false, nil
-			}
-		}
-	}
-	return task.Execution.Queue == "" || task.Execution.Queue == r.rec.Queue, nil
-}
-
 // started tells the server that the task runs. It goes on until the server has
-// accepted or refused it.
+// accepted or refused it. Before each attempt but the first at the embedded server,
+// whose leases see to it, the task is looked at: a ClearML Server starts one that was
+// stopped or taken back after the pop all the same, and the start wipes a stop request.
 func (r *run) started(ctx context.Context) error {
 	if err := r.enter(PhaseLeased, false); err != nil {
 		return err
 	}
+	look, sent, gone := !r.conn.Embedded && !r.forced, false, false
 	err := r.insist(ctx, func() error {
-		return r.conn.Client.Started(ctx, r.rec.Task, "pulled by agentctl",
-			pulledBy+r.rec.WorkerID()+" from "+lo.Ternary(r.rec.QueueName == "", "no queue", "queue "+r.rec.QueueName), r.forced)
+		if !r.reports() {
+			return nil
+		}
+		if look {
+			s, exists, err := r.state(ctx)
+			if err != nil {
+				return err
+			}
+			if accepted := sent && s.Status == clearml.StatusInProgress; accepted || !exists || s.Status != clearml.StatusQueued && !r.forced {
+				gone = !accepted
+				return nil
+			}
+		}
+		look, sent = true, true
+		return r.conn.Client.Started(ctx, r.rec.Task, "pulled by agentctl", r.pulled(), r.forced)
 	})
 	crash.Point("lease.started")
+	if err == nil && gone {
+		err = errNotOurs
+	}
 	if err != nil {
 		return err
 	}
 	r.note(func(rec *Record) { rec.Started = time.Now() })
 	return r.enter(PhasePreparing, false)
+}
+
+// pulled is the status message of a task that this worker has started.
+func (r *run) pulled() string {
+	return pulledBy + r.rec.WorkerID() + " from " + lo.Ternary(r.rec.QueueName == "", "no queue", "queue "+r.rec.QueueName)
+}
+
+// state is the server's word on the task now.
+func (r *run) state(ctx context.Context) (s clearml.TaskState, exists bool, err error) {
+	states, _, err := r.conn.Client.TaskStates(ctx, []string{r.rec.Task}, 0, 0)
+	if err != nil || len(states) == 0 {
+		return s, false, err
+	}
+	return states[0], true, nil
 }
 
 // insist repeats a call that may be repeated until the server has answered it:
@@ -192,17 +174,6 @@ func (r *run) insist(ctx context.Context, call func() error) error {
 			r.conn = conn
 		}
 	}
-}
-
-// putBack gives a popped task back to the head of its queue.
-func (r *run) putBack(ctx context.Context) error {
-	return r.insist(ctx, func() error {
-		err := r.conn.Client.Enqueue(ctx, r.rec.Task, r.rec.Queue, "put back by agentctl", false)
-		if err != nil && !clearml.IsStatusConflict(err) {
-			return err
-		}
-		return r.conn.Client.MoveToFront(ctx, r.rec.Queue, r.rec.Task)
-	})
 }
 
 // WorkerID is the ClearML id of the worker that leased the task.

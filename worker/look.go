@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -41,7 +42,7 @@ func (p *Pool) look(ctx context.Context, b *backlog, server spec.Server, names [
 	if err != nil {
 		return err
 	}
-	ids, err := p.resolve(ctx, b, conn, names)
+	ids, err := p.resolve(ctx, b, conn, names, p.creates())
 	if err != nil {
 		return err
 	}
@@ -65,11 +66,12 @@ func (p *Pool) look(ctx context.Context, b *backlog, server spec.Server, names [
 	p.noteServer(serverName(server), nil)
 	b.revision = revision
 	if revision == 0 {
-		b.next = time.Now().Add(time.Duration(server.PollInterval))
+		b.next = time.Now().Add(jitter(time.Duration(server.PollInterval)))
 	}
 	for _, q := range queues {
 		b.entries[q.ID] = q.Tasks()
 	}
+	b.forget(queues)
 	p.queued(b)
 	return nil
 }
@@ -111,13 +113,42 @@ func (p *Pool) await(ctx context.Context, conn Conn, ids []string, since int64, 
 	return qs, revision, <-kicked && err != nil, err
 }
 
+// jitter is d, a tenth more or less, so that the looks of a fleet that was started at
+// once spread.
+func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
+
+// forget drops the ids of queues that are no longer there: one of the same name may be
+// made anew.
+func (b *backlog) forget(found []clearml.Queue) {
+	for name, id := range b.ids {
+		if slices.Contains(b.looked, id) && !slices.ContainsFunc(found, func(q clearml.Queue) bool { return q.ID == id }) {
+			delete(b.ids, name)
+			delete(b.entries, id)
+		}
+	}
+}
+
+// creates are the queues that workers create where they are missing.
+func (p *Pool) creates() map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names := map[string]bool{}
+	for _, s := range p.workers {
+		for _, name := range s.spec.Queues {
+			names[name] = names[name] || s.spec.CreateQueues
+		}
+	}
+	return names
+}
+
 // resolve gives the ids of the queues. A queue that is missing is created on the
-// embedded server; on another one it keeps its workers waiting, with a message.
-func (p *Pool) resolve(ctx context.Context, b *backlog, conn Conn, names []string) ([]string, error) {
+// embedded server, and for workers that say so; else it keeps its workers waiting,
+// with a message.
+func (p *Pool) resolve(ctx context.Context, b *backlog, conn Conn, names []string, create map[string]bool) ([]string, error) {
 	var ids []string
 	for _, name := range names {
 		if b.ids[name] == "" {
-			id, err := conn.Client.ResolveQueue(ctx, name, conn.Embedded)
+			id, err := conn.Client.ResolveQueue(ctx, name, conn.Embedded || create[name])
 			b.missing[name] = clearml.IsNotFound(err)
 			if b.missing[name] {
 				continue

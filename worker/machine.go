@@ -2,6 +2,9 @@ package worker
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"agentctl/clearml"
@@ -10,35 +13,40 @@ import (
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
 	"github.com/shirou/gopsutil/v4/net"
+	"github.com/shirou/gopsutil/v4/sensors"
 )
 
 // machine measures the host between two reports, so that an idle agent wakes
 // for it no more often than it reports.
 type machine struct {
+	folder                string // whose disk is told
 	at                    time.Time
 	read, written, rx, tx uint64
 }
 
-func newMachine() *machine { return &machine{} }
+func newMachine(folder string) *machine { return &machine{folder: folder} }
 
 const mega = 1 << 20
 
 // sample returns the host's figures in the units that the ClearML UI expects:
-// percent, MB and MB/s, averaged since the last sample. A figure that can't be
+// percent, °C, MB and MB/s, averaged since the last sample. A figure that can't be
 // had is left out.
 func (m *machine) sample(ctx context.Context) *clearml.MachineStats {
 	var s clearml.MachineStats
 	s.CPUUsage, _ = cpu.PercentWithContext(ctx, 0, true)
+	s.CPUTemperature = temperatures(ctx)
 	if v, err := mem.VirtualMemoryWithContext(ctx); err == nil {
 		s.MemoryUsed, s.MemoryFree = float64(v.Used)/mega, float64(v.Available)/mega
 	}
-	if u, err := disk.UsageWithContext(ctx, "/"); err == nil {
+	if u, err := disk.UsageWithContext(ctx, m.folder); err == nil {
 		s.DiskFreeHome = 100 - u.UsedPercent
 	}
-	next := machine{at: time.Now()}
+	next := machine{folder: m.folder, at: time.Now()}
 	if ios, err := disk.IOCountersWithContext(ctx); err == nil {
-		for _, io := range ios {
-			next.read, next.written = next.read+io.ReadBytes, next.written+io.WriteBytes
+		for name, io := range ios {
+			if wholeDisk(name) {
+				next.read, next.written = next.read+io.ReadBytes, next.written+io.WriteBytes
+			}
 		}
 	}
 	if ios, err := net.IOCountersWithContext(ctx, false); err == nil && len(ios) > 0 {
@@ -51,4 +59,23 @@ func (m *machine) sample(ctx context.Context) *clearml.MachineStats {
 	}
 	*m = next
 	return &s
+}
+
+// wholeDisk tells a disk from its partitions and from what lies on other disks, which
+// would be counted twice.
+func wholeDisk(name string) bool {
+	at, err := os.Readlink(filepath.Join("/sys/block", filepath.Base(name)))
+	return err == nil && !strings.Contains(at, "/virtual/")
+}
+
+// temperatures are those of the processor's cores, by the drivers' names for them.
+func temperatures(ctx context.Context) []float64 {
+	all, _ := sensors.TemperaturesWithContext(ctx) // it warns of single sensors
+	var cores []float64
+	for _, t := range all {
+		if strings.HasPrefix(t.SensorKey, "coretemp_core") || strings.HasPrefix(t.SensorKey, "k10temp_tccd") {
+			cores = append(cores, t.Temperature)
+		}
+	}
+	return cores
 }

@@ -13,7 +13,6 @@ import (
 // made is what a task needs, held.
 type made struct {
 	prepared
-	python  string
 	release []func() error
 }
 
@@ -27,14 +26,22 @@ func (m *made) close() error {
 
 // makeFor makes the checkout and the environment of a task that does not run here, with
 // the image that they are for. What has to be kept meanwhile is kept in dirs.
-func (p *Pool) makeFor(ctx context.Context, task *clearml.Task, w spec.Worker, node spec.NodeSpec, dirs folders) (m *made, err error) {
-	m = &made{}
+func (p *Pool) makeFor(ctx context.Context, task *clearml.Task, w spec.Worker, node spec.NodeSpec, dirs folders) (_ *made, err error) {
+	m := &made{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
 		}
 	}()
-	if m.needs, err = p.needsOf(task, w, node.Git, node.Cache.ResolveAge); err != nil {
+	conn, err := p.conn.get(ctx, node.Server)
+	if err != nil {
+		return nil, err
+	}
+	rule, err := ruleOf(ctx, task, w, conn.Client.ProjectName)
+	if err != nil {
+		return nil, err
+	}
+	if m.needs, err = p.needsOf(task, w, node.Git, node.Cache.ResolveAge, rule); err != nil {
 		return nil, err
 	}
 	needs := &m.needs
@@ -50,6 +57,9 @@ func (p *Pool) makeFor(ctx context.Context, task *clearml.Task, w spec.Worker, n
 	}
 	if m.checkout != nil {
 		m.release = append(m.release, m.checkout.Close)
+	}
+	if needs.standalone || needs.packages.pm.UseInterpreter != "" {
+		return m, nil // there is nothing to build
 	}
 	if needs.owner.Later && IsAhead(ctx) {
 		return m, nil // a child builds it, which would not leave the CPUs to the tasks that run

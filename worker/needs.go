@@ -22,6 +22,8 @@ type needs struct {
 	owner      identity
 	packages   packages
 	git        spec.Git
+	rule       *ruling // of the sandbox's; nil for none
+	standalone bool    // nothing is fetched or installed
 	resolveAge time.Duration
 	envs       *envcache.Cache
 	box        *sandboxed                       // nil: on the host
@@ -31,8 +33,8 @@ type needs struct {
 	progress   func(envcache.Progress)
 }
 
-func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Duration) (needs, error) {
-	n := needs{task: t, git: git, resolveAge: time.Duration(age), envs: p.cfg.Envs}
+func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Duration, rule *ruling) (needs, error) {
+	n := needs{task: t, git: git, rule: rule, standalone: w.Standalone, resolveAge: time.Duration(age), envs: p.cfg.Envs}
 	n.say, n.progress = func(string, ...any) {}, func(envcache.Progress) {}
 	var err error
 	if n.cmd, err = parseScript(t.Script); err != nil {
@@ -68,7 +70,7 @@ func (n *needs) source() (src repo.Source, ok bool, err error) {
 	}
 	src = repo.Source{
 		URL: s.Repository, Branch: s.Branch, Tag: s.Tag, Commit: s.VersionNum,
-		UID: n.owner.UID, GID: n.owner.GID,
+		UID: n.owner.UID, GID: n.owner.GID, Offline: n.standalone,
 	}
 	if n.cmd.Literal == "" {
 		src.Diff = s.Diff
@@ -85,7 +87,12 @@ func (n *needs) source() (src repo.Source, ok bool, err error) {
 // any other. It is not where it runs. "" is none.
 func (n *needs) folder(checkout *repo.Checkout, scratch string) (string, error) {
 	if checkout != nil {
-		return checkout.Path, nil
+		root, err := os.OpenRoot(checkout.Path)
+		if err != nil {
+			return "", fmt.Errorf("cannot read the repository: %w", err)
+		}
+		n.packages.cmd.settle(isFile(root))
+		return checkout.Path, root.Close()
 	}
 	if !n.packages.mayHaveHeader() {
 		return "", nil
@@ -93,7 +100,8 @@ func (n *needs) folder(checkout *repo.Checkout, scratch string) (string, error) 
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		return "", fmt.Errorf("cannot write the task's script: %w", err)
 	}
-	return scratch, n.cmd.writeLiteral(scratch, identity{UID: -1})
+	name, _ := n.cmd.at(n.cmd.LiteralFile)
+	return scratch, writeScript(scratch, name, n.cmd.Literal, identity{UID: -1})
 }
 
 // request is what the cache is asked for, and where it is written what is in it. A lock whose Python this host lacks is given up.

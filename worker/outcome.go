@@ -40,10 +40,10 @@ func (r *run) closingLine(exit runtime.Exit) {
 	final := r.outcome(exit)
 	switch final.Status {
 	case clearml.StatusCompleted:
-		r.say("Process completed successfully")
+		r.say("Process completed successfully%s", r.rank())
 	case clearml.StatusFailed:
 		if exit.Reason == runtime.Exited {
-			r.say("Process failed, exit code %d", exit.Code)
+			r.say("Process failed, exit code %d%s", exit.Code, r.rank())
 			return
 		}
 		r.say("Process failed: %s (%s)", final.Reason, final.Message)

@@ -141,7 +141,8 @@ func (p *packages) request(base string) (req envcache.Request, from string, err 
 		req.Manager = p.lock.Manager
 	}
 	if base != "" && req.Manager != spec.ManagerPip {
-		if req.Project, req.Manager, err = envcache.Detect(base, p.cmd.Dir, p.cmd.File, req.Manager, p.pm.ProjectFolder != spec.ProjectFolderWorkingDir); err != nil {
+		first := p.pm.ProjectFolder != spec.ProjectFolderWorkingDir
+		if req.Project, req.Manager, err = envcache.Detect(base, p.cmd.inside(), p.cmd.script(), req.Manager, first); err != nil {
 			return req, "", err
 		}
 	}
@@ -222,7 +223,7 @@ func (p *packages) requirementFiles(base string) (files []string, err error) {
 		return nil, fmt.Errorf("cannot read the repository: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	dir := filepath.Join(p.cmd.Dir, filepath.Dir(p.cmd.File))
+	dir := filepath.Join(p.cmd.inside(), filepath.Dir(p.cmd.script()))
 	at := ""
 	for _, part := range append([]string{"."}, strings.Split(filepath.Clean(dir), "/")...) {
 		at = filepath.Join(at, part)

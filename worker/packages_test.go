@@ -12,6 +12,7 @@ import (
 
 	"agentctl/clearml"
 	"agentctl/envcache"
+	"agentctl/envcache/repo"
 	"agentctl/spec"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,6 +38,7 @@ func TestChoice(t *testing.T) {
 	}{
 		"nothing":         {want: "pip 3.9 dev "},
 		"binary":          {binary: "/usr/bin/python3.11", want: "pip 3.11 dev "},
+		"binary, options": {binary: "/usr/bin/python3.11 -u", want: "pip 3.11 dev "},
 		"binary, no more": {binary: "python3", want: "pip 3.9 dev "},
 		"all":             {params: params(ChoiceManager, "uv", ChoicePython, "3.12", ChoiceGroups, "a, b", ChoiceExtras, "['gpu']"), binary: "python3.11", want: "uv 3.12 a,b gpu"},
 		"python's name":   {params: params(ChoicePython, "python3.12.1"), want: "pip 3.12.1 dev "},
@@ -365,5 +367,24 @@ func TestNetrcSecrets(t *testing.T) {
 	}
 	if slices.Contains(got, "abc") {
 		t.Errorf("%q holds a password of three letters", got)
+	}
+}
+
+// Each git host gets its own credentials, and none gets another's.
+func TestGitLogin(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "netrc")
+	if err := os.WriteFile(file, []byte("machine git.example.com login a password pa\nmachine other.example.com\n\tlogin b\n\tpassword pb\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, want := range map[string]repo.Credentials{
+		"https://git.example.com/x/y.git":        {Username: "a", Password: "pa"},
+		"http://other.example.com:8080/x":        {Username: "b", Password: "pb"},
+		"https://git.example.com.evil.org/x":     {},
+		"https://example.com/git.example.com":    {},
+	} {
+		if got, err := gitAccess(spec.Git{CredentialsFile: file}).Login(t.Context(), link); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", link, got, err)
+		}
 	}
 }

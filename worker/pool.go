@@ -47,6 +47,9 @@ type Config struct {
 	// CUDA is the newest version that their driver can run, as 12.4, "" if none is known;
 	// likewise.
 	CUDA func() string
+	// GPUStats adds the figures of GPUs, by their slots, to those of the machine; it may
+	// be nil, and never blocks.
+	GPUStats func(slots []string, stats *clearml.MachineStats)
 	// Once lets each worker take no second task.
 	Once bool
 	// Environ looks up the agent's own variables, as os.LookupEnv.
@@ -77,6 +80,7 @@ type Pool struct {
 	kick    chan struct{} // a hint that a worker may be free
 	stale   atomic.Bool   // the backlog was wrong: look again from scratch
 	begun   chan struct{} // a hint that there is a task to watch
+	report  chan struct{} // a hint that a worker has another task, or none
 	grown   chan struct{} // a hint that an environment or a checkout was made
 	glance  chan struct{} // a hint that another task may be the next one
 	// makeAhead makes what a task needs; free tells the bytes that the state's disk
@@ -119,6 +123,7 @@ func NewPool(cfg Config) *Pool {
 		changed: make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
 		begun:   make(chan struct{}, 1),
+		report:  make(chan struct{}, 1),
 		grown:   make(chan struct{}, 1),
 		glance:  make(chan struct{}, 1),
 
@@ -153,6 +158,7 @@ func (p *Pool) Changed() <-chan struct{} { return p.changed }
 func (p *Pool) stir() {
 	hint(p.kick)
 	hint(p.glance)
+	hint(p.report)
 	hint(p.spares.wake)
 }
 

@@ -18,6 +18,7 @@ import (
 type prepared struct {
 	needs
 	env      *envcache.Lease // nil for a shell script without requirements
+	python   string          // that the task runs with in place of that of env; "": none is given
 	manager  string
 	project  envcache.Project // of the repository that env was made for, if any
 	netrc    string           // file with credentials for the task, "" for none
@@ -31,8 +32,12 @@ type prepared struct {
 func (r *run) prepare(ctx context.Context) (*prepared, error) {
 	began := time.Now()
 	var p prepared
-	var err error
-	if p.needs, err = r.pool.needsOf(r.task, r.rec.Worker, r.rec.Git, r.rec.ResolveAge); err != nil {
+	rule, err := ruleOf(ctx, r.task, r.rec.Worker, r.projectName)
+	if err != nil {
+		return nil, err
+	}
+	r.note(func(rec *Record) { rec.Rule = rule.number() })
+	if p.needs, err = r.pool.needsOf(r.task, r.rec.Worker, r.rec.Git, r.rec.ResolveAge, rule); err != nil {
 		return nil, err
 	}
 	p.say, p.progress = r.say, r.progress

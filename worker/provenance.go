@@ -104,7 +104,7 @@ func (r *run) installed() installed {
 // org_conda), and the commit. Nothing of it is worth delaying the start for, so it
 // comes after it.
 func (r *run) announce(ctx context.Context) {
-	if r.task == nil { // gone from the server
+	if r.task == nil || !r.reports() { // gone from the server
 		return
 	}
 	script := r.task.Script
@@ -127,7 +127,12 @@ func (r *run) announce(ctx context.Context) {
 	}
 	ran := container{Image: r.rec.Image, OwnImage: r.rec.Image == "" || r.task.Container.Image != "" || r.task.Execution.DockerCmd != ""}
 	if fields := ran.writeBack(r.task); fields != nil && err == nil {
-		err = r.insist(ctx, func() error { return r.conn.Client.EditTask(ctx, r.rec.Task, fields) })
+		err = r.insist(ctx, func() error {
+			if has, err := r.conn.Client.Speaks(ctx, 2, 13); err != nil || !has { // before it a task has no container section
+				return err
+			}
+			return r.conn.Client.EditTask(ctx, r.rec.Task, fields)
+		})
 	}
 	if err != nil && ctx.Err() == nil {
 		r.log.Warn("packages, commit and image not reported", "error", err)

@@ -80,6 +80,8 @@ type Record struct {
 	Commit      string      `json:"commit,omitempty"`
 	Image       string      `json:"image,omitempty"` // of the sandbox, and the digest of its manifest
 	ImageDigest string      `json:"imageDigest,omitempty"`
+	Rank        int         `json:"rank,omitempty"` // of several agents that run it together
+	Rule        int         `json:"rule,omitempty"` // of spec.sandbox.rules, from 1 on
 	Network     string      `json:"network,omitempty"`
 	User        string      `json:"user,omitempty"` // inside, and the host's number of it
 	HostUser    int         `json:"hostUser,omitempty"`
@@ -87,7 +89,12 @@ type Record struct {
 	Frozen      []string    `json:"frozen,omitempty"`   // packages as installed, of earlier agents
 	Thin        bool        `json:"thin,omitempty"`     // a child environment, not an overlay
 	Failures    int         `json:"failures,omitempty"` // of nodes, before this run
-	// ServerStarted is when the run began by the server's clock, of one that is put back.
+	// Stray is another task that an old server popped in place of this one.
+	Stray string `json:"stray,omitempty"`
+	// Aborting is set while the task's own abort callback is waited for.
+	Aborting bool `json:"aborting,omitempty"`
+	// ServerStarted is when the run began by the server's clock: it tells this run from
+	// one that somebody else started since.
 	ServerStarted clearml.Time  `json:"serverStarted,omitzero"`
 	Containment   string        `json:"containment,omitempty"`
 	MountNS       string        `json:"mountNS,omitempty"`

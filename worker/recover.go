@@ -75,7 +75,7 @@ func (p *Pool) resume(ctx context.Context, rec *Record) error {
 	w := rec.Worker
 	w.Name = name
 	r := newRun(p, name, rec)
-	r.final = rec.Stop
+	r.final, r.resumed = rec.Stop, true
 	if err := r.open(); err != nil {
 		return err
 	}
@@ -110,6 +110,10 @@ func (r *run) takeUp(ctx context.Context) {
 	}
 	switch r.rec.Phase {
 	case PhaseIntent:
+		if r.rec.Stray != "" {
+			r.giveUp(ctx, r.returnStray(ctx))
+			return
+		}
 		r.giveUp(ctx, r.reclaim(ctx))
 	case PhaseEnded:
 		r.report(ctx, *r.rec.Final)

@@ -104,7 +104,7 @@ func (r *run) requeue(ctx context.Context, f Final) error {
 	case task.Status == clearml.StatusInProgress && task.StatusMessage == clearml.MessageStopping:
 		// An enqueue would wipe the wish of a user.
 		return r.conn.Client.Stopped(ctx, r.rec.Task, "task was stopped by tasks.stop", f.Message)
-	case task.Status == clearml.StatusInProgress && ranBy(task, r.rec.WorkerID()):
+	case task.Status == clearml.StatusInProgress && ranBy(task, r.rec.WorkerID()) && r.mine(clearml.TaskState{Status: task.Status, Started: task.Started}):
 		r.note(func(rec *Record) { rec.ServerStarted = task.Started })
 		if err := r.save(false); err != nil {
 			r.log.Error("requeue not recorded", "error", err)

@@ -25,8 +25,11 @@ type run struct {
 	proc    *runtime.Task
 	release []func() // leases of environment and checkout, dropped at the end
 	unsure  bool     // whether all of the task is dead
+	resumed bool     // an earlier agent began it
 	forced  bool     // it is started whatever its status was
 	box     *waiting // a sandbox that was made ahead, until the task is started in it
+
+	aborted chan struct{} // a hint that the task is to end after its abort callback
 
 	// cancel ends the preparation when the task is stopped before it runs.
 	cancel context.CancelCauseFunc
@@ -49,7 +52,7 @@ func newRun(p *Pool, worker string, rec *Record) *run {
 	return &run{
 		pool: p, worker: worker, rec: rec, dirs: p.taskDir(rec.Task),
 		log:   p.cfg.Log.With("worker", worker, "task", rec.Task),
-		phase: string(rec.Phase),
+		phase: string(rec.Phase), aborted: make(chan struct{}, 1),
 	}
 }
 
@@ -149,6 +152,7 @@ func (r *run) supervise(ctx context.Context) {
 	defer stopFollowing()
 	var side sync.WaitGroup
 	side.Go(func() { r.announce(follow) })
+	side.Go(func() { r.stopAborted(follow) })
 	side.Go(func() {
 		if err := r.sender().deliver(follow); err != nil && follow.Err() == nil {
 			r.log.Error("console not delivered whole", "error", err)

@@ -3,13 +3,13 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"agentctl/internal/fsx"
 	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
 	"agentctl/spec"
@@ -26,16 +26,6 @@ type sandboxed struct {
 	laid  runtime.Config // with the sandbox as it is before environment and checkout
 }
 
-// setupFile is the setup script of a task, below its folder.
-const setupFile = "setup.sh"
-
-// runSetup starts the task's program in the shell that ran the setup script, so that
-// what it exported stays: it ends at the first command that fails.
-const runSetup = `set -e
-. "$0"
-set +e
-exec "$@"`
-
 // sandboxOf decides what a task of a worker of mode sandbox runs in.
 func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
 	ids, err := IDRange(p.cfg.State, w.Sandbox.IDs)
@@ -43,9 +33,12 @@ func (p *Pool) sandboxOf(n *needs, w spec.Worker) error {
 		return err
 	}
 	own := p.hidden()
-	c, err := containerOf(n.task, w, places{never: append(own, p.secretFiles(n.git, w)...), reserved: own})
+	c, err := containerOf(n.task, w, n.rule, places{never: append(own, p.secretFiles(n.git, w)...), reserved: own})
 	if err != nil {
 		return err
+	}
+	if n.standalone && len(n.packages.choice.apt) > 0 {
+		return errors.New("cannot install Debian packages: the task's worker is standalone; name an image that has them")
 	}
 	n.box = &sandboxed{container: c, ids: ids}
 	// Until the image tells who it is.
@@ -153,9 +146,7 @@ func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 	if err := r.certify(cfg, env, b.image); err != nil {
 		return "", "", err
 	}
-	// What the environment and the agent say counts over what the operator and the task
-	// say, and that over what the image says.
-	env.variables = append(append(env.variables, variables(s, r.pool.cfg.Environ)...), b.image.Env...)
+	env.chosen, env.image = append(env.chosen, variables(s, r.pool.cfg.Environ)...), b.image.Env
 	return code, python, nil
 }
 
@@ -221,18 +212,4 @@ func readText(path string) string {
 		return ""
 	}
 	return string(data)
-}
-
-// withSetup has the task's setup script run before its program, in the same shell.
-func (r *run) withSetup(cfg *runtime.Config, p *prepared) error {
-	if p.box == nil || p.box.SetupScript == "" {
-		return nil
-	}
-	file := filepath.Join(r.dirs.root, setupFile)
-	if err := fsx.ReplaceFile(file, []byte(p.box.SetupScript), 0o644); err != nil {
-		return err
-	}
-	cfg.Keep = append(cfg.Keep, file)
-	cfg.Args = append([]string{p.box.image.shell(), "-c", runSetup, file}, cfg.Args...)
-	return nil
 }

@@ -24,13 +24,13 @@ type wish struct {
 	spec   spec.Worker
 	server spec.Server
 	git    spec.Git
-	asked  clearml.Container
+	last   lastTask
 	key    string // all of it
 	free   bool   // the worker waits for a task
 }
 
 // wishes are those of the workers that may have a sandbox made ahead.
-func (p *Pool) wishes(asked map[string]clearml.Container) map[string]wish {
+func (p *Pool) wishes(last map[string]lastTask) map[string]wish {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := map[string]wish{}
@@ -39,10 +39,10 @@ func (p *Pool) wishes(asked map[string]clearml.Container) map[string]wish {
 			continue
 		}
 		w := wish{
-			spec: s.spec, server: p.node.Spec.Server, git: p.node.Spec.Git, asked: asked[name],
+			spec: s.spec, server: p.node.Spec.Server, git: p.node.Spec.Git, last: last[name],
 			free: p.idle(s),
 		}
-		key, err := json.Marshal([]any{w.spec, w.server, w.git, w.asked, p.bytecode.generation()})
+		key, err := json.Marshal([]any{w.spec, w.server, w.git, w.last, p.bytecode.generation()})
 		if err != nil {
 			panic(err) // a spec always encodes
 		}
@@ -98,7 +98,7 @@ func (s *spares) beside(ctx context.Context, cfg runtime.Config) (*waiting, erro
 // makeIdle makes the sandbox of a wish, of an image that is here: none is pulled for a
 // task that may not come.
 func (s *spares) makeIdle(ctx context.Context, w wish) (*waiting, error) {
-	n := needs{task: &clearml.Task{Container: w.asked}, git: w.git}
+	n := needs{task: &clearml.Task{Container: w.last.Asked}, git: w.git, rule: rulingOf(w.spec, w.last.Rule)}
 	if err := s.pool.sandboxOf(&n, w.spec); err != nil {
 		return nil, err
 	}

@@ -21,9 +21,16 @@ type spares struct {
 	gone sync.WaitGroup                                      // those that are being removed
 
 	mu    sync.Mutex
-	idle  map[string]*waiting          // by worker
-	tried map[string]string            // worker → wish that was tried: not again before a task came
-	asked map[string]clearml.Container // worker → what its last task asked for
+	idle  map[string]*waiting // by worker
+	tried map[string]string   // worker → wish that was tried: not again before a task came
+	asked map[string]lastTask // by worker
+}
+
+// lastTask is what of a worker's last task decides what its sandbox was: the next one
+// mostly asks for the same.
+type lastTask struct {
+	Asked clearml.Container
+	Rule  int // its number
 }
 
 // waiting is a sandbox that waits for its task.
@@ -48,7 +55,7 @@ const spareLife = 10 * time.Minute
 func newSpares(p *Pool, root string) *spares {
 	s := &spares{
 		pool: p, root: root, wake: make(chan struct{}, 1),
-		idle: map[string]*waiting{}, tried: map[string]string{}, asked: map[string]clearml.Container{},
+		idle: map[string]*waiting{}, tried: map[string]string{}, asked: map[string]lastTask{},
 	}
 	s.make = s.makeIdle
 	return s
@@ -128,10 +135,10 @@ func (s *spares) nextEnd() time.Duration {
 	return next
 }
 
-func (s *spares) lastAsked() map[string]clearml.Container {
+func (s *spares) lastAsked() map[string]lastTask {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[string]clearml.Container, len(s.asked))
+	out := make(map[string]lastTask, len(s.asked))
 	for worker, c := range s.asked {
 		out[worker] = c
 	}
@@ -140,11 +147,12 @@ func (s *spares) lastAsked() map[string]clearml.Container {
 
 // take hands the sandbox that waits for the worker to a task, nil if none fits. From
 // here on another one may be made.
-func (s *spares) take(worker string, asked clearml.Container, cfg runtime.Config) *waiting {
+func (s *spares) take(worker string, last lastTask, cfg runtime.Config) *waiting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.tried, worker)
-	s.asked[worker] = clearml.Container{Image: asked.Image, Arguments: asked.Arguments}
+	last.Asked.SetupShellScript = nil // runs in whatever sandbox there is
+	s.asked[worker] = last
 	w := s.idle[worker]
 	if w == nil {
 		return nil

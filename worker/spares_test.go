@@ -96,7 +96,7 @@ func keepsSpares(t *testing.T, test func(k *spareKeeper)) {
 			if k.making != nil {
 				<-k.making
 			}
-			name := fmt.Sprint(w.spec.Name, w.spec.Sandbox.ShmSize, w.asked.Image)
+			name := fmt.Sprint(w.spec.Name, w.spec.Sandbox.ShmSize, w.last.Asked.Image)
 			k.note("+" + name)
 			if k.fail != nil {
 				return nil, k.fail
@@ -161,7 +161,7 @@ func TestSandboxWaitsNotForever(t *testing.T) {
 		k.stir()
 		k.want()
 		k.runs("task")
-		if w := k.spares.take("a", clearml.Container{}, runtime.Config{}); w != nil {
+		if w := k.spares.take("a", lastTask{}, runtime.Config{}); w != nil {
 			t.Error("took what was dropped")
 		}
 		k.want()
@@ -184,7 +184,7 @@ func TestSandboxIsTaken(t *testing.T) {
 		k.want("+a1")
 		k.runs("one")
 		k.want()
-		asked := clearml.Container{Image: "other", SetupShellScript: []string{"true"}}
+		asked := lastTask{Asked: clearml.Container{Image: "other", SetupShellScript: []string{"true"}}}
 		w := k.spares.take("a", asked, runtime.Config{})
 		if w == nil {
 			t.Fatal("none fits")
@@ -199,7 +199,7 @@ func TestSandboxIsTaken(t *testing.T) {
 		k.runs("")
 		k.want("+a1other")
 		k.runs("two")
-		if k.spares.take("a", clearml.Container{}, runtime.Config{UID: 7}) != nil {
+		if k.spares.take("a", lastTask{}, runtime.Config{UID: 7}) != nil {
 			t.Error("took what does not fit")
 		}
 		k.want("-a1other", "released")

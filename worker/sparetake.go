@@ -21,7 +21,7 @@ func (r *run) findSandbox(ctx context.Context, p *prepared) {
 	if p.box == nil || !makesAhead(r.rec.Worker) {
 		return
 	}
-	if r.box = r.pool.spares.take(r.worker, r.task.Container, p.box.laid); r.box != nil {
+	if r.box = r.pool.spares.take(r.worker, lastTask{r.task.Container, p.rule.number()}, p.box.laid); r.box != nil {
 		crash.Point("spare.taken")
 		return
 	}

@@ -92,41 +92,52 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 	root := r.dirs.code()
 	env := taskEnv{
 		task: r.rec.Task, worker: r.rec.WorkerID(), endpoints: r.conn.Endpoints, token: p.token,
-		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name, netrc: p.netrc,
+		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name, netrc: p.netrc, logLevel: r.rec.Worker.LogLevel,
 	}
+	env.chosen = r.chosen(p)
 	if p.env != nil {
 		env.variables = p.env.Variables
 	}
-	var python string
-	var err error
-	if p.box != nil {
-		root, python, err = r.sandbox(&cfg, &env, p, root)
-		if err != nil {
-			return cfg, err
-		}
-	} else if r.pool.cfg.Host.MountNS(p.owner.UID) != runtime.MountNone {
-		root, python = r.overlay(&cfg, &env, p, root)
-	} else if root, python, err = r.child(ctx, &env, p, root); err != nil {
+	root, python, err := r.place(ctx, &cfg, &env, p, root)
+	if err != nil {
 		return cfg, err
 	}
-	if p.cmd.Literal != "" {
-		if root, err = r.literal(&cfg, p, root); err != nil {
-			return cfg, err
-		}
+	if err = r.entry(&cfg, p, root); err != nil {
+		return cfg, err
 	}
 	if env.config, err = writeSDKConfig(r.dirs.home(), p.owner); err != nil {
 		return cfg, err
 	}
-	cfg.Cwd = filepath.Join(root, p.cmd.Dir)
-	env.pythonPath = lo.Uniq([]string{cfg.Cwd, filepath.Dir(filepath.Join(cfg.Cwd, p.cmd.File))})
+	cfg.Cwd = p.cmd.cwd(root)
+	env.pythonPath = lo.Uniq([]string{cfg.Cwd, p.cmd.folder(root)})
 	if err = r.addProject(&cfg, &env, p, root, python); err != nil {
 		return cfg, err
 	}
-	cfg.Args, cfg.Env = p.cmd.argv(python), env.build(r.pool.cfg.Environ)
+	cfg.Env = env.build(r.pool.cfg.Environ)
+	if cfg.Args, err = r.argv(p, python, cfg.Env); err != nil {
+		return cfg, err
+	}
 	if p.owner.Later {
 		cfg.Own = r.dirs.own(cfg.Overlays)
 	}
 	return cfg, r.withSetup(&cfg, p)
+}
+
+// place puts environment and checkout where the task sees them, and tells where its
+// code and its interpreter are.
+func (r *run) place(ctx context.Context, cfg *runtime.Config, env *taskEnv, p *prepared, root string) (code, python string, err error) {
+	switch {
+	case p.box != nil:
+		code, python, err = r.sandbox(cfg, env, p, root)
+	case r.pool.cfg.Host.MountNS(p.owner.UID) != runtime.MountNone:
+		code, python = r.overlay(cfg, env, p, root)
+	default:
+		code, python, err = r.child(ctx, env, p, root)
+	}
+	if p.python != "" {
+		python, env.bin = p.python, []string{filepath.Dir(p.python)}
+	}
+	return code, python, err
 }
 
 // addProject makes the code of a project importable, and its programs callable, as
@@ -201,28 +212,6 @@ func (r *run) checkBase(ctx context.Context) {
 	if err := r.pool.cfg.Envs.Audit(ctx, r.rec.EnvKey); err != nil {
 		r.log.Warn("environment changed by its task", "env", r.rec.EnvKey, "error", err)
 	}
-}
-
-// literal writes the script's text where it is to run. With a repository under
-// an overlay the text goes to the overlay's upper folder, so the shared base is
-// not touched.
-func (r *run) literal(cfg *runtime.Config, p *prepared, root string) (string, error) {
-	at := root
-	for _, o := range cfg.Overlays {
-		if o.Target == root && o.Upper != "" {
-			if exists(filepath.Join(root, p.cmd.Dir, p.cmd.File)) {
-				return root, nil
-			}
-			at = o.UpperDir()
-			if err := os.MkdirAll(at, 0o755); err != nil {
-				return "", err
-			}
-			if err := p.owner.chown(at); err != nil {
-				return "", err
-			}
-		}
-	}
-	return root, p.cmd.writeLiteral(at, p.owner)
 }
 
 func exists(path string) bool {

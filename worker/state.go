@@ -93,6 +93,9 @@ func (rec *Record) status() reconcile.TaskStatus {
 		Image: rec.Image, ImageDigest: rec.ImageDigest, Network: rec.Network, User: rec.User, HostUser: rec.HostUser,
 		Status: clearml.StatusInProgress,
 	}
+	if rule := rulingOf(rec.Worker, rec.Rule); rule != nil {
+		t.Rule = rule.String()
+	}
 	for _, s := range rec.Times {
 		t.Times = append(t.Times, reconcile.PhaseTime{Name: s.Name, Took: s.Took})
 	}

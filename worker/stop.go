@@ -36,17 +36,26 @@ func checkpointSignal(choice string, w spec.Worker) string {
 // stop ends the task with the given final status: its preparation is cancelled,
 // its processes get SIGTERM and, after the worker's grace, are killed.
 func (r *run) stop(final Final) {
+	if proc := r.order(final, false); proc != nil {
+		r.stopProcess(proc, final.Reason)
+	}
+}
+
+// order records that the task is to end so, and ends its preparation. It returns the
+// process that is to be stopped, nil if there is none or an order came before.
+func (r *run) order(final Final, callback bool) *runtime.Task {
 	r.mu.Lock()
 	// One that ends by itself, and whose end is being reported, is what the server is
 	// about to say.
 	first := r.final == nil && !r.left && r.rec.Phase != PhaseEnded && !r.rec.Phase.over()
 	if first {
 		r.final, r.rec.Stop = &final, &final
+		r.rec.Aborting = callback && r.proc != nil
 	}
 	proc, cancel := r.proc, r.cancel
 	r.mu.Unlock()
 	if !first {
-		return
+		return nil
 	}
 	r.log.Info("stopping task", "reason", final.Reason)
 	r.show("stopping")
@@ -57,9 +66,7 @@ func (r *run) stop(final Final) {
 	if cancel != nil {
 		cancel(errors.New(final.Reason))
 	}
-	if proc != nil {
-		r.stopProcess(proc, final.Reason)
-	}
+	return proc
 }
 
 // kill ends a task that is being stopped without waiting any longer.
@@ -81,13 +88,16 @@ func (r *run) attached(proc *runtime.Task) {
 	r.mu.Lock()
 	r.proc = proc
 	r.rec.Containment, r.rec.MountNS = proc.Containment(), proc.MountNS()
-	final := r.final
+	final, aborting := r.final, r.rec.Aborting
 	r.mu.Unlock()
 	if err := r.enter(PhaseRunning, false); err != nil {
 		r.log.Error("running task not recorded", "error", err)
 	}
-	if final == nil {
-		return
+	switch {
+	case final == nil:
+	case aborting:
+		hint(r.aborted)
+	default:
+		r.stopProcess(proc, final.Reason)
 	}
-	r.stopProcess(proc, final.Reason)
 }

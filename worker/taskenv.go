@@ -1,12 +1,14 @@
 package worker
 
 import (
+	"cmp"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"agentctl/internal/fsx"
+	"agentctl/spec"
 
 	"github.com/samber/lo"
 )
@@ -30,7 +32,10 @@ type taskEnv struct {
 	venv         string
 	bin          []string // folders before the usual PATH
 	pythonPath   []string
-	variables    []string // of the environment and the sandbox, as KEY=VALUE; of one name the first counts
+	logLevel     string
+	variables    []string // of the environment's packages, as KEY=VALUE; of one name the first counts, in all three
+	chosen       []string // of the task itself and the operator
+	image        []string // of the sandbox's image
 	netrc        string   // file with credentials that the task was given
 	home, tmp    string
 	// noCertificates leaves out the variables that name certificates of the host.
@@ -51,18 +56,39 @@ var passed = []string{
 // build returns the task's whole environment: what the clearml SDK expects
 // under an agent (CLEARML_TASK_ID means "running remotely"), what a Python
 // program expects of a login, and what of the agent's own is passed on.
+//
+// What the agent fixes counts over all; then what packages say, the task and the
+// operator, this host, and at last the image.
 func (e taskEnv) build(lookup func(string) (string, bool)) []string {
-	bin, more := e.split()
+	env := e.fixed()
+	set := map[string]bool{}
+	for _, kv := range env {
+		set[nameOf(kv)] = true
+	}
+	add := func(list []string, may func(name string) bool) {
+		for _, kv := range list {
+			if name := nameOf(kv); !set[name] && may(name) {
+				set[name] = true
+				env = append(env, kv)
+			}
+		}
+	}
+	add(e.variables, foreign)
+	add(e.chosen, func(name string) bool { return !spec.AgentVariable(name) })
+	add(e.host(lookup), func(string) bool { return true })
+	add(e.image, foreign)
+	return env
+}
+
+// fixed are the variables in which nobody has a say.
+func (e taskEnv) fixed() []string {
+	path := slices.Concat(e.bin, e.folders("PATH"), []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"})
 	env := []string{
-		"PATH=" + strings.Join(append(bin, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":"),
+		"PATH=" + strings.Join(path, ":"),
 		"HOME=" + e.home,
 		"TMPDIR=" + e.tmp,
 		"USER=" + e.user,
 		"LOGNAME=" + e.user,
-		"SHELL=/bin/sh",
-		"LANG=C.UTF-8",
-		"PYTHONUNBUFFERED=1",
-		"CUDA_DEVICE_ORDER=PCI_BUS_ID",
 		"CLEARML_API_HOST=" + e.endpoints.API,
 		"CLEARML_WEB_HOST=" + e.endpoints.Web,
 		"CLEARML_FILES_HOST=" + e.endpoints.Files,
@@ -74,7 +100,7 @@ func (e taskEnv) build(lookup func(string) (string, bool)) []string {
 	for k, v := range map[string]string{
 		"TASK_ID":             e.task,
 		"WORKER_ID":           e.worker,
-		"LOG_LEVEL":           "INFO",
+		"LOG_LEVEL":           cmp.Or(e.logLevel, "INFO"),
 		"LOG_TASK_TO_BACKEND": "0", // the console is the agent's to send
 	} {
 		env = append(env, "CLEARML_"+k+"="+v, "TRAINS_"+k+"="+v)
@@ -82,9 +108,29 @@ func (e taskEnv) build(lookup func(string) (string, bool)) []string {
 	if e.venv != "" {
 		env = append(env, "VIRTUAL_ENV="+e.venv)
 	}
-	if len(e.pythonPath) > 0 {
-		env = append(env, "PYTHONPATH="+strings.Join(e.pythonPath, ":"))
+	if python := slices.Concat(e.pythonPath, e.folders("PYTHONPATH")); len(python) > 0 {
+		env = append(env, "PYTHONPATH="+strings.Join(python, ":"))
 	}
+	if e.netrc != "" {
+		env = append(env, "NETRC="+e.netrc)
+	}
+	return env
+}
+
+// folders are those that others give in a variable of folders: they come after the
+// task's own.
+func (e taskEnv) folders(name string) (dirs []string) {
+	for _, kv := range slices.Concat(e.variables, e.chosen, e.image) {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			dirs = append(dirs, lo.Compact(strings.Split(value, ":"))...)
+		}
+	}
+	return dirs
+}
+
+// host are variables as this host has them, which others may have otherwise.
+func (e taskEnv) host(lookup func(string) (string, bool)) []string {
+	env := []string{"SHELL=/bin/sh", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1", "CUDA_DEVICE_ORDER=PCI_BUS_ID"}
 	for _, name := range passed {
 		if e.noCertificates && (name == "SSL_CERT_DIR" || slices.Contains(certificateFiles, name)) {
 			continue
@@ -93,32 +139,18 @@ func (e taskEnv) build(lookup func(string) (string, bool)) []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	if e.netrc != "" {
-		env = append(env, "NETRC="+e.netrc)
-	}
-	return append(env, lo.Filter(more, func(kv string, _ int) bool { return !fixed(env, kv) })...)
+	return env
 }
 
-// split takes PATH out of the environment's variables: its folders come after those
-// of the environment's own programs.
-func (e taskEnv) split() (bin, more []string) {
-	bin = slices.Clone(e.bin)
-	for _, kv := range e.variables {
-		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
-			bin = append(bin, lo.Compact(strings.Split(path, ":"))...)
-			continue
-		}
-		more = append(more, kv)
-	}
-	return bin, lo.UniqBy(more, func(kv string) string { name, _, _ := strings.Cut(kv, "="); return name })
-}
-
-// fixed tells whether a variable is one that packages have no say in: those set
-// already, and all by which the SDK finds its server and its login.
-func fixed(env []string, kv string) bool {
+func nameOf(kv string) string {
 	name, _, _ := strings.Cut(kv, "=")
-	return strings.HasPrefix(name, "CLEARML_") || strings.HasPrefix(name, "TRAINS_") || name == "NETRC" ||
-		slices.ContainsFunc(env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+	return name
+}
+
+// foreign tells of a variable that is none by which the SDK finds its server and its
+// login: packages and images have no say in those.
+func foreign(name string) bool {
+	return !strings.HasPrefix(name, "CLEARML_") && !strings.HasPrefix(name, "TRAINS_") && name != "NETRC"
 }
 
 func hasPassword(v string) bool {

@@ -48,6 +48,7 @@ func (p *Pool) watchTasks(ctx context.Context) {
 		}
 		failures, revision = 0, next
 		judge(runs, states, created, time.Now())
+		p.revive(ctx, runs, states)
 		if next == 0 || len(created) > 0 {
 			p.nap(ctx, interval)
 		}
@@ -82,14 +83,24 @@ func (p *Pool) watched() (spec.Server, time.Duration, map[string]*run) {
 		}
 		byServer[k][s.run.rec.Task] = s.run
 	}
-	interval := 2 * time.Second
-	if p.node != nil {
-		interval = time.Duration(p.node.Spec.Server.PollInterval)
-	}
 	for server, runs := range byServer { // map order: every server has its turn
-		return server, interval, runs
+		return server, p.interval(), runs
 	}
-	return spec.Server{}, interval, nil
+	return spec.Server{}, p.interval(), nil
+}
+
+// interval is the time between two looks at tasks. The mutex is held.
+func (p *Pool) interval() time.Duration {
+	if p.node == nil {
+		return 2 * time.Second
+	}
+	return time.Duration(p.node.Spec.Server.PollInterval)
+}
+
+func (p *Pool) pollInterval() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.interval()
 }
 
 func (p *Pool) nap(ctx context.Context, d time.Duration) {
@@ -119,7 +130,12 @@ func judge(runs map[string]*run, states []clearml.TaskState, created map[string]
 			}
 		}
 		delete(created, id)
-		if final, stop := verdict(state, ok); stop {
+		switch final, stop := verdict(state, ok); {
+		case ok && r.replaced(state):
+			r.stop(Final{Reason: "task was started anew by somebody else"})
+		case stop && state.StopRequested():
+			r.abort(final)
+		case stop:
 			r.stop(final)
 		}
 	}
@@ -142,10 +158,77 @@ func verdict(s clearml.TaskState, exists bool) (Final, bool) {
 			return Final{clearml.StatusStopped, "task was stopped by tasks.stop", "stopped at the request of a user"}, true
 		}
 		return Final{}, false
-	case clearml.StatusStopped, clearml.StatusFailed, clearml.StatusClosed, clearml.StatusPublished, clearml.StatusQueued:
+	case clearml.StatusStopped:
+		if silenced(s) {
+			return Final{}, false
+		}
+		fallthrough
+	case clearml.StatusFailed, clearml.StatusClosed, clearml.StatusPublished, clearml.StatusQueued:
 		return Final{Reason: "task was set to " + s.Status + " on the server"}, true
 	case clearml.StatusCreated:
 		return Final{Reason: "task was reset on the server"}, true
 	}
 	return Final{}, false // completed: the task may say so itself while it ends
+}
+
+// replaced tells whether the task is in progress by another start than this run's: while
+// the server was out of reach a user had reset it, and another worker runs it.
+func (r *run) replaced(s clearml.TaskState) bool {
+	r.mu.Lock()
+	began := r.rec.ServerStarted
+	switch {
+	case s.Status != clearml.StatusInProgress:
+		// What has an end may be started again by the task's own code, or by revive.
+		r.rec.ServerStarted = clearml.Time{}
+	case began.IsZero():
+		r.rec.ServerStarted = s.Started
+	}
+	r.mu.Unlock()
+	if s.Status != clearml.StatusInProgress || s.Started.IsZero() || s.Started.Equal(began.Time) {
+		return false
+	}
+	if !began.IsZero() {
+		return true
+	}
+	if err := r.save(false); err != nil { // or the next agent could not tell
+		r.log.Warn("start of the task not recorded", "error", err)
+	}
+	return false
+}
+
+// forcedStop is in what a server says of a task whose agent it has not heard of for two
+// hours.
+const forcedStop = "Forced stop (non-responsive)"
+
+// silenced tells whether the server alone has stopped the task, since it heard nothing
+// of it: no user wants its end, and it runs.
+func silenced(s clearml.TaskState) bool {
+	return s.Status == clearml.StatusStopped && (s.StatusReason == forcedStop || s.StatusMessage == forcedStop)
+}
+
+// revive starts tasks again that the server has stopped while it could not be reached:
+// an outage, however long, ends no task that runs.
+func (p *Pool) revive(ctx context.Context, runs map[string]*run, states []clearml.TaskState) {
+	for _, s := range states {
+		r := runs[s.ID]
+		if r == nil || !silenced(s) || !r.goesOn() {
+			continue
+		}
+		conn, err := p.conn.get(ctx, r.rec.Server)
+		if err == nil {
+			err = conn.Client.Started(ctx, s.ID, "the agent can be reached again", r.pulled(), false)
+		}
+		if err != nil { // the next look tries again
+			r.log.Warn("running task not set in progress again", "error", err)
+			continue
+		}
+		r.log.Info("running task set in progress again, the server had stopped it for want of a sign of life")
+	}
+}
+
+// goesOn tells that nobody has asked for the end of the run, and that it has not come.
+func (r *run) goesOn() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.final == nil && !r.left && r.rec.Phase != PhaseEnded && !r.rec.Phase.over()
 }

@@ -91,15 +91,17 @@ type agent struct {
 	labels  map[string]string
 	lock    *fsx.Lock
 	sources *source.Manager
-	servers *servers
-	envs    *envcache.Cache
-	images  *images
-	pool    *worker.Pool
-	loop    *reconcile.Loop
-	socket  *control.Socket
-	metrics *control.Metrics
-	log     *slog.Logger
-	started time.Time
+	// variables of clearml-agent that count over node.yaml.
+	variables *variables
+	servers   *servers
+	envs      *envcache.Cache
+	images    *images
+	pool      *worker.Pool
+	loop      *reconcile.Loop
+	socket    *control.Socket
+	metrics   *control.Metrics
+	log       *slog.Logger
+	started   time.Time
 }
 
 // runAgent is the daemon's whole life. The order matters: the lock first, then
@@ -162,6 +164,9 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	if err = ag.takeLock(ctx); err != nil {
 		return err
 	}
+	if ag.variables, err = variablesOfAgent(os.Environ(), ag.state, log); err != nil {
+		return err
+	}
 	if err = ag.openSources(); err != nil {
 		return err
 	}
@@ -194,7 +199,7 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.hidden(), Once: ag.flags.once,
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{
-		Name: ag.name, Labels: ag.labels, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
+		Name: ag.name, Labels: ag.labels, Called: ag.variables.layer.NodeName, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
 		Suspended: ag.suspension(ag.sources.Current().Suspended), Log: log,
 	})
 	ag.metrics = control.NewMetrics(version, ag.loop)
@@ -260,6 +265,11 @@ func (ag *agent) close() {
 	if ag.socket != nil {
 		_ = ag.socket.Close()
 	}
+	if ag.variables != nil {
+		if err := ag.variables.close(); err != nil {
+			ag.log.Warn("cannot forget the secrets of variables", "error", err)
+		}
+	}
 	if ag.lock != nil {
 		_ = ag.lock.Close()
 	}
@@ -276,7 +286,9 @@ func (ag *agent) nodeName() (string, error) {
 	return spec.NodeName(host), nil
 }
 
-func (ag *agent) host() spec.Host { return spec.Host{Name: ag.name, Labels: ag.labels} }
+func (ag *agent) host() spec.Host {
+	return spec.Host{Name: ag.name, Labels: ag.labels, Called: ag.variables.layer.NodeName}
+}
 
 // countAPI counts requests to ClearML servers. The metrics are made after what
 // sends them.

@@ -18,7 +18,7 @@ import (
 // openSources opens what is recorded of the spec, and names the file of the flags
 // if nothing is.
 func (ag *agent) openSources() (err error) {
-	if ag.sources, err = source.Open(filepath.Join(ag.state, "spec"), source.Options{Host: ag.host(), Log: ag.log}); err != nil {
+	if ag.sources, err = source.Open(filepath.Join(ag.state, "spec"), source.Options{Host: ag.host(), Layers: ag.variables.layers(), Log: ag.log}); err != nil {
 		return err
 	}
 	g, err := ag.flags.git.source()

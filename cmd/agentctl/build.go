@@ -127,16 +127,19 @@ func (a *app) buildFolder(ctx context.Context, target string, b control.BuildRep
 	if err := writeScript(code, b); err != nil {
 		return err
 	}
-	cwd, err := fsx.SafeJoin(code, b.Dir)
-	if err != nil {
-		return err
+	cwd := b.Dir // of this host, if it is a whole path
+	if !filepath.IsAbs(cwd) {
+		var err error
+		if cwd, err = fsx.SafeJoin(code, b.Dir); err != nil {
+			return err
+		}
 	}
 	a.say("built in %s; run it with: cd %s && %s", target, cwd, strings.Join(args, " "))
-	_, err = fmt.Fprintln(a.Stdout, target)
+	_, err := fmt.Fprintln(a.Stdout, target)
 	return err
 }
 
-// writeScript writes the text of a task's script, if its repository has no such file.
+// writeScript writes the text of a task's script, where that of its code is another.
 func writeScript(code string, b control.BuildReply) error {
 	if b.Literal == "" {
 		return nil
@@ -150,9 +153,7 @@ func writeScript(code string, b control.BuildReply) error {
 	}
 	defer func() { _ = root.Close() }()
 	name := filepath.Join(b.Dir, b.File)
-	if _, err := root.Stat(name); err == nil {
-		return nil
-	}
+	_ = root.Remove(name) // it may be read-only, or a link
 	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return fmt.Errorf("cannot write the task's script: %w", err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func (a *app) buildImage(ctx context.Context, f buildFlags, b control.BuildReply
 		}
 	}
 	code := b.Checkout
-	if b.Literal != "" && b.Checkout == "" {
+	if b.Literal != "" {
 		dir, err := os.MkdirTemp("", "agentctl-build-")
 		if err != nil {
 			return err
@@ -42,7 +43,8 @@ func (a *app) buildImage(ctx context.Context, f buildFlags, b control.BuildReply
 		if err := errors.Join(os.Chmod(dir, 0o755), writeScript(dir, b)); err != nil {
 			return err
 		}
-		code, pieces = codeInside, append(pieces, image.Piece{Folder: dir, At: codeInside})
+		code = cmp.Or(b.Checkout, codeInside)
+		pieces = append(pieces, image.Piece{Folder: dir, At: code})
 	}
 	return a.withImages(ctx, f.registry, false, func(s *image.Store) error {
 		base, err := s.Find(b.Image)
@@ -95,5 +97,8 @@ func configure(c *image.Programs, b control.BuildReply, code string, f buildFlag
 		return
 	}
 	set("CLEARML_TASK_ID", f.id)
-	c.Entrypoint, c.Cmd, c.WorkingDir = b.Args, nil, filepath.Join(code, b.Dir)
+	c.Entrypoint, c.Cmd, c.WorkingDir = b.Args, nil, b.Dir
+	if !filepath.IsAbs(b.Dir) {
+		c.WorkingDir = filepath.Join(code, b.Dir)
+	}
 }

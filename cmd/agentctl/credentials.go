@@ -32,6 +32,7 @@ func readCredentials(path string) (clearml.Credentials, error) {
 var (
 	accessKey = keyOf("access_key")
 	secretKey = keyOf("secret_key")
+	authToken = keyOf("auth_token")
 	comment   = regexp.MustCompile(`(?m)^\s*(#|//).*$`)
 )
 
@@ -39,7 +40,8 @@ func keyOf(name string) *regexp.Regexp {
 	return regexp.MustCompile(`(?i)` + name + `["']?\s*[:=]\s*["']?([^\s"',{}]+)`)
 }
 
-// parseCredentials finds the first access_key and the first secret_key. An error
+// parseCredentials finds the first access_key and the first secret_key, or an
+// auth_token in place of them. An error
 // says nothing of what the file holds.
 func parseCredentials(data []byte) (clearml.Credentials, error) {
 	text := comment.ReplaceAllString(string(data), "")
@@ -49,7 +51,10 @@ func parseCredentials(data []byte) (clearml.Credentials, error) {
 		}
 		return ""
 	}
-	keys := clearml.Credentials{AccessKey: find(accessKey), SecretKey: find(secretKey)}
+	keys := clearml.Credentials{AccessKey: find(accessKey), SecretKey: find(secretKey), Token: find(authToken)}
+	if keys.Token != "" {
+		return keys, nil
+	}
 	if keys.AccessKey == "" || keys.SecretKey == "" {
 		return clearml.Credentials{}, errors.New("it names no access_key or no secret_key; write them as `access_key = …` and `secret_key = …`")
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"agentctl/control"
@@ -33,40 +31,6 @@ func (d *daemonRun) configuration(ctx context.Context) (map[string]any, error) {
 		agent["git_user"], agent["git_pass"] = d.gitUser, d.gitPass
 	}
 	return conf, nil
-}
-
-// clearmlConf reads the configuration of clearml-agent that counts here: the one that
-// is named, or the user's own.
-func (a *app) clearmlConf(_ context.Context, path string) (map[string]any, error) {
-	named := path
-	if named == "" {
-		named = a.Getenv("CLEARML_CONFIG_FILE")
-	}
-	if path = named; path == "" {
-		path = filepath.Join(a.Getenv("HOME"), "clearml.conf")
-	}
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) && named == "" {
-		return map[string]any{}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration of clearml-agent: %w", err)
-	}
-	return serverOf(data), nil
-}
-
-var apiServer = regexp.MustCompile(`(?m)^[^#\n]*\bapi_server\s*[:=]\s*"?([^\s"',{}]+)`)
-
-// serverOf finds the server and its keys in a clearml.conf.
-func serverOf(data []byte) map[string]any {
-	api := map[string]any{}
-	if m := apiServer.FindSubmatch(data); m != nil {
-		api["api_server"] = string(m[1])
-	}
-	if keys, err := parseCredentials(data); err == nil {
-		api["credentials"] = map[string]any{"access_key": keys.AccessKey, "secret_key": keys.SecretKey}
-	}
-	return map[string]any{"api": api}
 }
 
 // ready has an agent run that takes contributed workers, and says whether it was

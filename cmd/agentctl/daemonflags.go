@@ -29,7 +29,8 @@ type daemonFlag struct {
 	own  bool // not of clearml-agent
 }
 
-// daemonFlags is what becomes of each flag. docs/migrating.md is made of it too.
+// daemonFlags is what becomes of each flag. A test holds it against the table that
+// docs/migrating.md is made of.
 var daemonFlags = []daemonFlag{
 	{Option: someWords("--queue"), Verdict: flagSame, Becomes: "spec.workers[].queues", help: "queues, by name or id, in order of priority (default the queue default); with --dynamic-gpus as NAME=GPUS"},
 	{Option: noWord("--order-fairness"), Verdict: flagSame, Becomes: "spec.workers[].order", help: "let the queues take turns"},

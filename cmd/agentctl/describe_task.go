@@ -43,6 +43,7 @@ func (p *page) task(t reconcile.TaskStatus) {
 	p.line("View of files", "%s", t.MountNS)
 	p.line("Image", "%s", t.Image)
 	p.line("Digest", "%s", t.ImageDigest)
+	p.line("Rule", "%s", t.Rule)
 	p.line("Network", "%s", t.Network)
 	if t.HostUser != 0 {
 		p.line("User", "%s inside, user %d of the host", t.User, t.HostUser)

@@ -17,7 +17,7 @@ func (o operator) Execute(ctx context.Context, r control.ExecuteRequest) error {
 	if err := sound(r.Worker); err != nil {
 		return err
 	}
-	err := o.Pool.Execute(ctx, worker.Execution{Task: r.Task, Worker: r.Worker, RequireQueue: r.RequireQueue, Force: r.Force})
+	err := o.Pool.Execute(ctx, worker.Execution{Task: r.Task, Worker: r.Worker, RequireQueue: r.RequireQueue, Force: r.Force, Rank: r.Rank})
 	if err != nil {
 		return &control.Error{Code: control.CodeBadRequest, Message: err.Error()}
 	}

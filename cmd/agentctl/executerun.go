@@ -75,12 +75,19 @@ func (a *app) executeTask(ctx context.Context, f executeFlags, w spec.WorkerSpec
 	defer way.Client.Close()
 	id := f.id
 	if f.clone {
+		if _, rank := ranked(w, os.LookupEnv); rank > 0 {
+			return usagef("--clone makes one task for each rank; clone it before")
+		}
 		if id, err = cloneToRun(ctx, way.Client, f.id); err != nil {
 			return err
 		}
 		a.say("task %s is a copy of %s", id, f.id)
 	}
-	err = c.Execute(ctx, control.ExecuteRequest{Task: id, Worker: w, RequireQueue: f.requireQueue, Force: f.force})
+	w, rank := ranked(w, os.LookupEnv)
+	if rank > 0 {
+		a.say("rank %d: the task's status is that of rank 0", rank)
+	}
+	err = c.Execute(ctx, control.ExecuteRequest{Task: id, Worker: w, RequireQueue: f.requireQueue, Force: f.force, Rank: rank})
 	if err != nil {
 		return a.explained(err)
 	}

@@ -10,10 +10,10 @@ import (
 // told of it: CLEARML_AGENT_K8S_HOST_MOUNT=/on/the/machine:/in/the/pod.
 type hostMount struct{ host, pod string }
 
-// hostMount reads the variable, and its older name.
+// hostMount reads the variable, and its older names.
 func (a *app) hostMount() (hostMount, error) {
 	const name, older = "CLEARML_AGENT_K8S_HOST_MOUNT", "CLEARML_AGENT_DOCKER_HOST_MOUNT"
-	value := cmp.Or(a.Getenv(name), a.Getenv(older))
+	value := cmp.Or(a.Getenv(name), a.Getenv(older), a.Getenv("TRAINS_AGENT_K8S_HOST_MOUNT"), a.Getenv("TRAINS_AGENT_DOCKER_HOST_MOUNT"))
 	if value == "" {
 		return hostMount{}, nil
 	}

@@ -55,7 +55,7 @@ variable too: --state as AGENTCTL_STATE. docs/cli.md lists the exit codes.`,
 		&cobra.Group{ID: groupTasks, Title: "Run and stop tasks:"},
 		&cobra.Group{ID: groupHost, Title: "Processes and the machine:"},
 	)
-	add(root, groupSpec, a.initCmd(), a.validateCmd(), a.planCmd(), a.diffCmd(), a.applyCmd(), a.confirmCmd(), a.rollbackCmd(), a.suspendCmd(), a.resumeCmd(), a.reconcileCmd())
+	add(root, groupSpec, a.initCmd(), a.importCmd(), a.validateCmd(), a.planCmd(), a.diffCmd(), a.applyCmd(), a.confirmCmd(), a.rollbackCmd(), a.suspendCmd(), a.resumeCmd(), a.reconcileCmd())
 	add(root, groupSee, a.getCmd(), a.describeCmd(), a.explainCmd(), a.topCmd(), a.auditCmd(), a.serverWorkersCmd(), a.configCmd(), a.historyCmd(), a.blameCmd(), a.logsCmd(), a.cacheCmd(), a.imageCmd())
 	add(root, groupTasks, a.submitCmd(), a.executeCmd(), a.buildCmd(), a.stopCmd(), a.execCmd(), a.drainCmd(), a.cordonCmd(), a.uncordonCmd())
 	add(root, groupHost, a.agentCmd(), a.daemonCmd(), a.serverCmd(), a.doctorCmd(), a.versionCmd())

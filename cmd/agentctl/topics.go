@@ -37,10 +37,12 @@ behind AGENTCTL_. AGENTCTL_STATE is --state, AGENTCTL_SERVER_LISTEN is
     XDG_STATE_HOME     state folder of a user who is not root: $XDG_STATE_HOME/agentctl
     XDG_RUNTIME_DIR    socket of such a user: $XDG_RUNTIME_DIR/agentctl/agentctl.sock
     NOTIFY_SOCKET, WATCHDOG_USEC    set by systemd for the agent
+    RANK, SLURM_PROCID  "execute" runs one of several ranks of the task
 
 An agent passes on to tasks what they need to reach the network: HTTP_PROXY,
 HTTPS_PROXY, NO_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE,
-CURL_CA_BUNDLE, PIP_CERT and TZ; nothing else of its own.`
+CURL_CA_BUNDLE, PIP_CERT and TZ; of its own nothing else but what node.yaml names
+(workers[].hostEnvironment, sandbox.arguments.hostEnv).`
 
 const taskSettingsText = `A task may choose how its own environment is made, by hyperparameters in the section
 agentctl. They count more than node.yaml; "agentctl submit" sets the first two.

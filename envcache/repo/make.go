@@ -190,6 +190,10 @@ func (mk *maker) lfs(ctx context.Context, addr address, dir string) error {
 	if err != nil || len(files) == 0 {
 		return err
 	}
+	if mk.r.src.Offline {
+		mk.warnings = append(mk.warnings, fmt.Sprintf("%d files are kept in Git LFS and are pointers only, as %s: nothing is fetched", len(files), files[0]))
+		return nil
+	}
 	if !mk.store.git.has("git-lfs") {
 		mk.warnings = append(mk.warnings, fmt.Sprintf("%d files are kept in Git LFS and are pointers only, as %s: git-lfs is not installed on this host (on Debian: apt-get install git-lfs)", len(files), files[0]))
 		return nil

@@ -219,6 +219,9 @@ func everything() []string {
 // fetch brings all branches and tags, or what refspecs say, into the mirror. A
 // mirror that turns out to be damaged starts anew.
 func (m *mirror) fetch(ctx context.Context, refspecs ...string) error {
+	if m.r.src.Offline {
+		return nil
+	}
 	if len(refspecs) == 0 {
 		refspecs = everything()
 	}

@@ -101,6 +101,9 @@ func (m *mirror) bring(ctx context.Context, commit string) error {
 	if err != nil || have != "" {
 		return err
 	}
+	if m.r.src.Offline {
+		return fmt.Errorf("%w; nothing is fetched", notThere(commit))
+	}
 	m.r.say("repository", "fetching "+m.addr.url)
 	if err := m.fetch(ctx); err != nil {
 		return err

@@ -30,6 +30,8 @@ type Source struct {
 	Access Access
 	// UID and GID own the checkout; envcache.SameUser: this process.
 	UID, GID int
+	// Offline has nothing fetched: what is here counts.
+	Offline bool
 	// Box, if not nil, is where git runs for a repository that is reached by http, https or
 	// git. The others are this host's, or are reached with keys of this process's user, and
 	// git runs as the store's options say.

@@ -15,6 +15,38 @@ import (
 	"agentctl/envcache"
 )
 
+// Offline what an earlier fetch brought is there, by whatever name, and nothing else.
+func TestOffline(t *testing.T) {
+	u := newUpstream(t, map[string]string{"a.py": "one\n"})
+	one := u.git("rev-parse", "HEAD")
+	u.git("checkout", "-q", "-b", "feature/x")
+	u.write(map[string]string{"a.py": "feature\n"})
+	feature := u.commit("feature")
+	spy := newSpy()
+	s := newStore(t, Options{Exec: spy})
+	src := u.source()
+	src.Offline = true
+	if _, err := s.Acquire(t.Context(), src, nil); err == nil {
+		t.Error("a repository that was never fetched is there")
+	}
+	src.Offline, src.Commit = false, one
+	acquire(t, s, src)
+	u.write(map[string]string{"a.py": "later\n"})
+	later := u.commit("later")
+	fetched := spy.times("fetch")
+	src.Offline, src.Commit, src.Branch = true, "", "feature/x"
+	if c := acquire(t, s, src); c.Commit != feature {
+		t.Errorf("the branch is at %s, want %s as it was fetched", c.Commit, feature)
+	}
+	src.Commit = later
+	if _, err := s.Acquire(t.Context(), src, nil); err == nil || !strings.Contains(err.Error(), "nothing is fetched") {
+		t.Errorf("%v", err)
+	}
+	if spy.times("fetch") != fetched {
+		t.Error("something was fetched")
+	}
+}
+
 func TestByCommitTagBranchAndHead(t *testing.T) {
 	u := newUpstream(t, map[string]string{"a.py": "one\n"})
 	one := u.git("rev-parse", "HEAD")

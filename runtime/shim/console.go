@@ -28,11 +28,12 @@ const (
 // console writes the task's output. It never fails the task: what can't be
 // written is counted, dropped, and told in the next frame that can be.
 type console struct {
-	mu   sync.Mutex
-	w    *frame.Writer
-	f    *os.File
-	lost int64
-	why  error
+	mu      sync.Mutex
+	w       *frame.Writer
+	f       *os.File
+	lost    int64
+	why     error
+	backlog backlog
 }
 
 func openConsole(dir string) (*console, error) {
@@ -41,7 +42,7 @@ func openConsole(dir string) (*console, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the console: %w", err)
 	}
-	return &console{f: f, w: frame.NewWriter(f)}, nil
+	return &console{f: f, w: frame.NewWriter(f), backlog: backlog{dir: dir, f: f, most: mostBehind}}, nil
 }
 
 // put appends what stands in buf behind frame.Header bytes of room.
@@ -50,6 +51,10 @@ func (c *console) put(buf []byte, stream frame.Stream, at time.Time) {
 	defer c.mu.Unlock()
 	frame.Put(buf, stream, at)
 	size, frames := int64(len(buf)-frame.Header), buf
+	if stream != frame.Agent && !c.backlog.room(int64(len(buf)), at) {
+		c.lost, c.why = c.lost+size, errBehind
+		return
+	}
 	if c.lost > 0 {
 		// Told only together with what comes through again: a line of its own would
 		// fit where nothing else does, and again, and again.

@@ -117,11 +117,12 @@ func TestImageOfAnOrdinaryUser(t *testing.T) {
 	r := imagekit.Serve(t, &imagekit.Registry{})
 	ref := r.Push(t, "kit/debian:1", imagekit.Debian(t))
 	// A sandbox that waits for the next task would hold the image.
-	n := ordinary(t, ref, fmt.Sprintf("    registries: [{name: %q, insecure: true}]\n    createAhead: false\n", r.Host()))
+	n := ordinary(t, ref, fmt.Sprintf("    registries: [{name: %q, insecure: true}]\n    createAhead: false\n    setupScript: export SAID=so\n", r.Host()))
 	repository := n.NewRepository(map[string]string{
 		"requirements.txt": "six==1.17.0\n",
+		"run.ipynb":        `{"cells": [{"cell_type": "code", "source": ["!ls\n", "import main"]}]}`,
 		"main.py": `import os, six, sys
-print("six", six.__version__, "uid", os.getuid())
+print("six", six.__version__, "uid", os.getuid(), os.environ["SAID"])
 for path in six.__file__, __file__, sys.prefix + "/mine", "/usr/mine", os.environ["HOME"] + "/mine":
     open(path, "a").write("#\n")
 print("all is mine")
@@ -130,10 +131,10 @@ print("all is mine")
 	var keys []string
 	for _, want := range []string{"built", "hit"} {
 		task := n.Submit(harness.Script{Change: func(t *clearml.NewTask) {
-			t.Script = clearml.Script{Repository: repository.Bare, Branch: "main", EntryPoint: "main.py", WorkingDir: "."}
+			t.Script = clearml.Script{Repository: repository.Bare, Branch: "main", EntryPoint: "run.ipynb", WorkingDir: "."}
 		}})
 		n.WaitStatusFor(3*harness.Patience, task, clearml.StatusCompleted)
-		n.WantConsole(t, task, "six 1.17.0 uid 0")
+		n.WantConsole(t, task, "six 1.17.0 uid 0 so")
 		n.WantConsole(t, task, "all is mine")
 		status := n.TaskStatus(task)
 		if status.Environment != want {

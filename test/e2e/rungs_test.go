@@ -18,11 +18,11 @@ func TestPoorestHost(t *testing.T) {
 
 	t.Run("repository", func(t *testing.T) {
 		n.On(t)
-		r := n.NewRepository(map[string]string{"pkg/run.py": "import os, data\nassert not os.path.exists('out.txt')\nprint('value', data.value)\nopen('out.txt', 'w').write('x')\n", "pkg/data.py": "value = 1\n"})
+		r := n.NewRepository(map[string]string{"pkg/run.py": "import os, data\nassert not os.path.exists('out.txt')\nprint('value', data.value)\nopen('out.txt', 'w').write('x')\n", "pkg/data.py": "value = 1\n", "pkg/go.ipynb": `{"cells": [{"cell_type": "code", "source": ["import run"]}]}`})
 		for range 2 { // the second copy must not hold what the first task wrote
 			task := n.Submit(harness.Script{Change: func(todo *clearml.NewTask) {
 				todo.Script.Repository, todo.Script.Branch = "file://"+r.Bare, "main"
-				todo.Script.EntryPoint, todo.Script.WorkingDir = "run.py", "pkg"
+				todo.Script.EntryPoint, todo.Script.WorkingDir = "go.ipynb", "pkg"
 				todo.Script.Diff = "diff --git a/pkg/data.py b/pkg/data.py\n--- a/pkg/data.py\n+++ b/pkg/data.py\n@@ -1 +1 @@\n-value = 1\n+value = 2\n"
 			}})
 			n.WaitStatus(task, clearml.StatusCompleted)

@@ -64,7 +64,17 @@ func shellTask(code string, container map[string]string) harness.Script {
 // what every user may read: nothing of the agent, of homes, or of other processes.
 func TestSandboxOfTheHost(t *testing.T) {
 	t.Parallel()
-	n := boxed(t, "host", "    network: host\n")
+	n := boxed(t, "host", `    network: host
+    setupScript: |
+      export BY=node
+      [ -z "$RULED" ] || false | true
+    rules:
+      - match: {project: "^e2e/rul", tags: ["^none$"]}
+        setupScript: exit 1
+      - match: {project: "^e2e/rul", tags: ["^ruled$"], requirements: ["^six=="]}
+        arguments: {env: {RULED: by rule}}
+        setupScript: 'BY="$BY, rule"'
+`)
 	canary := filepath.Join(n.Dir, "canary")
 	if err := os.WriteFile(canary, []byte("outside"), 0o666); err != nil {
 		t.Fatal(err)
@@ -99,6 +109,29 @@ except OSError:
 	n.WaitStatus(again, clearml.StatusCompleted)
 	if env := n.TaskStatus(again).Environment; env != "hit" {
 		t.Errorf("environment %q, want a hit", env)
+	}
+	ruled(t, n)
+}
+
+// ruled: a rule of the node fits a task by its project, a tag and a package.
+func ruled(t *testing.T, n *harness.Node) {
+	t.Helper()
+	project, err := n.Client().ProjectID(t.Context(), "e2e/ruled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := shellTask("echo by $BY, task: $RULED\n", map[string]string{"setup_shell_script": "BY=\"$BY, task\"\nexport BY\n"})
+	change := script.Change
+	script.Pip, script.Change = []string{"six==1.17.0"}, func(todo *clearml.NewTask) {
+		change(todo)
+		todo.Project, todo.Tags = project, []string{"blue", "ruled"}
+	}
+	task := n.Submit(script)
+	n.WaitStatus(task, clearml.StatusCompleted)
+	n.WantConsole(t, task, "by node, rule, task, task: by rule")
+	n.WantConsole(t, task, "spec.sandbox.rules[1] fits the task")
+	if said := n.Must("describe", "task", task); !strings.Contains(said, "spec.sandbox.rules[1]") {
+		t.Errorf("describe does not tell of the rule:\n%s", said)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestUnderAnAgent(t *testing.T) {
 	must(t, err)
 	popped, err := s.client.NextTask(ctx, queue, id)
 	must(t, err)
-	if !popped {
+	if popped != id {
 		t.Fatal("the task is not at the head of its queue")
 	}
 	must(t, s.client.Started(ctx, id, "pulled", "pulled by test", false))

@@ -22,6 +22,8 @@ const (
 	StopFile    = "stop.json"
 	ExitFile    = "exit.json"
 	LogFile     = "shim.log"
+	// CursorFile is the agent's: how far the console is on the server.
+	CursorFile = "cursor.json"
 )
 
 // MappedVar tells a shim that it must wait on MappedFD.
