@@ -60,6 +60,12 @@ type Request struct {
 	CredentialsFile string
 	// CredentialsCommand gives credentials by git's credential protocol, asked when used.
 	CredentialsCommand []string
+	// GitCredentialsFile and GitCredentialsCommand are the same for repositories that lines
+	// name, and count more there. GitHTTPS has those whose address is of ssh reached by
+	// https, where a login is known.
+	GitCredentialsFile    string
+	GitCredentialsCommand []string
+	GitHTTPS              bool
 	// SystemSite shows the interpreter's own packages in the environment.
 	SystemSite bool
 	// BaseDir is what relative paths in Requirements start from: a checkout whose

@@ -43,7 +43,7 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 	if n.packages, err = packagesOf(t, n.cmd, w.PackageManager); err != nil {
 		return n, err
 	}
-	n.packages.cuda = p.cuda(w)
+	n.packages.cuda, n.packages.git = p.cuda(w), git
 	if w.Mode == spec.ModeSandbox {
 		if err = p.sandboxOf(&n, w); err != nil || n.owner.Later {
 			return n, err // the shim mounts what no user of the range could pass through to

@@ -30,6 +30,7 @@ type packages struct {
 	pm     spec.PackageManager // the worker's, with the task's choice over it
 	python string              // "" for any
 	cuda   string              // the newest that the worker\'s GPUs can run; "" without any
+	git    spec.Git            // the way to repositories that lines name
 	// lock of an earlier run, nil if it is not to be used; refused says why.
 	lock    *envcache.Lock
 	refused string
@@ -130,6 +131,8 @@ func (p *packages) request(base string) (req envcache.Request, from string, err 
 		Timeout:    time.Duration(p.pm.BuildTimeout),
 	}
 	setTorch(&req, p.pm, p.cuda)
+	req.GitCredentialsFile, req.GitCredentialsCommand = p.git.CredentialsFile, p.git.CredentialsCommand
+	req.GitHTTPS = p.git.Protocol == spec.ProtocolHTTPS
 	if p.lock != nil {
 		if err := p.lockedFile(base); err != nil {
 			if err := p.withoutLock(err); err != nil {

@@ -378,10 +378,10 @@ func TestGitLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	for link, want := range map[string]repo.Credentials{
-		"https://git.example.com/x/y.git":        {Username: "a", Password: "pa"},
-		"http://other.example.com:8080/x":        {Username: "b", Password: "pb"},
-		"https://git.example.com.evil.org/x":     {},
-		"https://example.com/git.example.com":    {},
+		"https://git.example.com/x/y.git":     {Username: "a", Password: "pa"},
+		"http://other.example.com:8080/x":     {Username: "b", Password: "pb"},
+		"https://git.example.com.evil.org/x":  {},
+		"https://example.com/git.example.com": {},
 	} {
 		if got, err := gitAccess(spec.Git{CredentialsFile: file}).Login(t.Context(), link); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", link, got, err)
