@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -34,7 +33,7 @@ func TestOptionalPackages(t *testing.T) {
 		Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser,
 		PriorityOptional: []string{"Early", "broken", "absent"}, PostOptional: []string{"late", "gone"},
 	}.with("late", "middle", "early", "broken", "gone")
-	var say spoken
+	var say said
 	l, err := c.Acquire(t.Context(), req, say.hear)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +110,7 @@ func TestTorchIndex(t *testing.T) {
 		Python: hostPython(t, SameUser), IndexURL: x.url(), UID: SameUser, GID: SameUser,
 		TorchIndex: torch.url(), TorchWhy: "since the driver says so",
 	}
-	var say spoken
+	var say said
 	l, err := c.Acquire(t.Context(), base.with("torch==2.0", "six"), say.hear)
 	if err != nil {
 		t.Fatal(err)
@@ -131,20 +130,34 @@ func TestTorchIndex(t *testing.T) {
 	}
 }
 
-// spoken is what a person was told.
-type spoken struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (s *spoken) hear(p Progress) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lines = append(s.lines, p.String())
-}
-
-func (s *spoken) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Join(s.lines, "\n")
+// The same by uv, which installs all at once.
+func TestChoicesByUV(t *testing.T) {
+	t.Parallel()
+	x, torch := newIndexServer(t, "", ""), newIndexServer(t, "", "")
+	x.add(wheel("needs", "1.0", "nowhere"))
+	x.add(wheel("six", "2.0rc1"))
+	x.add(wheel("six", "1.0"))
+	x.add(wheel("torch", "2.0"))
+	torch.add(wheel("torch", "2.0+cu124"))
+	c := newUVCache(t, Options{})
+	req := uvRequest(t, x.url(), "six", "torch==2.0", "gone")
+	req.PostOptional, req.TorchIndex, req.TorchWhy = []string{"gone"}, torch.url(), "as the node says"
+	var say said
+	l, err := c.Acquire(t.Context(), req, say.hear)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, say.text())
+	}
+	defer func() { _ = l.Close() }()
+	if !slices.Equal(l.Frozen, []string{"six==1.0", "torch==2.0+cu124"}) || !strings.Contains(say.text(), "WARNING: the list can't be resolved, and is tried without its optional packages: gone") {
+		t.Errorf("frozen %q\n%s", l.Frozen, say.text())
+	}
+	req = uvRequest(t, x.url(), "six", "needs")
+	if l, err := c.Acquire(t.Context(), req, nil); err == nil {
+		_ = l.Close()
+		t.Error("what is not optional is left out")
+	}
+	req.InstallFlags = []string{"--no-deps", "--pre"}
+	if l := acquire(t, c, req); !slices.Equal(l.Frozen, []string{"needs==1.0", "six==2.0rc1"}) {
+		t.Errorf("frozen %q", l.Frozen)
+	}
 }
