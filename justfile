@@ -7,6 +7,7 @@ tools := justfile_directory() / ".cache" / "bin"
 version := env("AGENTCTL_VERSION", `git describe --tags --always --dirty 2>/dev/null || echo dev`)
 
 sdk := "2.1.12"
+peer := "3.0.3"
 just := quote(just_executable()) + " --justfile " + quote(justfile())
 gofiles := "$(git ls-files --cached --others --exclude-standard -- '*.go')"
 
@@ -123,3 +124,4 @@ _vm:
 
 _sdk:
     @bash test/setup/sdk.sh {{ sdk }} "$AGENTCTL_SDK_VENV"
+    @bash test/setup/sdk.sh {{ peer }} "$(dirname "$AGENTCTL_SDK_VENV")/clearml-agent-{{ peer }}" clearml-agent

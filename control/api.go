@@ -19,6 +19,7 @@ const (
 	pathExecute      = "/v1/execute"
 	pathLogs         = "/v1/logs"
 	pathEnvironments = "/v1/environments"
+	pathGPUs         = "/v1/gpus"
 	pathUsage        = "/v1/usage"
 	pathAudit        = "/v1/audit"
 	pathBuild        = "/v1/build"

@@ -10,6 +10,7 @@
 //	POST /v1/stop          stop a task
 //	GET  /v1/logs          a task's console, a frame per line
 //	GET  /v1/environments  what is in the environment cache
+//	GET  /v1/gpus          GPUs, what they do, and who has them
 //	GET  /v1/history       the accepted specs
 //	GET  /v1/revision      the text of one
 //	GET  /v1/blame         what set each field

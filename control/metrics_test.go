@@ -161,3 +161,19 @@ func TestRequestsAndSpecsAreCounted(t *testing.T) {
 		}
 	}
 }
+
+func TestGPUsAreCounted(t *testing.T) {
+	m := NewMetrics("test", newNode())
+	m.CountGPUs(func() GPUs {
+		return GPUs{GPUs: []GPU{
+			{Device: "0", Holders: []GPUHolder{{Slot: "0", Worker: "a/0", Task: "t"}}}, {Device: "1", Holders: []GPUHolder{{Slot: "1", Worker: "a/1"}}},
+			{Device: "2"}, {Device: "3", Problem: "lost"},
+		}}
+	})
+	text := gather(t, m)
+	for _, want := range []string{`agentctl_gpus{state="held"} 1`, `agentctl_gpus{state="free"} 2`, `agentctl_gpus{state="broken"} 1`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing in\n%s", want, text)
+		}
+	}
+}

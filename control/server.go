@@ -93,7 +93,9 @@ type Config struct {
 	Contributions Contributions
 	Consoles      Consoles
 	Environments  Environments
-	Tasks         Tasks
+	// GPUs tells which there are; it may be nil.
+	GPUs  func() GPUs
+	Tasks Tasks
 	// Shutdown asks the program to end; it returns at once.
 	Shutdown func()
 	Metrics  *Metrics
@@ -112,6 +114,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET "+pathAgent, get(s, func(*http.Request) (any, error) { return cfg.Agent(), nil }))
 	s.mux.HandleFunc("GET "+pathStatus, get(s, func(*http.Request) (any, error) { return cfg.State.Snapshot(), nil }))
 	s.mux.HandleFunc("GET "+pathEnvironments, get(s, s.environments))
+	s.mux.HandleFunc("GET "+pathGPUs, get(s, s.gpus))
 	s.mux.HandleFunc("GET "+pathHistory, get(s, func(*http.Request) (any, error) { return cfg.Revisions.History() }))
 	s.mux.HandleFunc("GET "+pathRevision, get(s, s.revision))
 	s.mux.HandleFunc("GET "+pathBlame, get(s, func(*http.Request) (any, error) { return cfg.Revisions.Blame() }))

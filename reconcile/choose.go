@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -14,6 +15,9 @@ import (
 func (a *allocator) choose(w *spec.Worker) ([]string, string) {
 	var ids []string
 	var lack string
+	if len(a.slots) == 0 && w.GPUs.Mode != spec.GPUsAll { // which are none, where there are none
+		return nil, "needs " + asked(w.GPUs) + "; " + a.none
+	}
 	switch w.GPUs.Mode {
 	case spec.GPUsAll:
 		ids, lack = a.all()
@@ -26,6 +30,17 @@ func (a *allocator) choose(w *spec.Worker) ([]string, string) {
 	}
 	slices.Sort(ids)
 	return ids, lack
+}
+
+// asked says a request in words.
+func asked(g spec.GPURequest) string {
+	switch g.Mode {
+	case spec.GPUsCount:
+		return plural(g.Count, "GPU")
+	case spec.GPUsShare:
+		return g.String() + " of a GPU"
+	}
+	return "gpu " + strings.Join(g.Devices, ", ")
 }
 
 func (a *allocator) all() ([]string, string) {
@@ -53,7 +68,7 @@ func (a *allocator) listed(devices []string) ([]string, string) {
 			ids, found = append(ids, s.id), true
 		}
 		if !found {
-			return nil, fmt.Sprintf("needs gpu %s, which this node does not have", device)
+			return nil, fmt.Sprintf("needs gpu %s: %s", device, cmp.Or(lacking(device, a.gpus), "it is not among spec.gpus.slots"))
 		}
 	}
 	return ids, ""
@@ -68,7 +83,7 @@ func (a *allocator) same(one, other string) bool {
 func (a *allocator) whole(w *spec.Worker) ([]string, string) {
 	free := a.preferred(w, func(s slot) bool { return s.shares == 1 })
 	if len(free) < w.GPUs.Count {
-		return nil, fmt.Sprintf("needs %s; %d of the %d of this node are left for it", plural(w.GPUs.Count, "GPU"), len(free), a.count(func(s slot) bool { return s.shares == 1 }))
+		return nil, fmt.Sprintf("needs %s; %d of the %d of this node are left for it", asked(w.GPUs), len(free), a.count(func(s slot) bool { return s.shares == 1 }))
 	}
 	return free[:w.GPUs.Count], ""
 }
@@ -94,7 +109,7 @@ func (a *allocator) share(w *spec.Worker) ([]string, string) {
 			return free[:need], ""
 		}
 	}
-	return nil, fmt.Sprintf("needs %s of a GPU; no shared GPU of this node has that left", w.GPUs)
+	return nil, fmt.Sprintf("needs %s; no shared GPU of this node has that left", asked(w.GPUs))
 }
 
 // preferred are the slots that w may have: first those that it has, then those that

@@ -87,7 +87,7 @@ type planner struct {
 	counts  map[string]int // desired workers, by group
 	wanted  map[string]bool
 	slots   *allocator
-	grants  map[string]grant // nil: the node has no slots to hand out
+	grants  map[string]grant // of those that ask for GPUs
 	actions []Action
 	wake    time.Time
 	fields  comparer

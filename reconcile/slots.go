@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"agentctl/spec"
 )
@@ -36,9 +37,10 @@ type SlotMove struct {
 	Task string `json:"task,omitempty"`
 }
 
-// inventory are the slots of a node; nil if there are none to hand out: the spec
-// names none, or wants all that there are and nobody could look.
-func inventory(s spec.Slots, gpus []GPU) []slot {
+// inventory are the slots of a node. Where nobody could look at the GPUs, those of a
+// list are taken to be there, and of auto those that workers have: a driver that does
+// not answer for a while must not end their tasks.
+func inventory(s spec.Slots, o Observed) []slot {
 	var out []slot
 	add := func(device string, shares int) {
 		if shares <= 1 {
@@ -52,18 +54,53 @@ func inventory(s spec.Slots, gpus []GPU) []slot {
 	switch s.Mode {
 	case spec.SlotsList:
 		for _, l := range s.List {
-			if !slices.ContainsFunc(gpus, func(g GPU) bool { return g.Is(l.Device) && g.Problem != "" }) {
+			if lacking(l.Device, o.GPUs) == "" {
 				add(l.Device, l.Shares)
 			}
 		}
 	case spec.SlotsAuto:
-		for _, g := range gpus {
+		for _, g := range o.GPUs {
 			if g.Problem == "" {
 				add(fmt.Sprint(g.Index), 1)
 			}
 		}
+		if o.GPUs == nil {
+			for _, device := range devicesHad(o.Workers) {
+				add(device, 1)
+			}
+		}
 	}
 	return out
+}
+
+// lacking says why a device can't be handed out, "" if it can. NVML shows no instances
+// of MIG among its GPUs.
+func lacking(device string, gpus []GPU) string {
+	i := slices.IndexFunc(gpus, func(g GPU) bool { return g.Is(device) })
+	switch {
+	case i >= 0:
+		return gpus[i].Problem
+	case gpus == nil || strings.HasPrefix(device, "MIG-"):
+		return ""
+	}
+	return "it is not on this node"
+}
+
+// devicesHad are the GPUs that workers and their tasks have.
+func devicesHad(workers map[string]WorkerStatus) []string {
+	var out []string
+	for _, w := range workers {
+		ids := w.Slots
+		if w.Task != nil {
+			ids = slices.Concat(ids, w.Task.Slots)
+		}
+		for _, id := range ids {
+			device, _, _ := strings.Cut(id, "/")
+			out = append(out, device)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // allocator hands out slots. Requests that leave no choice come first, then the
@@ -73,14 +110,18 @@ type allocator struct {
 	slots    []slot
 	gpus     []GPU
 	observed map[string]WorkerStatus
+	none     string            // why there are no slots
 	owner    map[string]string // slot → worker that is to have it
 	task     map[string]string // slot → worker whose task holds it now
 }
 
 func newAllocator(d Desired, o Observed) *allocator {
-	a := &allocator{slots: inventory(d.Slots, o.GPUs), gpus: o.GPUs, observed: o.Workers, owner: map[string]string{}, task: map[string]string{}}
+	a := &allocator{slots: inventory(d.Slots, o), gpus: o.GPUs, observed: o.Workers, owner: map[string]string{}, task: map[string]string{}}
 	if len(a.slots) == 0 {
-		return a
+		a.none = "no GPU was found on this node; agentctl doctor tells why"
+		if d.Slots.Mode != spec.SlotsAuto {
+			a.none = "spec.gpus.slots gives it none"
+		}
 	}
 	for _, name := range byIndex(o.Workers, every) {
 		if t := o.Workers[name].Task; t != nil {
@@ -98,11 +139,8 @@ type grant struct {
 	lack  string
 }
 
-// allocate gives every worker its grant; nil where the node has no slots to hand out.
+// allocate gives every worker that asks for GPUs its grant.
 func (a *allocator) allocate(workers []spec.Worker) map[string]grant {
-	if len(a.slots) == 0 {
-		return nil
-	}
 	grants := map[string]grant{}
 	give := func(w *spec.Worker, must bool) {
 		ids, lack := a.choose(w)

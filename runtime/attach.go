@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentctl/internal/fsx"
+	"agentctl/runtime/internal/contain"
 	"agentctl/runtime/internal/record"
 )
 
@@ -60,7 +61,7 @@ func look(dir string) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	exit, err := record.ReadExit(dir)
+	exit, err := readExit(dir, h)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +83,19 @@ func look(dir string) (*Task, error) {
 		return nil, nil
 	}
 	return newTask(dir, h, -1, nil), nil
+}
+
+// readExit reads the exit record. One that a power cut damaged, which is all that can, is
+// none.
+func readExit(dir string, h *Handle) (*Exit, error) {
+	exit, err := record.ReadExit(dir)
+	if err == nil || h == nil {
+		return exit, err
+	}
+	if boot, berr := contain.BootID(); berr != nil || boot == h.BootID {
+		return nil, err
+	}
+	return nil, nil
 }
 
 // lockHeld asks by a shared lock, so that two who ask don't take each other for

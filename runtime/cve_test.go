@@ -84,18 +84,19 @@ var knowns = []known{
 	},
 	{
 		cve: "CVE-2024-0132, CVE-2025-23359", what: "mounts for a GPU are led out of an image by links at their targets",
-		here: "targets are followed inside the root alone; nothing of NVIDIA's runs",
+		here: "targets are followed inside the root alone; files of the driver are mounted as any others are, and nothing of NVIDIA's runs as root beside an image",
 		attack: inTurn(linked(map[string]string{"usr/local/cuda/compat/libcuda.so.1": up + lead}, "/usr/local/cuda/compat/libcuda.so.1/lib", ""),
-			linked(map[string]string{"usr/local/cuda": up + lead}, "/usr/local/cuda/compat", "")), without: []string{"github.com/NVIDIA"},
+			linked(map[string]string{"usr/local/cuda": up + lead}, "/usr/local/cuda/compat", "")), without: []string{"github.com/NVIDIA/nvidia-container-toolkit", "github.com/NVIDIA/go-nvlib"},
 	},
 	{
-		cve: "CVE-2025-23266", what: "a hook with the host's rights takes LD_PRELOAD of an image", here: "there are no hooks; shim and runner are static and get no variable of the image", attack: inheritsVariables,
+		cve: "CVE-2025-23266", what: "a hook with the host's rights takes LD_PRELOAD of an image", here: "there are no hooks, those of CDI specifications are not run; shim and runner are static and get no variable of the image", attack: inheritsVariables,
+		tests: []string{"test/e2e TestSandboxGPUs"},
 	},
 	{
 		cve: "CVE-2025-23267", what: "ld.so.cache of an image leads to a file of the host, which is written", here: "nothing writes into an image but the task",
 		attack: linked(map[string]string{"etc/ld.so.cache": lead + "/secret", "etc/ld.so.conf.d": lead}, "", ""),
 	},
-	{cve: "CVE-2026-24260", what: "NVIDIA's toolkit looks at what is exchanged meanwhile", here: "it is not used", without: []string{"github.com/NVIDIA"}},
+	{cve: "CVE-2026-24260", what: "NVIDIA's toolkit looks at what is exchanged meanwhile", here: "it is not used", without: []string{"github.com/NVIDIA/nvidia-container-toolkit", "github.com/NVIDIA/go-nvlib"}},
 	{
 		cve: "CVE-2021-29136 and other unpackers of layers", what: "a layer writes outside itself", here: "no link is followed, as what a layer holds is known from memory",
 		tests: []string{"runtime/image/internal/unpack TestHostileLayers", "runtime/image TestHostileImages"}, without: []string{"github.com/opencontainers/umoci", "github.com/containerd/containerd"},

@@ -198,7 +198,7 @@ func (s *Spare) taken(ctx context.Context, run *record.Run, err error) (*Task, e
 		if w.Taken {
 			h, err := record.ReadHandle(run.Dir)
 			if err == nil && h != nil {
-				return newTask(run.Dir, h, s.shim.pidfd, s.shim.proc), nil
+				return newTask(run.Dir, h, s.shim.pidfd, s.shim), nil
 			}
 			return nil, errors.Join(errors.New("the shim recorded no handle"), err, s.end(run.Dir))
 		}
@@ -213,6 +213,7 @@ func (s *Spare) taken(ctx context.Context, run *record.Run, err error) (*Task, e
 func (s *Spare) end(dirs ...string) error {
 	_ = s.shim.proc.Kill()
 	_, err := s.shim.proc.Wait()
+	_ = s.shim.hint.Close()
 	if s.shim.pidfd >= 0 {
 		_ = unix.Close(s.shim.pidfd)
 	}
@@ -252,6 +253,7 @@ func (s *Spare) Dir() string { return s.run.Dir }
 // Remove takes the sandbox down, and its folder.
 func (s *Spare) Remove() error {
 	_ = s.conn.Close() // which tells the shim
+	defer func() { _ = s.shim.hint.Close() }()
 	if _, err := s.shim.proc.Wait(); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ECHILD) {
 		return fmt.Errorf("cannot end the shim: %w", err)
 	}

@@ -21,7 +21,7 @@ type spawned struct {
 	run   *record.Run
 	proc  *os.Process
 	pidfd int
-	hint  *os.File // the shim's word on how its start went
+	hint  *os.File // the shim's word on how its start went, and, by its end, on its exit record
 }
 
 // spawn starts the shim in a session of its own. Its descriptors are 2 for its
@@ -128,15 +128,14 @@ func (s *spawned) ready(ctx context.Context) (*Task, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.giveUp())
 	}
-	return newTask(s.run.Dir, h, s.pidfd, s.proc), nil
+	return newTask(s.run.Dir, h, s.pidfd, s), nil
 }
 
 // recorded waits until the shim has recorded its handle.
 func (s *spawned) recorded(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.hint.SetReadDeadline(time.Unix(1, 0)) })
-	word, err := io.ReadAll(io.LimitReader(s.hint, 64<<10))
+	word, err := s.word()
 	stop()
-	_ = s.hint.Close()
 	if err != nil && ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), s.giveUp())
 	}
@@ -147,16 +146,35 @@ func (s *spawned) recorded(ctx context.Context) error {
 	if gerr := s.giveUp(); gerr != nil {
 		return gerr
 	}
-	if msg := strings.TrimSpace(string(word)); msg != "" {
+	if msg := strings.TrimSpace(word); msg != "" {
 		return errors.New(msg)
 	}
 	return errors.Join(fmt.Errorf("the shim ended at once%s", s.lastWords()), herr, err)
+}
+
+// word reads until the shim is ready, or all that it says of why it is not.
+func (s *spawned) word() (string, error) {
+	text := make([]byte, 64<<10)
+	for n := 0; ; {
+		more, err := s.hint.Read(text[n:])
+		n += more
+		if string(text[:n]) == record.WordReady {
+			return record.WordReady, nil
+		}
+		if errors.Is(err, io.EOF) || n == len(text) {
+			return string(text[:n]), nil
+		}
+		if err != nil {
+			return string(text[:n]), err
+		}
+	}
 }
 
 // giveUp kills the shim, which takes the task with it, and settles the folder.
 func (s *spawned) giveUp() error {
 	_ = s.proc.Kill()
 	_, err := s.proc.Wait()
+	_ = s.hint.Close()
 	if s.pidfd >= 0 {
 		_ = unix.Close(s.pidfd)
 	}

@@ -23,6 +23,7 @@ type Task struct {
 	handle Handle
 	proc   *os.Process // the shim, if it is a child of ours
 	pidfd  *os.File    // the shim, nil where the kernel has no pidfds
+	hint   *os.File    // ends with the exit record or the shim, if it is a child of ours
 
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when exit and err are set
@@ -31,9 +32,12 @@ type Task struct {
 	err     error
 }
 
-func newTask(dir string, h *Handle, pidfd int, proc *os.Process) *Task {
+func newTask(dir string, h *Handle, pidfd int, shim *spawned) *Task {
 	ctx, cancel := context.WithCancel(context.Background())
-	t := &Task{dir: dir, handle: *h, proc: proc, cancel: cancel, done: make(chan struct{})}
+	t := &Task{dir: dir, handle: *h, cancel: cancel, done: make(chan struct{})}
+	if shim != nil {
+		t.proc, t.hint = shim.proc, shim.hint
+	}
 	if pidfd >= 0 && unix.SetNonblock(pidfd, true) == nil {
 		// Non-blocking, it waits in the runtime's poller and needs no thread.
 		t.pidfd = os.NewFile(uintptr(pidfd), "pidfd")

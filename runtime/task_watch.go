@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,12 +18,19 @@ import (
 
 // watch waits for the shim's end and settles how the run ended.
 func (t *Task) watch(ctx context.Context) {
+	told := t.told(ctx)
+	if told {
+		close(t.done)
+	}
 	err := t.waitShim(ctx)
 	if err == nil && t.proc != nil {
 		_, _ = t.proc.Wait() // reaps; how it ended is in the exit record
 	}
 	if t.pidfd != nil {
 		_ = t.pidfd.Close()
+	}
+	if told {
+		return
 	}
 	if err == nil {
 		t.exit, err = settle(ctx, t.dir, &t.handle)
@@ -31,6 +39,28 @@ func (t *Task) watch(ctx context.Context) {
 		t.err = fmt.Errorf("cannot tell how task %s ended: %w", t.handle.ID, err)
 	}
 	close(t.done)
+}
+
+// told waits until the shim says that the exit record is there, and reads it: nothing of
+// the task is left then, and the shim itself is about to go, which takes a while. It
+// returns false if it can't be told so.
+func (t *Task) told(ctx context.Context) bool {
+	if t.hint == nil {
+		return false
+	}
+	defer func() { _ = t.hint.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = t.hint.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var nothing [1]byte
+	if _, err := t.hint.Read(nothing[:]); !errors.Is(err, io.EOF) {
+		return false
+	}
+	exit, err := record.ReadExit(t.dir)
+	if err != nil || exit == nil {
+		return false
+	}
+	t.exit = *exit
+	return true
 }
 
 // waitShim returns nil when the shim is gone.
@@ -93,7 +123,7 @@ func (t *Task) signal(sig unix.Signal) error {
 // settle tells how a run ended whose shim is gone. If the shim could not record
 // it, what is left of the task is swept and the run is recorded as lost.
 func settle(ctx context.Context, dir string, h *Handle) (Exit, error) {
-	if exit, err := record.ReadExit(dir); err != nil || exit != nil {
+	if exit, err := readExit(dir, h); err != nil || exit != nil {
 		return value(exit), err
 	}
 	// Alone from here on: of two agents only one records the loss. Waiting covers
@@ -103,7 +133,7 @@ func settle(ctx context.Context, dir string, h *Handle) (Exit, error) {
 		return Exit{}, err
 	}
 	defer func() { _ = lock.Close() }()
-	if exit, err := record.ReadExit(dir); err != nil || exit != nil {
+	if exit, err := readExit(dir, h); err != nil || exit != nil {
 		return value(exit), err
 	}
 	why, err := sweep(ctx, h)

@@ -2,6 +2,9 @@ package server
 
 import (
 	"encoding/json"
+	"maps"
+	"math"
+	"slices"
 
 	"github.com/samber/lo"
 )
@@ -16,10 +19,15 @@ type storedEvent struct {
 // samplesOf reads the events of one kind: of each metric and variant the newest
 // iters iterations, newest first.
 func samplesOf(v *view, stream int64, kind string, filters []metricFilter, iters int) ([]*storedEvent, error) {
+	return samplesBefore(v, stream, kind, filters, math.MaxInt64, iters)
+}
+
+// samplesBefore is samplesOf for iterations before one.
+func samplesBefore(v *view, stream int64, kind string, filters []metricFilter, before int64, iters int) ([]*storedEvent, error) {
 	var all []*storedEvent
 	seen := map[[2]string]int{}
-	err := v.each(`SELECT n, metric, variant, iter, doc FROM sample WHERE stream = ? AND kind = ? ORDER BY metric, variant, iter DESC`,
-		args(stream, kind), func(scan func(...any) error) error {
+	err := v.each(`SELECT n, metric, variant, iter, doc FROM sample WHERE stream = ? AND kind = ? AND iter < ? ORDER BY metric, variant, iter DESC`,
+		args(stream, kind, before), func(scan func(...any) error) error {
 			var e storedEvent
 			var doc []byte
 			if err := scan(&e.n, &e.metric, &e.variant, &e.iter, &doc); err != nil {
@@ -153,19 +161,30 @@ type tasksMetrics struct {
 	} `json:"metrics" need:"1"`
 	Iters  int  `json:"iters"`
 	Models bool `json:"model_events"`
+
+	ScrollID string `json:"scroll_id"`
+	Refresh  bool   `json:"refresh"`
 }
 
 func debugImages(c *call, req *tasksMetrics) (any, error) { return req.samples(c, typeImage) }
 
 func plots(c *call, req *tasksMetrics) (any, error) { return req.samples(c, typePlot) }
 
-// samples groups the newest events of a kind by task and iteration.
+// samples groups the newest events of a kind by task and iteration; with a scroll id
+// those before the ones that were shown.
 func (r *tasksMetrics) samples(c *call, kind string) (any, error) {
 	out := []any{}
 	if len(r.Metrics) > maxCharts {
 		return nil, invalid("metrics", "more than %d", maxCharts)
 	}
-	for _, m := range r.Metrics {
+	// The scroll id holds, for each of the metrics, the oldest iteration that was shown.
+	before := lo.Times(len(r.Metrics), func(int) int64 { return math.MaxInt64 })
+	if r.ScrollID != "" && !r.Refresh {
+		if json.Unmarshal([]byte(r.ScrollID), &before) != nil || len(before) != len(r.Metrics) {
+			return nil, errScroll
+		}
+	}
+	for i, m := range r.Metrics {
 		s, err := findSource(c.read(), m.Task, r.Models)
 		if err != nil {
 			return nil, err
@@ -174,16 +193,18 @@ func (r *tasksMetrics) samples(c *call, kind string) (any, error) {
 		if m.Metric != "" {
 			filters = []metricFilter{{m.Metric, m.Variants}}
 		}
-		all, err := samplesOf(c.read(), s.stream, kind, filters, max(r.Iters, 1))
+		all, err := samplesBefore(c.read(), s.stream, kind, filters, before[i], max(r.Iters, 1))
 		if err != nil {
 			return nil, err
 		}
 		groups := lo.GroupByMap(all, func(e *storedEvent) (int64, json.RawMessage) { return e.iter, e.doc })
 		iterations := []any{}
-		for iter, events := range groups {
-			iterations = append(iterations, map[string]any{"iter": iter, "events": events})
+		for _, iter := range slices.Backward(slices.Sorted(maps.Keys(groups))) {
+			iterations = append(iterations, map[string]any{"iter": iter, "events": groups[iter]})
+			before[i] = iter
 		}
 		out = append(out, map[string]any{"task": m.Task, "iterations": iterations})
 	}
-	return map[string]any{"metrics": out, "scroll_id": ""}, nil
+	next, err := json.Marshal(before)
+	return map[string]any{"metrics": out, "scroll_id": string(next)}, err
 }

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
+	"regexp"
 	"slices"
 )
 
@@ -53,9 +55,49 @@ type modelQuery struct {
 	OnlyFields  texts   `json:"only_fields"`
 	OrderBy     texts   `json:"order_by"`
 	paging
+
+	metadata map[metadataField]texts
+}
+
+// metadataField is a field of an item of metadata, which a request names in one word:
+// metadata.KEY.FIELD.
+type metadataField struct{ key, field string }
+
+var metadataFieldName = regexp.MustCompile(`(?s)^metadata\.(.+)\.(value|type)$`)
+
+// UnmarshalJSON takes what is asked of metadata too.
+func (q *modelQuery) UnmarshalJSON(data []byte) error {
+	type plain modelQuery
+	if err := json.Unmarshal(data, (*plain)(q)); err != nil {
+		return err
+	}
+	all := object{}
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	for name, raw := range all {
+		m := metadataFieldName.FindStringSubmatch(name)
+		if m == nil {
+			continue
+		}
+		var values texts
+		if err := json.Unmarshal(raw, &values); err != nil {
+			return err
+		}
+		if q.metadata == nil {
+			q.metadata = map[metadataField]texts{}
+		}
+		if q.metadata[metadataField{m[1], m[2]}] = values; len(q.metadata) > maxTerms {
+			return invalid("metadata", "more than %d", maxTerms)
+		}
+	}
+	return nil
 }
 
 func (q *modelQuery) filter(f *filter) error {
+	for at, values := range q.metadata {
+		f.add(`EXISTS (SELECT 1 FROM json_each(m.doc, '$.metadata') e WHERE e.key = ? AND json_extract(e.value, '$.`+at.field+`') IN (SELECT value FROM json_each(?)))`, at.key, jsonList(values))
+	}
 	if q.ID != nil {
 		f.exact("m.id", q.ID)
 	}

@@ -63,6 +63,11 @@ func many(do action) func(*call, *manyRequest) (any, error) {
 				continue
 			}
 			reply["id"] = id
+			for _, flag := range []string{"queued", "dequeued"} { // numbers in the plain forms
+				if n, ok := reply[flag].(int); ok {
+					reply[flag] = n > 0
+				}
+			}
 			succeeded = append(succeeded, reply)
 		}
 		return map[string]any{"succeeded": succeeded, "failed": failed}, nil

@@ -119,7 +119,7 @@ func TestContribute(t *testing.T) {
 	same(t, "word", r.Cause+" "+r.By+" "+r.Message, "contribute me daemon --queue b")
 	origins, problems := spec.Origins(path, text, spec.Host{Name: "n1"})
 	must(t, problems.Err())
-	if file := origins["spec.workers[b-2].id"].File; !strings.HasPrefix(file, "daemon box:1 of me since ") {
+	if file := origins["spec.workers[b-2].id"].File; !strings.HasPrefix(file, "daemon box:1, by me, ") {
 		t.Errorf("blame: %s", file)
 	}
 	put(t, path, groups("a", "c"))
@@ -233,7 +233,7 @@ func TestContributeAndGit(t *testing.T) {
 	g := Git{URL: repo, Path: "node.yaml"}
 	_, err := l.m.SetGit(t.Context(), g, "", false)
 	var over *TakeOverError
-	if !errors.As(err, &over) || !strings.Contains(err.Error(), "daemon box:0 of me since") {
+	if !errors.As(err, &over) || !strings.Contains(err.Error(), "daemon box:0, by me,") {
 		t.Fatalf("%v", err)
 	}
 	same(t, "refused", l.groups(), "a= b=box:0")

@@ -47,13 +47,13 @@ type Owner struct {
 	Start string `json:"start,omitempty"`
 }
 
-// Origin says for people where it comes from.
+// Origin says for people where it comes from. It is the name of its layer.
 func (c Contribution) Origin() string {
 	by := c.By
 	if by == "" {
 		by = "somebody"
 	}
-	return fmt.Sprintf("daemon %s of %s since %s", c.ID, by, c.Since.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("daemon %s, by %s, %s", c.ID, by, c.Since.UTC().Format(time.RFC3339))
 }
 
 func (c Contribution) layer() (spec.File, error) {

@@ -8,7 +8,13 @@
 //	pinned-DIGEST.yaml   the text of a pinned source
 //	revisions/N.yaml     an accepted text …
 //	revisions/N.json     … and what is known of it; written last, it makes N count
+//	contributed/ID.json  workers that a command adds to those of the source, until it
+//	                     takes them away (Contribution)
 //	older.json           which fields the revisions changed that are not kept any more
+//
+// What is accepted is the text of the source with layers over it, which are patches:
+// those of the options, and what was contributed. The source's part of a revision is
+// told apart, so that a rollback is to a text of the source.
 //
 // There is one source at a time. A file, a folder or a repository is followed:
 // whatever it holds next is handed on, or why it can't be read. What a server sends

@@ -35,7 +35,7 @@ func (n *Node) Default(env Env) *Node {
 	set(&out.Metadata.Name, NodeName(env.Hostname))
 	s := &out.Spec
 	set(&s.Server.PollInterval, DefaultPollInterval)
-	set(&s.GPUs.Slots.Mode, SlotsNone)
+	set(&s.GPUs.Slots.Mode, SlotsAuto)
 	for i := range s.GPUs.Slots.List {
 		set(&s.GPUs.Slots.List[i].Shares, 1)
 	}

@@ -61,7 +61,7 @@ func TestDecodeAll(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
-	_, problems := Decode("node.yaml", []byte(head+"spec:\n  gpus: {slots: auto}\n  x: 1\n  workers: []\n"))
+	_, problems := Decode("node.yaml", []byte(head+"spec:\n  x: 1\n  workers: [{name: a, queues: [q], image: python}]\n"))
 	if e, w := problems.Errors(), problems.Warnings(); len(e) != 1 || len(w) != 1 || problems[0] != e[0] {
 		t.Errorf("errors %v, warnings %v", e, w)
 	}

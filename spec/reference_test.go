@@ -96,9 +96,6 @@ func generateReference(t *testing.T) []byte {
 			t.Errorf("%s has no comment", path)
 		}
 		rule := ruleOf(holder, key)
-		if rule.pending != "" {
-			meaning += " **No effect yet**: " + rule.pending + "."
-		}
 		if lo.ContainsBy(sections, func(s struct{ title, prefix string }) bool { return s.prefix == path }) {
 			intros[path] = meaning
 			return

@@ -54,8 +54,6 @@ type rule struct {
 	unique     bool               // elements
 	example    string             // as it is written in a document
 	class      Class              // "" is live
-	pending    string             // why the field has no effect yet
-	unless     string             // the value that it has all the same
 	bare       bool               // a number may stand for a text
 	mayBeEmpty bool
 }
@@ -100,8 +98,6 @@ const (
 	hostSketch        = `^[a-z0-9_:]([a-z0-9_.:-]*[a-z0-9_:])?$`
 	indexSketch       = `^(https?://[^/@?#\s]+(/[^?#\s]*)?|file:///[^?#\s]*)$`
 )
-
-const gpusLater = "GPU slots come with a later release: tasks see all GPUs of the machine"
 
 // commandRule is that of a program with its arguments.
 var commandRule = rule{
@@ -159,10 +155,7 @@ var nodeRules = map[string]rule{
 	"Server.logAge":          {check: atLeast(time.Hour, 10*365*24*time.Hour), fix: "write 1h to 3650d", example: "30d"},
 	"Server.logSize":         {check: aboveZero, fix: "write a size as 10Gi, or leave it out for no limit", example: "10Gi"},
 
-	"GPUs.slots": {
-		example: "auto", class: ClassWaits,
-		pending: gpusLater, unless: SlotsNone,
-	},
+	"GPUs.slots":  {example: "auto", class: ClassWaits},
 	"Slot.device": {required: "write the index or UUID of a GPU, as `device: 0`", form: deviceForm, fix: deviceFix, bare: true, example: "0", class: ClassWaits},
 	"Slot.shares": {min: 1, max: 1000, example: "4", class: ClassWaits},
 
@@ -180,7 +173,7 @@ var nodeRules = map[string]rule{
 	"WorkerSpec.abortCallback":           {check: atLeast(time.Second, 24*time.Hour), fix: "write 1s to 24h", example: "30m"},
 	"WorkerSpec.order":                   {enum: []string{OrderPriority, OrderRoundRobin}, example: OrderPriority},
 	"WorkerSpec.count":                   {min: 0, max: maxWorkers, example: "2", class: ClassDrain},
-	"WorkerSpec.gpus":                    {example: "1", class: ClassWaits, pending: gpusLater, unless: GPUsNone},
+	"WorkerSpec.gpus":                    {example: "1", class: ClassWaits},
 	"WorkerSpec.mode":                    {enum: []string{ModeVenv, ModeSandbox}, example: ModeVenv},
 	"WorkerSpec.image":                   {form: imageForm, check: nameLength(255), fix: imageFix, example: "docker.io/library/python:3.12-slim"},
 	"WorkerSpec.sandbox":                 {example: "{arguments: {env: {NCCL_DEBUG: INFO}}}"},

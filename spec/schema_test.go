@@ -149,9 +149,6 @@ func applyRules(t *testing.T, holder string, s *jsonschema.Schema) {
 		if !ok {
 			t.Errorf("no rule for %s.%s", holder, p.Key)
 		}
-		if r.pending != "" {
-			p.Value.Description += "\n\nHas no effect yet: " + r.pending + "."
-		}
 		if r.bare {
 			device := deviceSchema()
 			p.Value.Type, p.Value.AnyOf = "", device.AnyOf

@@ -81,7 +81,7 @@ type Server struct {
 
 // GPUs lists the GPU slots of a node.
 type GPUs struct {
-	// auto (all that are found), none, or a list of slots.
+	// auto (each GPU that NVML shows, whole), a list of slots, or none: no task gets a GPU.
 	Slots Slots `yaml:"slots,omitempty" json:"slots,omitzero"`
 }
 
@@ -103,7 +103,7 @@ type Slots struct {
 type Slot struct {
 	// Index or UUID of a GPU, or the UUID of a MIG instance; each once.
 	Device string `yaml:"device" json:"device"`
-	// Tasks that share the GPU at once.
+	// Tasks that share the GPU at once. What each may use of it is not limited.
 	Shares int `yaml:"shares,omitempty" json:"shares,omitempty"`
 }
 
@@ -155,7 +155,8 @@ type WorkerSpec struct {
 	Order string `yaml:"order,omitempty" json:"order,omitempty"`
 	// Workers of the group, which is tasks at once. With 0 the group stands by.
 	Count *int `yaml:"count,omitempty" json:"count,omitempty"`
-	// GPUs of each task: a count, a share (0.25), a list ([0, 1]), all or none.
+	// GPUs of each task: a count, a share of one that is shared (0.25), a list ([0, 1]), all (of
+	// the node, or none where there are none) or none. A task sees no others.
 	GPUs GPURequest `yaml:"gpus,omitempty" json:"gpus,omitzero"`
 	// How a task is run: venv (a process of the host) or sandbox (in an image, apart from the host and from other tasks).
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`

@@ -70,11 +70,7 @@ func (d *decoder) field(v reflect.Value, path string, r rule) {
 		}
 		return
 	}
-	before := len(d.problems)
 	d.content(reflect.Indirect(v), path, r)
-	if r.pending != "" && len(d.problems) == before && fmt.Sprint(reflect.Indirect(v)) != r.unless {
-		d.semantic(path, SeverityWarning, "has no effect yet", r.pending)
-	}
 }
 
 // content checks a value that is there.

@@ -131,7 +131,7 @@ func TestDiff(t *testing.T) {
 	after := head + `metadata: {name: n1, labels: {rack: r2, new: ""}}
 spec:
   server: {url: https://api.example.com}
-  gpus: {slots: auto}
+  gpus: {slots: none}
   workers:
     - {name: last, queues: [low], stopGrace: 5s, count: 3}
     - name: train
@@ -151,7 +151,7 @@ spec:
 		{"metadata.labels.new", "", `""`, ClassLive},
 		{"metadata.labels.rack", "r1", "r2", ClassLive},
 		{"spec.server.url", "", "https://api.example.com", ClassLive},
-		{"spec.gpus.slots", "none", "auto", ClassWaits},
+		{"spec.gpus.slots", "auto", "none", ClassWaits},
 		{"spec.workers[train].queues", "[urgent, default]", "[default]", ClassLive},
 		{"spec.workers[train].count", "2", "1", ClassDrain},
 		{"spec.workers[train].gpus", "none", "1", ClassWaits},
@@ -199,7 +199,7 @@ spec:
   server:
     pollInterval: 2s
   gpus:
-    slots: none
+    slots: auto
   workers:
     - name: a
       queues: [q]

@@ -14,6 +14,7 @@ import (
 	"agentctl/internal/quota"
 	"agentctl/reconcile"
 	"agentctl/runtime"
+	"agentctl/runtime/gpu"
 	"agentctl/spec"
 )
 
@@ -44,9 +45,8 @@ type Config struct {
 	// GPUs tells those of the machine as they were seen last; it may be nil, and never
 	// blocks.
 	GPUs func() []reconcile.GPU
-	// CUDA is the newest version that their driver can run, as 12.4, "" if none is known;
-	// likewise.
-	CUDA func() string
+	// GPUState is all that is known of them, likewise, for sandboxes.
+	GPUState func() gpu.State
 	// GPUStats adds the figures of GPUs, by their slots, to those of the machine; it may
 	// be nil, and never blocks.
 	GPUStats func(slots []string, stats *clearml.MachineStats)
@@ -153,6 +153,12 @@ func (p *Pool) Run(ctx context.Context) error {
 
 // Changed has a value whenever Observe may have something new.
 func (p *Pool) Changed() <-chan struct{} { return p.changed }
+
+// LookAgain has what Observe tells looked at, since something outside has changed.
+func (p *Pool) LookAgain() {
+	p.stir()
+	hint(p.changed)
+}
 
 // stir lets the loops that give work to workers look at them again.
 func (p *Pool) stir() {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"agentctl/runtime"
 	"agentctl/runtime/dockerargs"
+	"agentctl/runtime/gpu"
 	"agentctl/spec"
 
 	"github.com/samber/lo"
@@ -24,6 +26,7 @@ type sandboxed struct {
 	image *Image
 	boxes *taskBoxes
 	laid  runtime.Config // with the sandbox as it is before environment and checkout
+	gpus  gpu.Edits      // what of it is for GPUs
 }
 
 // sandboxOf decides what a task of a worker of mode sandbox runs in.
@@ -146,7 +149,10 @@ func (r *run) sandbox(cfg *runtime.Config, env *taskEnv, p *prepared, root strin
 	if err := r.certify(cfg, env, b.image); err != nil {
 		return "", "", err
 	}
-	env.chosen, env.image = append(env.chosen, variables(s, r.pool.cfg.Environ)...), b.image.Env
+	env.chosen, env.image = append(env.chosen, variables(s, r.pool.cfg.Environ)...), slices.Concat(b.gpus.Env, b.image.Env)
+	if !b.laid.Sandbox.Host { // which has them where its linker finds them
+		env.libraries = b.gpus.Libraries()
+	}
 	return code, python, nil
 }
 

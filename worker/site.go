@@ -17,13 +17,14 @@ import (
 type site struct {
 	pool   *Pool
 	worker spec.Worker
+	slots  []string // of the GPUs that it is to show
 	dirs   folders
 	log    *slog.Logger
 	say    func(format string, args ...any)
 }
 
 func (r *run) site() site {
-	return site{pool: r.pool, worker: r.rec.Worker, dirs: r.dirs, log: r.log, say: r.say}
+	return site{pool: r.pool, worker: r.rec.Worker, slots: r.rec.Slots, dirs: r.dirs, log: r.log, say: r.say}
 }
 
 // lay gives the sandbox of p all that it has before environment and checkout. The
@@ -37,8 +38,10 @@ func (s site) lay(ctx context.Context, p *prepared, urls ...string) error {
 	cfg.Sandbox.Mounts = lo.Map(settings.Mounts, mountOf)
 	cfg.Sandbox.HostIPC = settings.HostIPC
 	var err error
-	cfg.Sandbox.Devices, err = devicesOf(settings.Devices)
-	return err
+	if cfg.Sandbox.Devices, err = devicesOf(settings.Devices); err != nil {
+		return err
+	}
+	return s.showGPUs(p)
 }
 
 // hidden are the folders of the agent that no task sees.

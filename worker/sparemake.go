@@ -22,6 +22,7 @@ const sparesFolder = "spares"
 // wish is the sandbox that the next task of a worker most likely gets.
 type wish struct {
 	spec   spec.Worker
+	slots  []string
 	server spec.Server
 	git    spec.Git
 	last   lastTask
@@ -39,10 +40,10 @@ func (p *Pool) wishes(last map[string]lastTask) map[string]wish {
 			continue
 		}
 		w := wish{
-			spec: s.spec, server: p.node.Spec.Server, git: p.node.Spec.Git, last: last[name],
+			spec: s.spec, slots: s.gpus, server: p.node.Spec.Server, git: p.node.Spec.Git, last: last[name],
 			free: p.idle(s),
 		}
-		key, err := json.Marshal([]any{w.spec, w.server, w.git, w.last, p.bytecode.generation()})
+		key, err := json.Marshal([]any{w.spec, w.slots, w.server, w.git, w.last, p.bytecode.generation()})
 		if err != nil {
 			panic(err) // a spec always encodes
 		}
@@ -143,7 +144,7 @@ func (s *spares) layOut(ctx context.Context, w wish, p *prepared) (*waiting, err
 	}
 	log := s.pool.cfg.Log.With("worker", w.spec.Name)
 	// What there is to say of a network is said on the console of the task, too.
-	at := site{pool: s.pool, worker: w.spec, dirs: folders{dir}, log: log, say: func(string, ...any) {}}
+	at := site{pool: s.pool, worker: w.spec, slots: w.slots, dirs: folders{dir}, log: log, say: func(string, ...any) {}}
 	if err := at.lay(ctx, p, urls...); err != nil {
 		return nil, errors.Join(err, runtime.RemoveAll(dir))
 	}

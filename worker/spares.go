@@ -11,8 +11,9 @@ import (
 )
 
 // spares are the sandboxes that are made before it is known which task runs in them:
-// one waits for the next task of each worker at most. It is no task, takes no GPU and
-// ends with the agent; what a killed agent left is swept at the next start.
+// one waits for the next task of each worker at most. It is no task and ends with the
+// agent; what a killed agent left is swept at the next start. It shows the worker's GPUs
+// already, and nothing in it uses them.
 type spares struct {
 	pool *Pool
 	root string                                              // a folder for each, while its shim has not left it

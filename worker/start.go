@@ -93,6 +93,7 @@ func (r *run) config(ctx context.Context, p *prepared) (runtime.Config, error) {
 	env := taskEnv{
 		task: r.rec.Task, worker: r.rec.WorkerID(), endpoints: r.conn.Endpoints, token: p.token,
 		home: r.dirs.home(), tmp: r.dirs.tmp(), user: p.owner.Name, netrc: p.netrc, logLevel: r.rec.Worker.LogLevel,
+		gpus: r.pool.gpuVariables(r.rec.Slots, r.rec.Worker),
 	}
 	env.chosen = r.chosen(p)
 	if p.env != nil {

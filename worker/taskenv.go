@@ -41,6 +41,8 @@ type taskEnv struct {
 	// noCertificates leaves out the variables that name certificates of the host.
 	noCertificates bool
 	user           string
+	gpus           []string // variables that say which GPUs are the task's
+	libraries      string   // folder of the GPU driver's libraries
 }
 
 // passed are the agent's own variables that a task gets: how this site reaches
@@ -77,7 +79,7 @@ func (e taskEnv) build(lookup func(string) (string, bool)) []string {
 	add(e.chosen, func(name string) bool { return !spec.AgentVariable(name) })
 	add(e.host(lookup), func(string) bool { return true })
 	add(e.image, foreign)
-	return env
+	return e.linked(env)
 }
 
 // fixed are the variables in which nobody has a say.
@@ -97,6 +99,7 @@ func (e taskEnv) fixed() []string {
 		"CLEARML_CONFIG_FILE=" + e.config,
 		"TRAINS_CONFIG_FILE=" + e.config,
 	}
+	env = append(env, e.gpus...)
 	for k, v := range map[string]string{
 		"TASK_ID":             e.task,
 		"WORKER_ID":           e.worker,
@@ -139,6 +142,21 @@ func (e taskEnv) host(lookup func(string) (string, bool)) []string {
 			env = append(env, name+"="+v)
 		}
 	}
+	return env
+}
+
+// linked has programs find the GPU driver's libraries, after those of their own.
+func (e taskEnv) linked(env []string) []string {
+	const name = "LD_LIBRARY_PATH="
+	if e.libraries == "" {
+		return env
+	}
+	_, i, found := lo.FindIndexOf(env, func(kv string) bool { return strings.HasPrefix(kv, name) })
+	if !found {
+		return append(env, name+e.libraries)
+	}
+	folders := strings.Split(strings.TrimPrefix(env[i], name), ":")
+	env[i] = name + strings.Join(lo.Uniq(lo.Compact(append(folders, e.libraries))), ":")
 	return env
 }
 

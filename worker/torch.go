@@ -48,8 +48,8 @@ func torchBuild(cuda string) (build, why string) {
 
 // cuda is the newest version of CUDA that the GPUs of w can run; "" without any.
 func (p *Pool) cuda(w spec.Worker) string {
-	if p.cfg.CUDA == nil || w.GPUs.Mode == spec.GPUsNone || w.GPUs.Mode == "" {
+	if p.cfg.GPUState == nil || w.GPUs.Mode == spec.GPUsNone || w.GPUs.Mode == "" {
 		return ""
 	}
-	return p.cfg.CUDA()
+	return p.cfg.GPUState().CUDA
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"agentctl/envcache"
+	"agentctl/runtime/gpu"
 	"agentctl/spec"
 )
 
@@ -27,5 +28,19 @@ func TestTorchIndex(t *testing.T) {
 		if req.TorchIndex != tc.want || !strings.Contains(req.TorchWhy, tc.why) || (req.TorchWhy == "") != (tc.why == "") {
 			t.Errorf("%+v: %s, %s", tc, req.TorchIndex, req.TorchWhy)
 		}
+	}
+}
+
+// The driver counts for workers with GPUs alone.
+func TestCUDAOfAWorker(t *testing.T) {
+	t.Parallel()
+	p := &Pool{cfg: Config{GPUState: func() gpu.State { return gpu.State{CUDA: "12.4"} }}}
+	for mode, want := range map[string]string{"": "", spec.GPUsNone: "", spec.GPUsAll: "12.4", spec.GPUsList: "12.4", spec.GPUsCount: "12.4", spec.GPUsShare: "12.4"} {
+		if got := p.cuda(spec.Worker{GPUs: spec.GPURequest{Mode: mode}}); got != want {
+			t.Errorf("gpus %q: %q, not %q", mode, got, want)
+		}
+	}
+	if got := (&Pool{}).cuda(spec.Worker{GPUs: spec.GPURequest{Mode: spec.GPUsAll}}); got != "" {
+		t.Errorf("nobody looks, and it is %q", got)
 	}
 }

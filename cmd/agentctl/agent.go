@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"time"
 
+	"agentctl/clearml"
 	"agentctl/control"
 	"agentctl/envcache"
 	"agentctl/envcache/repo"
 	"agentctl/internal/fsx"
 	"agentctl/reconcile"
 	"agentctl/runtime"
+	"agentctl/runtime/gpu"
 	"agentctl/runtime/shimbin"
 	"agentctl/source"
 	"agentctl/spec"
@@ -39,6 +41,8 @@ type agentFlags struct {
 	once         bool
 	idle         time.Duration
 	layers       string
+	environ      []string // for one that is started, besides what is in this process's
+	cdi          []string
 }
 
 func (a *app) agentCmd() *cobra.Command {
@@ -58,6 +62,7 @@ their workers. A second signal ends it at once; tasks go on under their shims.`,
 	}
 	a.agentOnlyFlags(cmd, &f)
 	cmd.Flags().StringVar(&f.layers, "layers", "", "give the layers of images to the ids of sandboxes by this means alone: mapped (as they are mounted) or stored (on the disk; default the best that works)")
+	cmd.Flags().StringArrayVar(&f.cdi, "cdi-spec-dir", nil, "folder of specifications of the Container Device Interface, of GPUs in sandboxes (repeatable; default /etc/cdi and /var/run/cdi)")
 	cmd.Flags().StringVar(&f.watch, "watch", "", "spec file, or folder of them, to follow if no source is recorded")
 	f.git.flags(cmd)
 	cmd.Flags().BoolVar(&f.drain, "drain-on-stop", false, "at SIGTERM drain the workers before the end")
@@ -96,6 +101,7 @@ type agent struct {
 	servers   *servers
 	envs      *envcache.Cache
 	images    *images
+	gpus      *gpu.Watcher
 	pool      *worker.Pool
 	loop      *reconcile.Loop
 	socket    *control.Socket
@@ -121,8 +127,13 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	defer stop()
 	// What Recover starts must end with the group, or the group would wait for it.
 	group, ctx := errgroup.WithContext(life)
+	group.Go(func() error { return ag.gpus.Run(ctx) })
+	// Before the first plan: workers that want a GPU would wait for one, else.
+	ag.gpus.First(ctx)
+	group.Go(func() error { return ag.tellGPUs(ctx) })
 	if err := ag.pool.Recover(ctx); err != nil {
-		return err
+		stop()
+		return errors.Join(err, group.Wait())
 	}
 	ag.loop.Look() // else the first who asks is told that there is no such task
 	group.Go(func() error { return ag.pool.Run(ctx) })
@@ -192,17 +203,21 @@ func (ag *agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	ag.servers = &servers{app: ag.app, listen: ag.flags.serverListen, log: log, count: ag.countAPI}
+	ag.gpus = gpu.NewWatcher(gpu.Options{CDI: ag.flags.cdi, Log: log})
 	ag.images = &images{state: ag.state, log: log, shifted: !host.MapsOwners()}
 	ag.pool = worker.NewPool(worker.Config{
 		State: ag.state, Connect: ag.servers.connect, Log: log, Environ: os.LookupEnv,
 		Launcher: runtime.NewLauncher(shim, host, log), Host: host,
 		Envs: ag.envs, Repos: repos, Images: ag.images, Hide: ag.hidden(), Once: ag.flags.once,
+		GPUs: func() []reconcile.GPU { return worker.GPUsOf(ag.gpus.State()) }, GPUState: ag.gpus.State,
+		GPUStats: func(slots []string, stats *clearml.MachineStats) { worker.GPUFigures(ag.gpus.State(), slots, stats) },
 	})
 	ag.loop = reconcile.NewLoop(reconcile.Config{
 		Name: ag.name, Labels: ag.labels, Called: ag.variables.layer.NodeName, Runner: ag.pool, Store: specStore{ag.sources}, LastGood: lastGood(ag.sources),
 		Suspended: ag.suspension(ag.sources.Current().Suspended), Log: log,
 	})
 	ag.metrics = control.NewMetrics(version, ag.loop)
+	ag.metrics.CountGPUs(ag.listGPUs)
 	return nil
 }
 

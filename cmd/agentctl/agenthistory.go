@@ -69,10 +69,17 @@ func (ag *agent) Blame() ([]control.Blame, error) {
 	if problems.Err() != nil {
 		return nil, problems.Err()
 	}
+	contributed := map[string]string{} // ids, by the names of layers
+	for _, c := range ag.sources.Contributions() {
+		contributed[c.Origin()] = c.ID
+	}
 	return lo.Map(spec.Fields(now.Node), func(f spec.Change, _ int) control.Blame {
 		b := control.Blame{Path: f.Path, Value: f.New, Where: "default"}
 		if at, ok := written[f.Path]; ok {
 			b.Where = at.String()
+			if id := contributed[at.File]; id != "" {
+				b.Where = "daemon " + id
+			}
 		}
 		if r := source.Blame(f.Path, history); r != nil {
 			b.Revision, b.Time, b.Cause, b.By, b.Message, b.Commit = r.Number, r.Time, r.Cause, r.By, r.Message, (*reconcile.Commit)(r.Commit)

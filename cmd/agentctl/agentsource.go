@@ -118,14 +118,14 @@ func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Res
 		Origin:    reconcile.Origin{Kind: u.Source.Kind, Path: u.Source.Path, URL: url, Ref: ref},
 		Suspended: ag.suspension(u.Source.Suspended), Unread: u.Unread, AllowEmpty: u.MayEmpty(),
 	}
-	if u.Err == nil && !u.Unread {
-		l, err := ag.sources.Over(u.Source.Path, u.Text, false)
-		next.Text, next.Own, next.Err = l.Text, l.Own, err
-	}
 	if next.Suspended == nil {
 		if err := ag.layersChanged(ctx, u.Seq); err != nil {
 			return reconcile.Result{}, err
 		}
+	}
+	if u.Err == nil && !u.Unread { // after that: else it could have older layers
+		l, err := ag.sources.Over(u.Source.Path, u.Text, false)
+		next.Text, next.Own, next.Err = l.Text, l.Own, err
 	}
 	res, err := ag.loop.Submit(ctx, next)
 	if err == nil {

@@ -149,6 +149,11 @@ func (a *app) sourceChange(ctx context.Context, c *control.Client, req control.A
 	case req.Watch:
 		next.Kind = "file"
 	}
+	if list, err := a.contributions(ctx, c); err != nil {
+		return "", err
+	} else if next.Kind == "git" && len(list) > 0 && !req.TakeOver {
+		return "", fmt.Errorf("workers that were added by `agentctl daemon` would go, since a repository says all that runs: %s; use --take-over to replace them", strings.Join(listed(list), ", "))
+	}
 	switch {
 	case is.Kind == "" || placeOf(is) == placeOf(next):
 		return "", nil

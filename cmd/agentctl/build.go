@@ -20,6 +20,7 @@ import (
 type buildFlags struct {
 	id, target, image string
 	python, entry     string
+	config            string
 	globally, force   bool
 	registry          registryFlags
 	agent             agentFlags
@@ -66,6 +67,7 @@ image it is find their environment there at once, if it was built for the same p
 	cmd.Flags().StringVar(&f.entry, "entry-point", "", "reuse_task: the image runs the task's script when it is started")
 	cmd.Flags().BoolVar(&f.globally, "install-globally", false, "makes no difference")
 	f.registry.add(cmd.Flags())
+	configFlag(cmd, &f.config)
 	a.agentOnlyFlags(cmd, &f.agent)
 	return cmd
 }
@@ -79,7 +81,7 @@ func (a *app) build(ctx context.Context, f buildFlags, docker bool) error {
 	}
 	c := a.client()
 	defer c.Close()
-	if err := a.ensureNode(ctx, c, f.agent); err != nil {
+	if err := a.ensureNode(ctx, c, f.agent, f.config); err != nil {
 		return err
 	}
 	b, err := c.Build(ctx, control.BuildRequest{Task: f.id, Worker: w})

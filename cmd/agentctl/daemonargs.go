@@ -12,6 +12,7 @@ import (
 	"agentctl/internal/argparse"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // clearmlName is the name of a link by which the program behaves as clearml-agent.
@@ -21,7 +22,7 @@ const clearmlName = "clearml-agent"
 const maxArgumentFile = 1 << 20
 
 // adapted brings a command line to the form that cobra reads: that of clearml-agent, if
-// the program was called by its name, and that of its daemon always.
+// the program was called by its name, and those of its verbs always.
 func (m *Main) adapted(root *cobra.Command, args []string) ([]string, error) {
 	if filepath.Base(m.Name) == clearmlName {
 		var err error
@@ -33,18 +34,47 @@ func (m *Main) adapted(root *cobra.Command, args []string) ([]string, error) {
 		}
 	}
 	cmd, rest, err := root.Find(args)
-	if err != nil || cmd.Name() != "daemon" || cmd.Parent() != root {
+	if err != nil || cmd.Parent() != root || !slices.Contains([]string{"daemon", "execute", "build"}, cmd.Name()) {
 		return args, nil //nolint:nilerr // cobra says what is wrong with it
+	}
+	options := daemonOptions()
+	if cmd.Name() != "daemon" {
+		options = optionsOf(cmd)
 	}
 	rest, err = argparse.Expand(rest, readArguments)
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	given, err := argparse.Parse(daemonOptions(), rest)
+	given, err := argparse.Parse(options, rest)
 	if err != nil {
 		return nil, usageHint(rest, err)
 	}
-	return append([]string{"daemon"}, canonical(given)...), nil
+	return append([]string{cmd.Name()}, canonical(options, given)...), nil
+}
+
+// optionsOf are the flags of a verb in the words of argparse.
+func optionsOf(cmd *cobra.Command) []argparse.Option {
+	options := []argparse.Option{{Names: []string{"--help", "-h"}}}
+	add := func(f *pflag.Flag) {
+		o := argparse.Option{Names: []string{"--" + f.Name}, Takes: argparse.One}
+		if f.Shorthand != "" {
+			o.Names = append(o.Names, "-"+f.Shorthand)
+		}
+		switch {
+		case f.Value.Type() == "bool":
+			o.Takes = argparse.None
+		case f.Value.Type() == "count":
+			o.Takes = argparse.Count
+		case f.NoOptDefVal != "":
+			o.Takes = argparse.Maybe
+		}
+		if f.Name != "help" {
+			options = append(options, o)
+		}
+	}
+	cmd.LocalFlags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	return options
 }
 
 func readArguments(path string) (string, error) {
@@ -69,10 +99,10 @@ func usageHint(args []string, err error) error {
 }
 
 // canonical writes what was given so that cobra reads the same.
-func canonical(given []argparse.Given) []string {
+func canonical(options []argparse.Option, given []argparse.Given) []string {
 	var out []string
 	takes := map[string]argparse.Takes{}
-	for _, o := range daemonOptions() {
+	for _, o := range options {
 		takes[o.Names[0]] = o.Takes
 	}
 	for _, g := range given {
@@ -80,8 +110,12 @@ func canonical(given []argparse.Given) []string {
 			out = append(out, slices.Repeat([]string{g.Name}, g.Times)...)
 			continue
 		}
-		if len(g.Values) == 0 {
+		switch {
+		case len(g.Values) > 0:
+		case takes[g.Name] == argparse.None:
 			out = append(out, g.Name)
+		default:
+			out = append(out, g.Name+"="+leftOut)
 		}
 		for _, v := range g.Values {
 			out = append(out, g.Name+"="+v)
@@ -124,12 +158,15 @@ func clearmlArgs(args []string) ([]string, error) {
 		return []string{"help", "daemon"}, nil
 	}
 	verb, rest := args[at], args[at+1:]
+	if !slices.Contains(clearmlVerbs, verb) {
+		return nil, fmt.Errorf("clearml-agent has no command %.40q; it has %s", verb, strings.Join(clearmlVerbs, ", "))
+	}
 	switch verb {
 	case "init":
 		return nil, errors.New("clearml-agent init writes a clearml.conf; here `agentctl init` writes a node.yaml, and `agentctl import` makes one of a clearml.conf")
 	case "install-bootstrap":
 		return nil, errors.New("there is no bootstrap package to install: the runner, git and the package managers come from outside of sandboxes")
-	case "daemon", "config":
+	case "daemon", "config", "execute", "build":
 		rest = append(after, rest...)
 	}
 	return append(append(before, verb), rest...), nil

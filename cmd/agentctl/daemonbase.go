@@ -165,9 +165,7 @@ func agentVariables(w *wantedWorkers) map[string]string {
 // start starts an agent with the variables that its tasks are to get.
 func (d *daemonRun) start(ctx context.Context, c *control.Client, w *wantedWorkers) error {
 	for name, value := range agentVariables(w) {
-		if err := os.Setenv(name, value); err != nil {
-			return fmt.Errorf("cannot start the agent: %w", err)
-		}
+		d.agent.environ = append(d.agent.environ, name+"="+value)
 	}
 	return d.ensureAgent(ctx, c, d.agent)
 }

@@ -123,9 +123,6 @@ func registerDaemonFlags(cmd *cobra.Command) {
 		case argparse.Any, argparse.Some:
 			flags.StringArrayP(name, short, nil, f.help)
 		}
-		if f.Takes == argparse.Maybe || f.Takes == argparse.Any {
-			flags.Lookup(name).NoOptDefVal = leftOut
-		}
 	}
 }
 
@@ -137,6 +134,6 @@ func flagName(f daemonFlag) string {
 	return strings.TrimLeft(f.Names[0], "-")
 }
 
-// leftOut is the value of a flag that was given without one. No value can be it: it
-// would be refused as a word with a line break.
-const leftOut = "\n"
+// leftOut is the value of a flag that was given without one, which an empty one means
+// too.
+const leftOut = ""

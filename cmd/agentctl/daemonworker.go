@@ -44,7 +44,7 @@ func (d *daemonRun) wanted(ctx context.Context) (*wantedWorkers, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := migrate.Options{Path: d.secretFile, Queues: d.queues, Sandbox: d.sandbox, GPUs: len(gpus(ctx, "/proc/driver/nvidia/gpus")) > 0}
+	opts := migrate.Options{Path: d.secretFile, Queues: d.queues, Sandbox: d.sandbox, GPUs: hasGPUs(ctx)}
 	if d.dynamic {
 		opts.Queues = nil
 	}

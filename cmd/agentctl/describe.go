@@ -19,8 +19,8 @@ import (
 
 func (a *app) describeCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "describe", Short: "Tell all about the node, a worker or a task",
-		Example: "  agentctl describe node\n  agentctl describe worker train/0\n  agentctl describe task 3f2a91c0",
+		Use: "describe", Short: "Tell all about the node, a worker, a task or a GPU",
+		Example: "  agentctl describe node\n  agentctl describe worker train/0\n  agentctl describe task 3f2a91c0\n  agentctl describe gpu 0",
 	}
 	cmd.AddCommand(
 		a.describing("node", cobra.NoArgs, func(p *page, s *reconcile.Snapshot, who control.Agent, _ string) error {
@@ -43,6 +43,7 @@ func (a *app) describeCmd() *cobra.Command {
 			}
 			return err
 		}),
+		a.describeGPU(),
 	)
 	return group(cmd)
 }
@@ -74,6 +75,9 @@ func (a *app) describe(ctx context.Context, arg string, fill func(*page, *reconc
 		return err
 	}
 	p := newPage(a.Stdout, time.Now())
+	if p.from, err = a.origins(ctx, c); err != nil {
+		return err
+	}
 	if err := fill(p, s, who, arg); err != nil {
 		return err
 	}
@@ -82,12 +86,13 @@ func (a *app) describe(ctx context.Context, arg string, fill func(*page, *reconc
 
 // page is a list of labels and values.
 type page struct {
-	w   *tabwriter.Writer
-	now time.Time
+	w    *tabwriter.Writer
+	now  time.Time
+	from origins
 }
 
 func newPage(to io.Writer, now time.Time) *page {
-	return &page{tabwriter.NewWriter(to, 0, 0, 2, ' ', 0), now}
+	return &page{w: tabwriter.NewWriter(to, 0, 0, 2, ' ', 0), now: now}
 }
 
 // line prints a value; an empty one is left out.
@@ -180,6 +185,8 @@ func (p *page) node(s *reconcile.Snapshot, who control.Agent) {
 func (p *page) worker(w reconcile.WorkerStatus) {
 	p.line("Name", "%s", w.Name)
 	p.line("Worker id", "%s", w.Spec.ID)
+	p.line("Origin", "%s", p.from.of(w.Spec.Group))
+	p.line("Command", "%s", p.from[w.Spec.Group].Command)
 	p.line("State", "%s, for %s", workerState(w), age(w.Since, p.now))
 	p.line("Message", "%s", w.Message)
 	p.line("Queues", "%s (%s)", strings.Join(w.Spec.Queues, ", "), w.Spec.Order)

@@ -97,7 +97,7 @@ func (a *app) checks(ctx context.Context) ([]check, error) {
 		[]check{checkPython(h), checkGit(h)},
 		a.checkState(), a.checkUser(),
 		a.checkRuntime(ctx),
-		[]check{checkGPU(h)},
+		checkGPUs(h),
 		a.checkAgent(ctx),
 	)
 	return list, ctx.Err()
@@ -133,13 +133,6 @@ func checkGit(h host) check {
 	return ok("git", "%s", h.Git)
 }
 
-func checkGPU(h host) check {
-	if len(h.GPUs) == 0 {
-		return ok("gpu", "no NVIDIA GPU")
-	}
-	return ok("gpu", "%s; tasks see all of them", joined(h.GPUs))
-}
-
 // checkAgent looks at what runs. No agent is no fault: doctor is run before the
 // first apply.
 func (a *app) checkAgent(ctx context.Context) []check {
@@ -157,7 +150,8 @@ func (a *app) checkAgent(ctx context.Context) []check {
 	if err != nil {
 		return append(list, fail("agent", "see the agent's log", "%v", err))
 	}
-	return append(list, checkSpec(snap, who), a.checkServer(ctx, c, snap))
+	list = append(list, checkSpec(snap, who), a.checkServer(ctx, c, snap))
+	return append(list, checkGPUUse(ctx, c, snap)...)
 }
 
 func checkSpec(snap *reconcile.Snapshot, who control.Agent) check {

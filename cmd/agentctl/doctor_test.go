@@ -97,7 +97,7 @@ func TestHostFilesAreRead(t *testing.T) {
 		}
 	}
 	write("gpus/0000:01:00.0/information", "Model: \t\t NVIDIA L4\nIRQ: 1\n")
-	if got := gpus(t.Context(), filepath.Join(dir, "gpus")); len(got) != 1 || got[0] != "NVIDIA L4" {
+	if got := cards(filepath.Join(dir, "gpus")); len(got) != 1 || got[0] != "NVIDIA L4" {
 		t.Errorf("gpus: %q", got)
 	}
 }

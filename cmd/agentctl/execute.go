@@ -25,6 +25,7 @@ type executeFlags struct {
 	logLevel                   string
 	noMonitoring, monitoring   bool
 	agent                      agentFlags
+	config                     string
 }
 
 func (a *app) executeCmd() *cobra.Command {

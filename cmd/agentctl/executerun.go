@@ -29,8 +29,14 @@ func (f *executeFlags) runFlags(cmd *cobra.Command) {
 	cmd.Flags().CountVarP(&f.optimize, "optimize", "O", "optimise the task's Python, as its own -O")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "", "level of the clearml SDK's own log: DEBUG, INFO, WARNING, ERROR or CRITICAL")
 	cmd.Flags().BoolVar(&f.standalone, "standalone-mode", false, "clone and install nothing: what is here is used")
+	configFlag(cmd, &f.config)
 	cmd.Flags().BoolVar(&f.noMonitoring, "disable-monitoring", false, "makes no difference: a task's console and its end are always reported")
 	cmd.Flags().BoolVar(&f.monitoring, "full-monitoring", false, "makes no difference, as above")
+}
+
+// configFlag is the configuration that an agent begins with which is started by a verb.
+func configFlag(cmd *cobra.Command, to *string) {
+	cmd.Flags().StringVar(to, "config-file", "", "configuration of clearml-agent, for an agent that is started by this (default ~/clearml.conf)")
 }
 
 // worker is what the flags make of the worker of the task.
@@ -61,7 +67,7 @@ func (a *app) executeTask(ctx context.Context, f executeFlags, w spec.WorkerSpec
 	defer done()
 	c := a.client()
 	defer c.Close()
-	if err := a.ensureNode(ctx, c, f.agent); err != nil {
+	if err := a.ensureNode(ctx, c, f.agent, f.config); err != nil {
 		return err
 	}
 	snap, err := c.Status(ctx)

@@ -16,12 +16,12 @@ import (
 
 func (a *app) getCmd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get", Short: "Show the node, its workers, tasks, queues, environments or history",
+		Use: "get", Short: "Show the node, its workers, tasks, queues, GPUs, environments or history",
 		Long: `Show what the node is and does. -o wide has more columns; json, yaml and name are
 for programs, with --watch one line (json) or document (yaml) for each change.`,
 		Example: "  agentctl get workers\n  agentctl get tasks -o wide --watch\n  agentctl get node -o yaml",
 	}
-	cmd.AddCommand(a.getNode(), a.getWorkers(), a.getTasks(), a.getQueues(), a.getEnvironments(), a.listHistory("agentctl get history"))
+	cmd.AddCommand(a.getNode(), a.getWorkers(), a.getTasks(), a.getQueues(), a.getGPUs(), a.getEnvironments(), a.listHistory("agentctl get history"))
 	return group(cmd)
 }
 
@@ -134,6 +134,7 @@ func trouble(s *reconcile.Snapshot) string {
 
 func (a *app) getWorkers() *cobra.Command {
 	type row = reconcile.WorkerStatus
+	var from origins
 	return listCmd(a, kind[row]{
 		use: "workers", short: "Show the workers and what they do", aliases: []string{"worker"},
 		example: "  agentctl get workers\n  agentctl get workers train/0 -o json\n  agentctl get workers --watch",
@@ -147,10 +148,18 @@ func (a *app) getWorkers() *cobra.Command {
 			{head: "MODE", wide: true, cell: func(w row, _ time.Time) string { return w.Spec.Mode }},
 			{head: "USER", wide: true, cell: func(w row, _ time.Time) string { return w.Spec.RunAs }},
 			{head: "ID", wide: true, cell: func(w row, _ time.Time) string { return w.Spec.ID }},
+			{head: "ORIGIN", wide: true, cell: func(w row, _ time.Time) string { return from.of(w.Spec.Group) }},
 			{head: "MESSAGE", cell: func(w row, _ time.Time) string { return cut(w.Message, 100) }},
 		},
 		follow: func(ctx context.Context, watching bool, see func([]row) error) error {
-			return a.follow(ctx, watching, func(s *reconcile.Snapshot) error { return see(s.Workers) })
+			c := a.client()
+			defer c.Close()
+			return a.follow(ctx, watching, func(s *reconcile.Snapshot) (err error) {
+				if from, err = a.origins(ctx, c); err != nil {
+					return err
+				}
+				return see(s.Workers)
+			})
 		},
 	})
 }

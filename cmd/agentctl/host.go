@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"agentctl/envcache"
+	"agentctl/runtime/gpu"
 
 	"github.com/samber/lo"
 )
@@ -20,14 +21,22 @@ type host struct {
 	Name    string
 	Root    bool
 	CPUs    int
-	Memory  int64 // bytes; 0 if unknown
-	GPUs    []string
+	Memory  int64                  // bytes; 0 if unknown
+	GPUs    []string               // names of those that tasks can have
+	Cards   []string               // names of those that the kernel's driver has
+	GPU     gpu.State              // what NVML tells
 	Pythons []envcache.Interpreter // the host's own first
 	Git     string                 // its version, "" if there is none
 }
 
 func lookAtHost(ctx context.Context) (host, error) {
-	h := host{Root: os.Geteuid() == 0, CPUs: goruntime.NumCPU(), Memory: memory("/proc/meminfo"), GPUs: gpus(ctx, "/proc/driver/nvidia/gpus")}
+	h := host{Root: os.Geteuid() == 0, CPUs: goruntime.NumCPU(), Memory: memory("/proc/meminfo"), Cards: cards("/proc/driver/nvidia/gpus")}
+	h.GPU = gpu.Look(ctx, gpu.Options{Log: silent()})
+	for _, g := range h.GPU.GPUs {
+		if g.Problem == "" {
+			h.GPUs = append(h.GPUs, g.Name)
+		}
+	}
 	var err error
 	if h.Name, err = os.Hostname(); err != nil {
 		return h, err
@@ -83,9 +92,13 @@ func memory(path string) int64 {
 	return 0
 }
 
-// gpus lists the models of NVIDIA's GPUs as their driver does, or nvidia-smi where
-// the driver's folder is not seen, as in a container.
-func gpus(ctx context.Context, folder string) []string {
+// hasGPUs tells whether the machine has GPUs that tasks can have.
+func hasGPUs(ctx context.Context) bool {
+	return lo.SomeBy(gpu.Look(ctx, gpu.Options{Log: silent()}).GPUs, func(g gpu.GPU) bool { return g.Problem == "" })
+}
+
+// cards lists the models of NVIDIA's GPUs as the kernel's driver does.
+func cards(folder string) []string {
 	var models []string
 	files, _ := filepath.Glob(filepath.Join(folder, "*", "information")) // the pattern is right
 	for _, file := range files {
@@ -99,12 +112,5 @@ func gpus(ctx context.Context, folder string) []string {
 			}
 		}
 	}
-	if len(models) > 0 {
-		return models
-	}
-	out, err := exec.CommandContext(ctx, "nvidia-smi", "--query-gpu=name", "--format=csv,noheader").Output()
-	if err != nil {
-		return nil
-	}
-	return strings.FieldsFunc(strings.TrimSpace(string(out)), func(r rune) bool { return r == '\n' })
+	return models
 }

@@ -72,7 +72,7 @@ func (a *app) runImport(ctx context.Context, file string, f importFlags) error {
 	}
 	res, err := migrate.Node(conf, variables, migrate.Options{
 		Path:   func(name string) string { return filepath.Join(dir, name) },
-		Queues: f.queues, Sandbox: f.docker, GPUs: len(gpus(ctx, "/proc/driver/nvidia/gpus")) > 0,
+		Queues: f.queues, Sandbox: f.docker, GPUs: hasGPUs(ctx),
 	})
 	if err != nil {
 		return fmt.Errorf("cannot translate %s: %w", from, err)

@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakless{m}, map[string]func(){"agentctl": main})
+	testscript.Main(leakless{m}, map[string]func(){"agentctl": main, clearmlName: main})
 }
 
 // leakless runs the tests and then looks for goroutines that they left.

@@ -83,7 +83,12 @@ func (a *app) plan(ctx context.Context, c *control.Client, req control.ApplyRequ
 	if _, problems := spec.DecodeAll(req.File, req.Text); req.Git == nil && problems.Err() != nil {
 		return reconcile.Preview{}, a.invalid(problems)
 	}
-	plan, err := c.Plan(ctx, control.PlanRequest{File: req.File, Text: req.Text, Alone: req.Git != nil})
+	ask := control.PlanRequest{File: req.File, Text: req.Text}
+	if req.Git != nil { // an older agent knows of no contributions, and none of this field
+		list, err := a.contributions(ctx, c)
+		ask.Alone = err == nil && len(list) > 0
+	}
+	plan, err := c.Plan(ctx, ask)
 	if errors.Is(err, control.ErrNoAgent) {
 		a.say("no agent runs here: this is what a new one would do")
 		plan, err = a.firstPlan(req, f)

@@ -169,7 +169,7 @@ func (s *servers) start(ctx context.Context, dir string) (server.Endpoints, erro
 		return server.Endpoints{}, fmt.Errorf("cannot start the embedded server: %w", err)
 	}
 	logPath := filepath.Join(dir, "server.log")
-	exited, err := spawn(logPath, self, "server", "--state", s.state, "--listen", s.listen)
+	exited, err := spawn(logPath, nil, self, "server", "--state", s.state, "--listen", s.listen)
 	if err != nil {
 		return server.Endpoints{}, fmt.Errorf("cannot start the embedded server: %w", err)
 	}
@@ -196,8 +196,8 @@ func (s *servers) start(ctx context.Context, dir string) (server.Endpoints, erro
 }
 
 // spawn runs a program in a session of its own with its output in logPath
-// (0600). The channel is closed at its end.
-func spawn(logPath string, program string, args ...string) (<-chan struct{}, error) {
+// (0600), and more variables than this process has. The channel is closed at its end.
+func spawn(logPath string, environ []string, program string, args ...string) (<-chan struct{}, error) {
 	out, err := os.OpenFile(logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func spawn(logPath string, program string, args ...string) (<-chan struct{}, err
 	defer func() { _ = out.Close() }()
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/" // or it would hold the folder of whoever started it
-	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, append(os.Environ(), environ...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentctl/control"
+	"agentctl/migrate"
 	"agentctl/spec"
 )
 
@@ -41,7 +42,7 @@ func (a *app) ensureAgent(ctx context.Context, c *control.Client, f agentFlags) 
 	if a.verbose {
 		args = append(args, "--verbose")
 	}
-	exited, err := spawn(logPath, self, args...)
+	exited, err := spawn(logPath, f.environ, self, args...)
 	if err != nil {
 		return fmt.Errorf("cannot start the agent: %w", err)
 	}
@@ -75,17 +76,24 @@ func (a *app) answers(ctx context.Context, c *control.Client, exited <-chan stru
 // idleExecutor is how long an agent stays that was started for one task.
 const idleExecutor = 10 * time.Minute
 
-// ensureNode has an agent run here, by a spec without workers if it has none.
-func (a *app) ensureNode(ctx context.Context, c *control.Client, f agentFlags) error {
+// ensureNode has an agent run here that takes tasks. One that is started for this gets
+// the server of clearml.conf and of the CLEARML_ variables, as a daemon's does, and no
+// workers.
+func (a *app) ensureNode(ctx context.Context, c *control.Client, f agentFlags, config string) error {
 	f.idle = idleExecutor
-	if err := a.ensureAgent(ctx, c, f); err != nil {
+	d := &daemonRun{app: a, config: config, agent: f, command: "agentctl execute"}
+	if who, err := c.Agent(ctx); err == nil && !d.blank(ctx, c, who) {
+		return nil
+	}
+	conf, err := d.configuration(ctx)
+	if err != nil {
 		return err
 	}
-	agent, err := c.Agent(ctx)
-	if err != nil || agent.Source.Kind != "" {
-		return err
+	all, err := migrate.Node(conf, d.variables(), migrate.Options{Path: d.secretFile})
+	if err != nil {
+		return fmt.Errorf("cannot start an agent by the configuration of clearml-agent: %w", err)
 	}
-	text := "apiVersion: " + spec.APIVersion + "\nkind: " + spec.KindNode + "\nspec: {workers: []}\n"
-	_, err = c.Apply(ctx, control.ApplyRequest{File: "agentctl execute", Text: []byte(text), AllowEmpty: true})
+	all.Node.Spec.Workers = []spec.WorkerSpec{}
+	_, err = d.ready(ctx, c, &wantedWorkers{base: all.Node, secrets: all.Secrets})
 	return err
 }

@@ -31,6 +31,7 @@ var areas = []area{
 	{"source", []string{"spec", "internal"}, "a source delivers bytes that decode; who acts on them is not its concern"},
 	{"server", []string{"clearml", "server", "internal"}, "the server serves any agent that speaks the protocol, so it knows none"},
 	{"runtime", []string{"runtime", "internal"}, "a task's isolation is plain values: no spec, no ClearML, no environments"},
+	{"runtime/gpu", []string{"runtime"}, "GPUs are plain values, of which others make slots"},
 	{"runtime/shim", []string{"runtime", "internal"}, "the shim outlives the agent: it must not need anything of it"},
 	{"envcache", []string{"envcache", "internal"}, "environments and checkouts know neither spec nor ClearML nor how a task is run"},
 	{"worker", []string{"worker", "spec", "clearml", "reconcile", "runtime", "envcache", "internal"}, "a worker translates spec into the configs of runtime and envcache, and speaks to any server by the protocol"},
@@ -62,6 +63,8 @@ var libraries = []library{
 	{"github.com/opencontainers/cgroups", []string{"runtime/shim/sandbox"}, "limits are the shim's; the agent reads files that the handle names"},
 	{"github.com/vishvananda/netlink", []string{"runtime/internal/netns", "runtime/internal/nettest"}, "one place makes and removes links"},
 	{"github.com/google/nftables", []string{"runtime/internal/firewall"}, "one place knows our rules, and touches no others"},
+	{"github.com/NVIDIA/go-nvml/pkg/nvml", []string{"runtime/gpu"}, "the driver's library may hang: one goroutine asks it, and everybody else reads what it found"},
+	{"tags.cncf.io/container-device-interface/pkg/cdi", []string{"runtime/gpu"}, "of what specifications say only a part is done: hooks are not"},
 	{"github.com/docker/cli/opts", []string{"runtime/dockerargs"}, "what Docker's types read of the agent's own environment has to be kept from them"},
 	{"github.com/kballard/go-shellquote", []string{"runtime/dockerargs", "worker"}, "what a task says in one line is parted into words by one library, as clearml-agent parts it: a # begins no comment"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
@@ -78,6 +81,7 @@ var shimForbids = map[string]string{
 	module + "/spec":                                 "a spec may change under a running task; its shim must not see it",
 	"github.com/google/nftables":                     "the packet filter is the agent's: its rules outlive every sandbox",
 	"github.com/docker/cli/opts":                     "arguments are read by the agent, the shim gets values",
+	"github.com/NVIDIA/go-nvml/pkg/nvml":             "the shim is static: it can't open a library",
 	"github.com/prometheus/client_golang/prometheus": "the agent counts, the shim records",
 }
 

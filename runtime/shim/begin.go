@@ -36,7 +36,7 @@ const (
 type shim struct {
 	dir     string
 	run     *record.Run
-	word    *os.File // to the starting agent
+	word    *os.File // to the starting agent: how the start went, and, by its end, that the run has ended
 	console *console
 	exit    *os.File // what exit.json will be, with room reserved
 	box     box
@@ -76,6 +76,7 @@ func (s *shim) begin() error {
 	}
 	if s.run.Sandbox != nil {
 		go wake(s.run.CgroupHome)
+		go func(run *record.Run) { _, _ = sandbox.GroupDirs(run) }(s.run) // known then, when it is recorded
 	}
 	s.view = newView(s.run, s.dir)
 	if s.run.Ahead {

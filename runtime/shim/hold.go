@@ -112,8 +112,7 @@ func (t *task) drain() {
 	}
 }
 
-// recordExit writes exit.json, in the room that was reserved for it, and makes it
-// survive a power cut.
+// recordExit writes exit.json, in the room that was reserved for it.
 func (s *shim) recordExit(exit record.Exit) error {
 	data, err := exit.Encode(exitRoom)
 	if err != nil {
@@ -133,16 +132,16 @@ func (s *shim) publish(data []byte) error {
 		err = s.exit.Truncate(int64(len(data)))
 	}
 	if err == nil {
-		err = s.exit.Sync()
-	}
-	if err == nil {
 		err = os.Rename(s.exit.Name(), filepath.Join(s.dir, record.ExitFile))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot record the end of the task: %w", err)
 	}
-	// Renamed, it is the truth for all who look; that a power cut could still take
-	// it back is no reason to go on living.
+	// Renamed, it is the truth for all who look, and the agent that waits is told. What it
+	// reports it makes durable itself; this is for one that comes after a power cut, which
+	// takes an exit that it can't read for none.
+	_ = s.word.Close()
+	_ = s.exit.Sync()
 	_ = fsx.SyncDir(s.dir)
 	return nil
 }

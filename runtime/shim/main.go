@@ -5,10 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
-	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"agentctl/runtime/internal/record"
 	"agentctl/runtime/shim/sandbox"
@@ -35,12 +32,6 @@ func Main(args []string) int {
 	switch {
 	case sandbox.IsInit(args):
 		sandbox.Init()
-	case len(args) == 1 && filepath.Base(args[0]) == sandbox.RunnerName:
-		return sandbox.RunnerMain()
-	case len(args) == 1 && filepath.Base(args[0]) == sandbox.PauseName, slices.Equal(args, record.IdleArgs()):
-		for { // until it is killed
-			_ = unix.Pause()
-		}
 	case len(args) == 1 && filepath.Base(args[0]) == initName:
 		return initMain()
 	case len(args) > 2 && args[1] == "probe":
@@ -60,7 +51,7 @@ func runMain(dir string) int {
 		_, _ = s.word.WriteString(err.Error())
 		return 1
 	}
-	_ = s.word.Close()
+	_, _ = s.word.WriteString(record.WordReady)
 	if err := s.hold(); err != nil {
 		fmt.Fprintln(os.Stderr, "agentctl-shim:", err)
 		return 1

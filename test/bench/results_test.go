@@ -64,7 +64,7 @@ func ratio(theirs, ours []time.Duration) string {
 // table is the run as Markdown.
 func (r results) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "| enqueue → first line of user code | agentctl | clearml-agent %s | ratio |\n|---|---|---|---|\n", peerVersion)
+	fmt.Fprintf(&b, "| enqueue → first line of user code | agentctl | clearml-agent %s | ratio |\n|---|---|---|---|\n", harness.PeerVersion)
 	fmt.Fprintf(&b, "| warm, median (p5–p95) | %s | %s | %s |\n", spread(r.Ours.Warm), spread(r.Theirs.Warm), ratio(r.Theirs.Warm, r.Ours.Warm))
 	fmt.Fprintf(&b, "| cold, empty caches | %s | %s | %s |\n", spread(r.Ours.Cold), spread(r.Theirs.Cold), ratio(r.Theirs.Cold, r.Ours.Cold))
 	if len(r.Phases) > 0 {
@@ -76,7 +76,7 @@ func (r results) table() string {
 	if r.Workers == 0 {
 		return b.String()
 	}
-	fmt.Fprintf(&b, "\n| %d workers waiting | agentctl | clearml-agent %s |\n|---|---|---|\n", r.Workers, peerVersion)
+	fmt.Fprintf(&b, "\n| %d workers waiting | agentctl | clearml-agent %s |\n|---|---|---|\n", r.Workers, harness.PeerVersion)
 	fmt.Fprintf(&b, "| processes | %d | %d |\n", r.OursIdle.Processes, r.TheirsIdle.Processes)
 	fmt.Fprintf(&b, "| memory (RSS) | %.0f MB | %.0f MB |\n", float64(r.OursIdle.RSS)/1e6, float64(r.TheirsIdle.RSS)/1e6)
 	fmt.Fprintf(&b, "| CPU, of one core | %.2f %% | %.2f %% |\n", r.OursIdle.CPU, r.TheirsIdle.CPU)

@@ -51,7 +51,7 @@ func TestBuild(t *testing.T) {
 			t.Skip("images are made by root")
 		}
 		file := filepath.Join(n.Dir, "job.tar")
-		digest := strings.TrimSpace(n.Must("build", "--id", task, "--docker="+ref, "--entry-point", "reuse_task", "--target", "oci-archive:"+file+":job"))
+		digest := strings.TrimSpace(n.Must("build", "--id", task, "--docker", ref, "--entry-point", "reuse_task", "--target", "oci-archive:"+file+":job"))
 		if imported := n.Must("image", "import", file, "--name", r.Host()+"/kit/imported:1"); !strings.Contains(imported, digest) {
 			t.Errorf("imported %s, made was %s", imported, digest)
 		}
@@ -60,7 +60,7 @@ func TestBuild(t *testing.T) {
 		n.WaitStatus(shell, clearml.StatusCompleted)
 		n.WantConsole(t, shell, "six 1.17.0 in True")
 		pushed := r.Host() + "/kit/job:1"
-		again := strings.TrimSpace(n.Must("build", "--id", task, "--docker="+ref, "--entry-point", "reuse_task", "--target", pushed, "--insecure", r.Host(), "--credentials", login))
+		again := strings.TrimSpace(n.Must("build", "--id", task, "--docker", ref, "--entry-point", "reuse_task", "--target", pushed, "--insecure", r.Host(), "--credentials", login))
 		if again != digest {
 			t.Errorf("the image is %s the second time, was %s", again, digest)
 		}

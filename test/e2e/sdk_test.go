@@ -20,6 +20,7 @@ RATE = 1
 print("rate", RATE, "name", params["name"])
 for step in range(int(params["steps"])):
     task.get_logger().report_scalar("loss", "train", value=1.0 / (step + 1), iteration=step)
+task.get_logger().report_scalar("steps", "all", value=int(params["steps"]), iteration=0)
 task.upload_artifact("result", artifact_object={"rate": RATE, "name": params["name"]})
 task.close()
 print("done")
@@ -113,6 +114,22 @@ func TestSDK(t *testing.T) {
 		if env := n.TaskStatus(clone).Environment; env != "hit" {
 			t.Errorf("environment %q, want a hit", env)
 		}
+	})
+	t.Run("an optimizer tries four of it", func(t *testing.T) {
+		n.On(t)
+		if best := say(t, n.SDK(n.Dir, optimize, first)); best != "[2, 3, 4, 5]" {
+			t.Errorf("the best are %s", best)
+		}
+	})
+	t.Run("a pipeline of functions runs in its order", func(t *testing.T) {
+		n.On(t)
+		if got := say(t, n.SDK(n.Dir, functions, harness.SDKVersion)); got != "17" {
+			t.Errorf("the pipeline gave %s", got)
+		}
+	})
+	t.Run("the SDK had no complaint", func(t *testing.T) {
+		n.On(t)
+		n.WantQuiet(t, "queues.get_by_id 400") // it takes a queue's name for an id first
 	})
 	t.Run("it survives a killed agent", func(t *testing.T) {
 		survives(t, n, func() {

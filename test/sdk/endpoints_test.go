@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"agentctl/test/e2e/harness"
 )
 
 // The list that the conformance suite holds the server against is what the SDK's
@@ -17,7 +19,7 @@ func TestEndpointsOfTheSDK(t *testing.T) {
 	cmd.Dir, cmd.Stderr = "testdata", os.Stderr
 	got, err := cmd.Output()
 	must(t, err)
-	want, err := os.ReadFile(filepath.Join("..", "conformance", "testdata", "sdk-"+version+".endpoints"))
+	want, err := os.ReadFile(filepath.Join("..", "conformance", "testdata", "sdk-"+harness.SDKVersion+".endpoints"))
 	must(t, err)
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Error(diff)

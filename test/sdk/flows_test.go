@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"agentctl/clearml"
+	"agentctl/test/e2e/harness"
 )
 
 // Task.init … close by hand, and everything read back.
@@ -21,7 +22,7 @@ func TestByHand(t *testing.T) {
 func TestDefaultSettings(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.configure(detectFirst)
+	s.configure(harness.SDKDetectFirst)
 	s.run(s.env(), "defaults.py")
 	s.noRefusalsBut()
 }
@@ -55,7 +56,7 @@ func TestUnderAnAgent(t *testing.T) {
 	if p := task.Hyperparams["General"]["name"]; p.Value != "changed" || task.Script.EntryPoint == "" || len(task.Script.Requirements.Pip) == 0 {
 		t.Errorf("the agent's view of the task: %+v", task)
 	}
-	must(t, s.client.SetRequirements(ctx, id, task.Script.Requirements.Installed([]string{"clearml==" + version}, nil, `{"manager":"pip"}`)))
+	must(t, s.client.SetRequirements(ctx, id, task.Script.Requirements.Installed([]string{"clearml==" + harness.SDKVersion}, nil, `{"manager":"pip"}`)))
 	s.run(s.asTask(id), "remote.py")
 	must(t, s.client.AddEvents(ctx, []clearml.LogEvent{{Task: id, Worker: "node:worker", Msg: "one\ntwo", Timestamp: time.Now().UnixMilli()}}))
 	must(t, s.client.Completed(ctx, id, "worker execution done", ""))
@@ -90,18 +91,19 @@ func TestAbort(t *testing.T) {
 	s.noRefusalsBut()
 }
 
-func TestModels(t *testing.T) {
+// Programs of checks, each for one part of the SDK's surface.
+func TestSurface(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.run(s.env(), "models.py")
-	s.noRefusalsBut()
-}
-
-func TestDataset(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	s.run(s.env(), "dataset.py")
-	s.noRefusalsBut()
+	for program, allowed := range map[string][]string{
+		"plots.py": nil, "edits.py": {"queues.get_by_id 400"}, "artifacts.py": nil, "repositories.py": nil, "dataset.py": nil, "models.py": nil,
+	} {
+		t.Run(strings.TrimSuffix(program, ".py"), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.run(s.env(), program)
+			s.noRefusalsBut(allowed...)
+		})
+	}
 }
 
 func TestCommandLine(t *testing.T) {

@@ -19,10 +19,8 @@ import (
 
 	"agentctl/clearml"
 	"agentctl/server"
+	"agentctl/test/e2e/harness"
 )
-
-// version of the SDK that the server is held against.
-const version = "2.1.12"
 
 // python is the interpreter of a virtual environment with the SDK.
 func python(t *testing.T) string {
@@ -30,19 +28,7 @@ func python(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("needs the clearml SDK from PyPI and some seconds for each program")
 	}
-	root, err := filepath.Abs(filepath.Join("..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	venv := os.Getenv("AGENTCTL_SDK_VENV")
-	if venv == "" {
-		venv = filepath.Join(root, ".cache", "sdk-"+version)
-	}
-	out, err := exec.CommandContext(t.Context(), "bash", filepath.Join(root, "test", "setup", "sdk.sh"), version, venv).CombinedOutput()
-	if err != nil {
-		t.Fatalf("cannot install the SDK: %v\n%s", err, out)
-	}
-	return filepath.Join(venv, "bin", "python")
+	return harness.SDKPython(t)
 }
 
 // site is a server, what its clients need, and what they were answered.
@@ -108,15 +94,9 @@ func (s *site) record() {
 	s.api = front.URL
 }
 
-// Settings of the SDK. The repository is looked at before Task.init goes on: by
-// default a thread starts git while the SDK forks its background process, and
-// when the two meet the program hangs for five minutes (seen with 2.1.12: the
-// fork holds git's error pipe open). With quick the background process is off as
-// well, which makes a program some ten seconds faster and changes no call.
-const (
-	detectFirst = "vcs_repo_detect_async: false"
-	quick       = detectFirst + ", report_use_subprocess: false, worker { report_period_sec: 0.3 }"
-)
+// quick are settings with which the SDK's background process is off, which makes a
+// program some ten seconds faster and changes no call.
+const quick = harness.SDKDetectFirst + ", report_use_subprocess: false, worker { report_period_sec: 0.3 }"
 
 func (s *site) configure(development string) {
 	write(s.t, filepath.Join(s.home, "clearml.conf"), "sdk { development { "+development+" } }\n")
@@ -126,6 +106,7 @@ func (s *site) configure(development string) {
 func (s *site) env() []string {
 	return []string{
 		"PATH=" + filepath.Dir(s.python) + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + s.home, "TMPDIR=" + s.t.TempDir(), "LANG=C.UTF-8", "PYTHONFAULTHANDLER=1",
+		"PYTHONPATH=" + harness.SDKStrict(s.t),
 		"CLEARML_CONFIG_FILE=" + filepath.Join(s.home, "clearml.conf"),
 		"CLEARML_API_HOST=" + s.api, "CLEARML_FILES_HOST=" + s.ends.Files, "CLEARML_WEB_HOST=" + s.ends.Web,
 		"CLEARML_API_ACCESS_KEY=" + s.keys.AccessKey, "CLEARML_API_SECRET_KEY=" + s.keys.SecretKey,
@@ -149,15 +130,12 @@ func (s *site) asTask(id string) []string {
 	return append(env, "CLEARML_AUTH_TOKEN="+token, "CLEARML_TASK_ID="+id, "CLEARML_LOG_TASK_TO_BACKEND=0", "CLEARML_WORKER_ID=node:worker")
 }
 
-// complaint is what the SDK prints when it does not like a reply.
-var complaint = regexp.MustCompile(`(?im)^.*(\bERROR\b|\bWARNING\b|Action failed|Traceback|failed parsing|retrying).*$`)
-
 // run runs a program of testdata and returns what it printed.
 func (s *site) run(env []string, program string, args ...string) string {
 	s.t.Helper()
 	// Away from this repository, which the SDK would take for the task's own.
 	dir := s.t.TempDir()
-	for _, name := range []string{"strict.py", program} {
+	for _, name := range []string{"checks.py", program} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			s.t.Fatal(err)
@@ -183,7 +161,7 @@ func (s *site) command(dir string, env []string, name string, args ...string) st
 	if err != nil {
 		s.t.Fatalf("%s failed: %v\n%s", filepath.Base(name), err, out)
 	}
-	if bad := complaint.FindAllString(string(out), -1); bad != nil {
+	if bad := harness.Complaints(string(out)); bad != nil {
 		s.t.Errorf("the SDK complains:\n%s\n\nall it said:\n%s", strings.Join(bad, "\n"), out)
 	}
 	return string(out)

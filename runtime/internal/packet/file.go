@@ -19,6 +19,11 @@ func File(message any) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Memory(data)
+}
+
+// Memory is a file in memory that holds data.
+func Memory(data []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("message", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot hand a message over: %w", err)

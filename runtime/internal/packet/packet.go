@@ -52,6 +52,11 @@ func (c *Conn) Send(message any, files ...*os.File) error {
 	if err != nil {
 		return err
 	}
+	return c.SendData(data, files...)
+}
+
+// SendData is Send for a message that is encoded already, and not empty.
+func (c *Conn) SendData(data []byte, files ...*os.File) error {
 	if len(data) > maxSize || len(files) > maxFiles {
 		return errors.New("cannot send a message that is so long")
 	}
@@ -82,6 +87,19 @@ func (c *Conn) Send(message any, files ...*os.File) error {
 // Receive reads the next message and returns the files beside it; io.EOF when the
 // other end is closed, or its process has died.
 func (c *Conn) Receive(ctx context.Context, message any) ([]*os.File, error) {
+	data, files, err := c.ReceiveData(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, message); err != nil {
+		CloseAll(files)
+		return nil, fmt.Errorf("cannot read a message: %w", err)
+	}
+	return files, nil
+}
+
+// ReceiveData is Receive for a message that the caller decodes.
+func (c *Conn) ReceiveData(ctx context.Context) ([]byte, []*os.File, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	data, oob, err := c.read()
@@ -93,16 +111,11 @@ func (c *Conn) Receive(ctx context.Context, message any) ([]*os.File, error) {
 	if err == nil && len(data) == 0 {
 		err = io.EOF
 	}
-	if err == nil {
-		if err = json.Unmarshal(data, message); err != nil {
-			err = fmt.Errorf("cannot read a message: %w", err)
-		}
-	}
 	if err != nil {
 		CloseAll(files)
-		return nil, err
+		return nil, nil, err
 	}
-	return files, nil
+	return data, files, nil
 }
 
 func (c *Conn) read() (data, oob []byte, err error) {

@@ -151,6 +151,10 @@ func read[T any, P interface {
 	return v, nil
 }
 
+// WordReady is the shim's word to the agent that started it: its handle is recorded.
+// Anything else is why it is not.
+const WordReady = "\x00"
+
 // Order is what the agent tells a shim whose sandbox was made ahead, and Word what
 // it answers; they are never spoken by two versions.
 type Order struct {

@@ -1,6 +1,6 @@
 // Package command owns how a task is executed: the fork, what is inherited, and
-// a sentence for the user when it fails. It is used by the shim and by the two
-// programs that are process 1 of a task's PID namespace.
+// a sentence for the user when it fails. It is used by the shim and by the
+// program that is process 1 of a task's PID namespace.
 package command
 
 import (
@@ -83,58 +83,77 @@ func clearInheritable() error {
 	return unix.Capset(&hdr, &sets[0])
 }
 
-// explain finds out which of fork, chdir, setuid and execve failed: they all
-// give the same few errors.
+// explain finds out which of fork, chdir, setuid and execve failed.
 func (c Command) explain(err error) error {
-	program := c.Args[0]
-	st, serr := os.Stat(program)
-	dir, derr := os.Stat(c.Cwd)
+	seen := Seen{Cwd: c.Cwd, Program: c.Args[0], UID: c.UID, GID: c.GID}
+	var st unix.Stat_t
+	if seen.CwdErr = unix.Stat(c.Cwd, &st); seen.CwdErr == nil {
+		seen.CwdIsDir = st.Mode&unix.S_IFMT == unix.S_IFDIR
+	}
+	if seen.ProgramErr = unix.Stat(seen.Program, &st); seen.ProgramErr == nil {
+		seen.Mode, seen.Head = st.Mode, head(seen.Program)
+	}
+	return seen.Explain(err)
+}
+
+// Seen is what was found where a command that failed was to begin.
+type Seen struct {
+	Cwd        string
+	CwdErr     error
+	CwdIsDir   bool
+	Program    string
+	ProgramErr error
+	Mode       uint32 // of the program, as stat(2) gives it
+	Head       []byte // its first bytes
+	UID, GID   int    // as in Command
+}
+
+// Explain tells which of fork, chdir, setuid and execve failed with err: they all give
+// the same few errors.
+func (s Seen) Explain(err error) error {
+	program := s.Program
 	switch {
-	case derr != nil:
-		return fmt.Errorf("cannot start: working folder %s: %w", c.Cwd, cause(derr))
-	case !dir.IsDir():
-		return fmt.Errorf("cannot start: working folder %s: not a folder", c.Cwd)
-	case serr != nil:
-		return fmt.Errorf("cannot start: %s: %w", program, cause(serr))
-	case st.IsDir():
+	case s.CwdErr != nil:
+		return fmt.Errorf("cannot start: working folder %s: %w", s.Cwd, s.CwdErr)
+	case !s.CwdIsDir:
+		return fmt.Errorf("cannot start: working folder %s: not a folder", s.Cwd)
+	case s.ProgramErr != nil:
+		return fmt.Errorf("cannot start: %s: %w", program, s.ProgramErr)
+	case s.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return fmt.Errorf("cannot start: %s: is a folder", program)
-	case st.Mode()&0o111 == 0:
+	case s.Mode&0o111 == 0:
 		return fmt.Errorf("cannot start: %s: not executable", program)
 	case errors.Is(err, syscall.ENOENT):
-		return fmt.Errorf("cannot start: %s: its interpreter%s does not exist", program, interpreter(program))
+		return fmt.Errorf("cannot start: %s: its interpreter%s does not exist", program, interpreter(s.Head))
 	case errors.Is(err, syscall.ENOEXEC):
 		return fmt.Errorf("cannot start: %s: not a program of this machine, nor a script with a first line of #! and its interpreter", program)
 	case errors.Is(err, syscall.E2BIG):
 		return fmt.Errorf("cannot start: %s: arguments and environment are too long", program)
-	case errors.Is(err, syscall.EACCES) && c.UID != -1:
-		return fmt.Errorf("cannot start: user %d may not run %s or enter %s", c.UID, program, c.Cwd)
-	case errors.Is(err, syscall.EPERM) && c.UID != -1:
-		return fmt.Errorf("cannot start: can't become user %d, group %d: %w", c.UID, c.GID, err)
+	case errors.Is(err, syscall.EACCES) && s.UID != -1:
+		return fmt.Errorf("cannot start: user %d may not run %s or enter %s", s.UID, program, s.Cwd)
+	case errors.Is(err, syscall.EPERM) && s.UID != -1:
+		return fmt.Errorf("cannot start: can't become user %d, group %d: %w", s.UID, s.GID, err)
 	}
 	return fmt.Errorf("cannot start: %s: %w", program, err)
 }
 
-// cause is the bare system error, whose path would stand there twice.
-func cause(err error) error {
-	var perr *os.PathError
-	if errors.As(err, &perr) {
-		return perr.Err
-	}
-	return err
-}
-
-// interpreter is what the first line of a script names.
-func interpreter(program string) string {
+// head is the beginning of a program.
+func head(program string) []byte {
 	f, err := os.Open(program)
 	if err != nil {
-		return ""
+		return nil
 	}
 	defer func() { _ = f.Close() }()
 	head := make([]byte, 256)
 	n, _ := io.ReadFull(f, head)
-	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
+	return head[:n]
+}
+
+// interpreter is what the first line of a script names.
+func interpreter(head []byte) string {
+	line, _, _ := bytes.Cut(head, []byte("\n"))
 	name, ok := bytes.CutPrefix(line, []byte("#!"))
-	if fields := strings.Fields(string(name)); ok && len(fields) > 0 {
+	if fields := strings.Fields(strings.ToValidUTF8(string(name), "")); ok && len(fields) > 0 {
 		return " " + filepath.Clean(fields[0])
 	}
 	return ""

@@ -3,20 +3,16 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // without it device rules are refused
-	"github.com/opencontainers/cgroups/manager"
 	"github.com/opencontainers/runc/libcontainer"
-	"golang.org/x/sys/unix"
 
 	"agentctl/internal/crash"
 	"agentctl/runtime/internal/mounts"
@@ -92,7 +88,7 @@ func (b *Box) create(dir string) error {
 	if cfg.Rlimits, err = rlimits(b.run.Sandbox.Ulimits); err != nil {
 		return err
 	}
-	if b.groups, err = manager.New(cfg.Cgroups); err != nil {
+	if b.groups, err = manage(b.run, cfg.Cgroups); err != nil {
 		return err
 	}
 	// The name is that of a keyring too, which others of the same name could join.
@@ -128,9 +124,9 @@ func (b *Box) runRunner(c *libcontainer.Container) error {
 	defer func() { _ = theirs.Close() }()
 	b.conn = ours
 	p := &libcontainer.Process{
-		Args: []string{runnerPath}, Env: []string{"GOMAXPROCS=1"}, Cwd: "/", Init: true,
+		Args: []string{runnerPath}, Cwd: "/", Init: true,
 		UID: max(b.run.UID, 0), GID: max(b.run.GID, 0), AdditionalGroups: b.run.Groups,
-		Stdin: b.null, Stdout: b.null, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs},
+		Stdin: b.null, Stdout: b.null, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs, b.parts.filter},
 		// Left out, each start writes and reads 45 lines about itself.
 		LogLevel: "4",
 	}
@@ -138,6 +134,11 @@ func (b *Box) runRunner(c *libcontainer.Container) error {
 	if err := os.Setenv("GOMAXPROCS", "1"); err != nil { //nolint:forbidigo // libcontainer hands its init our environment, and nothing else
 		return err
 	}
+	gate, err := openGate(b.stage.at("state", name(b.run)))
+	if err != nil {
+		return err
+	}
+	defer gate.close()
 	if err := c.Start(p); err != nil {
 		return err
 	}
@@ -145,39 +146,11 @@ func (b *Box) runRunner(c *libcontainer.Container) error {
 	if b.pid, err = p.Pid(); err != nil {
 		return err
 	}
-	if err := release(b.stage.at("state", name(b.run), "exec.fifo"), b.pid); err != nil {
+	if err := gate.await(b.pid); err != nil {
 		return errors.Join(err, syscall.Kill(b.pid, syscall.SIGKILL))
 	}
 	go b.listen()
 	return nil
-}
-
-// release lets libcontainer's init execute the runner. Container.Run would do it
-// on another thread, which does not see the stage.
-func release(fifo string, pid int) error {
-	f, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return fmt.Errorf("cannot start the runner: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	for {
-		_ = f.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-		var zero [1]byte
-		n, err := f.Read(zero[:])
-		if n == 1 {
-			return nil
-		}
-		var dead syscall.WaitStatus
-		if got, _ := syscall.Wait4(pid, &dead, syscall.WNOHANG, nil); got == pid {
-			return fmt.Errorf("cannot start the runner: its init ended with %#x", int(dead))
-		}
-		switch {
-		case errors.Is(err, io.EOF): // nobody has opened it yet
-			time.Sleep(200 * time.Microsecond)
-		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-			return fmt.Errorf("cannot start the runner: %w", err)
-		}
-	}
 }
 
 // Kill kills all that is in the sandbox, once. A frozen one dies when it is thawed.

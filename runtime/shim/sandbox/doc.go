@@ -6,7 +6,7 @@
 //	stage    a root is put together on a tmpfs in the shim's own mount namespace,
 //	         which is seen by nobody else and goes with the shim, however it dies
 //	create   libcontainer runs the runner, this same program read-only, confined
-//	         as the task will be
+//	         as the task will be; it is in C and runs before the Go runtime would
 //	late     environment, checkout and task folder are mounted detached and moved
 //	         into the sandbox, which may have been made before they were known
 //	start    argv, environment and standard streams go to the runner by a socket

@@ -24,6 +24,10 @@ type parts struct {
 	texts  map[string][]byte // files in /etc, by their paths inside
 
 	devices []node
+	usual   []usualNode
+
+	filter   *os.File // of system calls, for the runner to load
+	unloaded bool     // it is not in filter: libcontainer is to make and load it
 }
 
 // bind is a piece to be shown inside.
@@ -38,7 +42,7 @@ type bind struct {
 // sees the host's mounts.
 func gather(run *record.Run) (*parts, error) {
 	p := &parts{}
-	for _, step := range []func(*record.Run) error{p.gatherProgram, p.gatherRoot, p.gatherBinds, p.gatherIPC, p.gatherDevices, p.gatherTexts} {
+	for _, step := range []func(*record.Run) error{p.gatherProgram, p.gatherRoot, p.gatherBinds, p.gatherIPC, p.gatherDevices, p.gatherUsual, p.gatherTexts, p.gatherFilter} {
 		if err := step(run); err != nil {
 			p.close()
 			return nil, err
@@ -58,8 +62,14 @@ func (p *parts) close() {
 	for _, d := range p.devices {
 		d.close()
 	}
+	for _, d := range p.usual {
+		d.close()
+	}
 	if p.upper != nil {
 		p.upper.close()
+	}
+	if p.filter != nil {
+		_ = p.filter.Close()
 	}
 	if p.exe != "" {
 		p.exeDir.close()

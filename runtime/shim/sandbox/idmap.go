@@ -11,14 +11,14 @@ import (
 	"agentctl/runtime/internal/record"
 )
 
-// PauseName is the program's name when it only holds a user namespace.
-const PauseName = "agentctl-shim-pause"
+// pauseName is the program's name when it only holds a user namespace: see runner.c.
+const pauseName = "agentctl-shim-pause"
 
 // userNS makes a user namespace of the range, for mounts that map owners to it.
 // It lives as long as its descriptor.
 func userNS(ids record.IDRange) (*os.File, error) {
 	mapping := []syscall.SysProcIDMap{{ContainerID: 0, HostID: ids.Base, Size: ids.Size}}
-	p, err := os.StartProcess("/proc/self/exe", []string{PauseName}, &os.ProcAttr{
+	p, err := os.StartProcess("/proc/self/exe", []string{pauseName}, &os.ProcAttr{
 		Env: []string{}, Files: []*os.File{nil, nil, nil},
 		Sys: &syscall.SysProcAttr{
 			Cloneflags: syscall.CLONE_NEWUSER, Pdeathsig: syscall.SIGKILL,

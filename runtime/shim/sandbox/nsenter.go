@@ -2,6 +2,7 @@
 
 package sandbox
 
-// Its constructor runs before the Go runtime, in every start of the program, and
-// returns at once unless libcontainer's own variable names a descriptor.
+// The constructor of nsenter, as that of runner.c, runs before the Go runtime, in every
+// start of the program. It returns at once unless libcontainer's own variable names a
+// descriptor.
 import _ "github.com/opencontainers/runc/libcontainer/nsenter"

@@ -14,6 +14,7 @@ import (
 // Process is one that the runner was asked to execute.
 type Process struct {
 	id       uint32
+	cmd      command.Command
 	begun    chan error // has one value
 	Terminal *os.File   // set when begun, if one was asked for
 	status   syscall.WaitStatus
@@ -29,8 +30,13 @@ func (b *Box) listen() {
 	defer b.gone()
 	for {
 		var m message
-		files, err := b.conn.Receive(context.Background(), &m)
+		data, files, err := b.conn.ReceiveData(context.Background())
 		if err != nil {
+			return
+		}
+		more, err := m.decode(data)
+		if err != nil {
+			packet.CloseAll(files)
 			return
 		}
 		b.mu.Lock()
@@ -40,7 +46,7 @@ func (b *Box) listen() {
 			packet.CloseAll(files)
 			continue
 		}
-		b.heard(run, m, files)
+		b.heard(run, m, more, files)
 	}
 }
 
@@ -48,7 +54,7 @@ func (b *Box) listen() {
 //
 // The runner is confined as the task is, and no more to be trusted: what it says
 // twice, or about nobody, must not hold the shim up.
-func (b *Box) heard(run *Process, m message, files []*os.File) {
+func (b *Box) heard(run *Process, m message, more []byte, files []*os.File) {
 	switch m.What {
 	case begun:
 		if len(files) == 1 && run.Terminal == nil {
@@ -56,7 +62,7 @@ func (b *Box) heard(run *Process, m message, files []*os.File) {
 		}
 		run.answer(nil)
 	case failed:
-		run.answer(errors.New(m.Why))
+		run.answer(explain(run.cmd, m.Number, more))
 		b.end(run)
 	case ended:
 		run.status, run.known = syscall.WaitStatus(m.Number), true
@@ -105,12 +111,12 @@ func (b *Box) Exec(cmd command.Command, streams []*os.File) (*Process, error) {
 }
 
 func (b *Box) execute(id uint32, cmd command.Command, streams []*os.File) (*Process, error) {
-	file, err := packet.File(cmd)
+	file, err := order(cmd)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	run := &Process{id: id, begun: make(chan error, 1), ended: make(chan struct{})}
+	run := &Process{id: id, cmd: cmd, begun: make(chan error, 1), ended: make(chan struct{})}
 	b.mu.Lock()
 	gone := b.runs == nil
 	if !gone {
@@ -120,7 +126,7 @@ func (b *Box) execute(id uint32, cmd command.Command, streams []*os.File) (*Proc
 	if gone {
 		return nil, errors.New("cannot start: the sandbox is gone")
 	}
-	err = b.conn.Send(message{What: doRun, ID: id}, append([]*os.File{file}, streams...)...)
+	err = b.conn.SendData(message{What: doRun, ID: id}.encode(), append([]*os.File{file}, streams...)...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start: cannot speak to the runner: %w", err)
 	}
@@ -139,5 +145,5 @@ func (p *Process) Status() (ws syscall.WaitStatus, ok bool) {
 
 // Signal signals the processes of an Exec.
 func (b *Box) Signal(p *Process, sig syscall.Signal) error {
-	return b.conn.Send(message{What: doSignal, ID: p.id, Number: uint32(sig)})
+	return b.conn.SendData(message{What: doSignal, ID: p.id, Number: uint32(sig)}.encode())
 }

@@ -18,9 +18,9 @@ import (
 // cpuPeriod is the kernel's own, in microseconds.
 const cpuPeriod = 100_000
 
-// runnerThreads is how many threads the runner may come to have, which the kernel
-// counts as it does processes.
-const runnerThreads = 12
+// initThreads is how many threads libcontainer's init may come to have before it becomes
+// the runner; the kernel counts them as it does processes.
+const initThreads = 12
 
 // resources translates limits. All devices are denied but for those that are
 // added behind it.
@@ -44,7 +44,7 @@ func resources(r record.Resources) (*specs.LinuxResources, error) {
 	}
 	out.CPU = &cpu
 	if r.PIDs > 0 {
-		pids := r.PIDs + runnerThreads
+		pids := r.PIDs + initThreads
 		out.Pids = &specs.LinuxPids{Limit: &pids}
 	}
 	io := &specs.LinuxBlockIO{}

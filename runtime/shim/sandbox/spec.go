@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runc/libcontainer/specconv"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -55,8 +53,10 @@ func (s *stage) config(p *parts) (*configs.Config, error) {
 	if err := s.devices(spec, p.devices); err != nil {
 		return nil, err
 	}
-	if err := filter(spec, sb.Unconfined); err != nil {
-		return nil, err
+	if p.unloaded {
+		if l.Seccomp, err = profile(spec.Process.Capabilities.Bounding); err != nil {
+			return nil, err
+		}
 	}
 	return specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
 		CgroupName: name(s.run), Spec: spec, RootlessCgroups: s.run.Rootless,
@@ -113,10 +113,9 @@ func (s *stage) mounts(spec *specs.Spec, p *parts) error {
 			spec.Mounts = append(spec.Mounts, memory(m))
 		}
 	}
-	if err := p.runner.attach(s.at("runner")); err != nil {
-		return err
+	if err := s.dev(spec, p); err != nil {
+		return fmt.Errorf("cannot make /dev: %w", err)
 	}
-	spec.Mounts = append(spec.Mounts, specs.Mount{Destination: runnerPath, Source: s.at("runner"), Type: "bind", Options: []string{"bind", "ro", "nosuid", "nodev"}})
 	return s.files(spec, p)
 }
 
@@ -196,22 +195,4 @@ func (s *stage) files(spec *specs.Spec, p *parts) error {
 		return nil
 	}
 	return add("/etc/hostname", []byte(hostname(s.run)+"\n"))
-}
-
-// filter sets the usual filter of system calls, for this machine's own
-// architecture alone: the others cost ten times as long to build.
-func filter(spec *specs.Spec, unconfined bool) error {
-	if unconfined {
-		return nil
-	}
-	profile, err := seccomp.GetDefaultProfile(spec)
-	if err != nil {
-		return fmt.Errorf("cannot make the filter of system calls: %w", err)
-	}
-	if len(profile.Architectures) == 0 {
-		return fmt.Errorf("there is no filter of system calls for %s", goruntime.GOARCH)
-	}
-	profile.Architectures = profile.Architectures[:1]
-	spec.Linux.Seccomp = profile
-	return nil
 }

@@ -1,5 +1,4 @@
 """Asks for the end of a running task, as the web page's button does."""
-import strict
 import sys
 from clearml import Task
 

@@ -1,5 +1,4 @@
 """A task by hand: everything that it reports is read back."""
-import strict
 import numpy as np
 from clearml import Task
 

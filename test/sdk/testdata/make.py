@@ -1,5 +1,4 @@
 """Makes the task that an agent will run: a clone with a changed parameter."""
-import strict
 from clearml import Task
 
 with open("train.py", "w") as f:

@@ -1,5 +1,4 @@
 """What an author does with tasks without running them."""
-import strict
 from clearml import Task
 
 with open("train.py", "w") as f:

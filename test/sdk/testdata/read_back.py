@@ -1,5 +1,4 @@
 """What the author sees of a task that an agent has run."""
-import strict
 import sys
 from clearml import Task
 

@@ -1,5 +1,4 @@
 """What runs under an agent, with a token for its task alone."""
-import strict
 import argparse
 import sys
 from clearml import Task, OutputModel
