@@ -48,6 +48,10 @@ func TestOptionalPackages(t *testing.T) {
 			t.Errorf("nothing says %q:\n%s", want, say.text())
 		}
 	}
+	a, err := c.acquisition(t.Context(), Request{Manager: ManagerPip, Python: req.Python, PostOptional: []string{"late"}}.with("late==1.0"), nil)
+	if err != nil || !a.plan.unpinned {
+		t.Errorf("what may lack is not tried again: %v", err)
+	}
 	req.Priority = []string{"broken"} // which counts more
 	if l, err := c.Acquire(t.Context(), req, nil); err == nil {
 		_ = l.Close()

@@ -59,3 +59,9 @@ func (r *Request) optional(name string) bool {
 	is := func(n string) bool { return name != "" && normalName(n) == name }
 	return !slices.ContainsFunc(slices.Concat(r.Priority, r.Post), is) && slices.ContainsFunc(slices.Concat(r.PriorityOptional, r.PostOptional), is)
 }
+
+// maybe tells whether a package of the list may lack: then it is tried again as what
+// pins no version is.
+func (r *Request) maybe(list reqList) bool {
+	return slices.ContainsFunc(list.lines, func(l string) bool { return r.optional(parseLine(l).name) })
+}

@@ -45,7 +45,7 @@ func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) 
 	}
 	out := plan{
 		parts: p.parts(req), wishes: []string{requirementsPart, "options", "constraints", orderPart, flagsPart},
-		unpinned: list.unpinned, notes: append(list.notes, notes...), secrets: p.secrets, reads: []string{p.tool.dir},
+		unpinned: list.unpinned || req.maybe(list), notes: append(list.notes, notes...), secrets: p.secrets, reads: []string{p.tool.dir},
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
 	if req.Lock != nil {

@@ -60,7 +60,7 @@ func (b *uvBuilder) plan(ctx context.Context, req Request, say func(Progress)) (
 		return plan{}, err
 	}
 	out := plan{
-		parts: p.parts(req), unpinned: p.list.unpinned, notes: slices.Concat(p.list.notes, p.options.notes, notes),
+		parts: p.parts(req), unpinned: p.list.unpinned || req.maybe(p.list), notes: slices.Concat(p.list.notes, p.options.notes, notes),
 		secrets: p.secrets, reads: []string{p.tool.dir},
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
