@@ -17,8 +17,12 @@ type access struct {
 	inURLs   []urlLogin  // what stood in addresses
 	secrets  *secret.Redactor
 
-	mu   sync.Mutex
-	keys keys
+	gitHTTPS bool // addresses of ssh become ones of https
+
+	mu      sync.Mutex
+	keys    keys
+	git     keys        // of repositories
+	instead [][2]string // git's settings for addresses that become others
 }
 
 // newAccess decides where packages come from: what the request says, or else
@@ -27,6 +31,7 @@ func newAccess(getenv func(string) string, req Request, more []urlLogin) *access
 	p := &access{
 		settings: hostPipSettings(getenv), secrets: &secret.Redactor{},
 		keys: keys{file: req.CredentialsFile, command: req.CredentialsCommand},
+		git:  keys{file: req.GitCredentialsFile, command: req.GitCredentialsCommand}, gitHTTPS: req.GitHTTPS,
 	}
 	if req.IndexURL != "" {
 		p.settings.index, p.settings.extra = req.IndexURL, nil

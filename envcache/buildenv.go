@@ -25,7 +25,7 @@ func (s *site) env(getenv func(string) string, p *access, more ...string) []stri
 	if p.settings.cert != "" {
 		more = append(more, "PIP_CERT="+p.settings.cert)
 	}
-	env := CleanEnv(getenv, append(more, gitEnv(home)...)...)
+	env := CleanEnv(getenv, append(more, gitEnv(home, p.instead...)...)...)
 	// What a package's build calls by name is this environment's.
 	for i, kv := range env {
 		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
@@ -74,7 +74,7 @@ func (s *site) unlock(ctx context.Context, p *access, more ...string) error {
 
 // gitEnv hardens the git that pip runs for VCS requirements: no settings of the
 // host, no questions, no hooks, no transport that runs a program.
-func gitEnv(home string) []string {
+func gitEnv(home string, more ...[2]string) []string {
 	config := [][2]string{
 		{"core.hooksPath", os.DevNull}, {"core.fsmonitor", "false"}, {"core.attributesFile", os.DevNull},
 		{"protocol.allow", "never"}, {"protocol.https.allow", "always"}, {"protocol.http.allow", "always"},
@@ -83,6 +83,7 @@ func gitEnv(home string) []string {
 		{"credential.helper", ""}, {"credential.helper", "store --file=" + filepath.Join(home, "git-credentials")},
 		{"credential.useHttpPath", "true"},
 	}
+	config = append(config, more...)
 	env := []string{
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true",
 		"GIT_SSH_COMMAND=ssh -oBatchMode=yes", "GIT_CONFIG_COUNT=" + strconv.Itoa(len(config)),

@@ -93,7 +93,7 @@ func (b *condaBuilder) plan(ctx context.Context, req Request, say func(Progress)
 
 // condaAnswers are the parts that a lock answers.
 var condaAnswers = []string{
-	requirementsPart, "options", "constraints", "python version", "channels", "conda packages", "explicit list", virtualPart,
+	requirementsPart, "options", "constraints", "python version", "channels", "conda packages", "explicit list", virtualPart, flagsPart,
 }
 
 // parts are what decides the content of the environment.
@@ -108,7 +108,7 @@ func (p *condaPlan) parts(req Request) []Part {
 		{Name: "constraints", Lines: p.list.constrCanon},
 		{Name: virtualPart, Lines: p.virtual},
 		{Name: "variables", Lines: p.more},
-	}, p.access.parts()...)
+	}, append(p.access.parts(), flagParts(req)...)...)
 	if p.list.local {
 		// Its path stands for the repository's content.
 		parts = append(parts, Part{Name: "repository", Value: req.BaseDir})

@@ -23,14 +23,15 @@ const mostProjectFile = 32 << 20
 
 // Detect finds what in a repository says which packages a task needs, and the
 // manager that understands it. base is the repository, dir the working folder in
-// it and script the program there. A header in the script counts first (PEP 723),
-// then the nearest folder, from dir up to base, that has a file for the manager.
+// it and script the program there. A header in the script counts first (PEP 723);
+// then, if rootFirst, the files in base, as for clearml-agent; then the nearest folder,
+// from dir up to base, that has a file for the manager.
 // With ManagerAuto any manager may win, in the order poetry, uv, conda, pylock;
 // with another only its own files count. Nothing found is a zero Project: the
 // task's requirements are what is asked for, by default of pip.
 //
 // A poetry project may be without a lock: then File is its pyproject.toml.
-func Detect(base, dir, script, manager string) (Project, string, error) {
+func Detect(base, dir, script, manager string, rootFirst bool) (Project, string, error) {
 	if manager == "" {
 		manager = ManagerPip
 	}
@@ -39,7 +40,7 @@ func Detect(base, dir, script, manager string) (Project, string, error) {
 		return Project{}, "", fmt.Errorf("cannot look for the project's packages: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	p, found, err := detection{root, manager}.find(path.Clean(filepath.ToSlash(dir)), script)
+	p, found, err := detection{root, manager, rootFirst}.find(path.Clean(filepath.ToSlash(dir)), script)
 	switch {
 	case err != nil:
 		return Project{}, "", fmt.Errorf("cannot look for the project's packages: %w", err)
@@ -52,8 +53,9 @@ func Detect(base, dir, script, manager string) (Project, string, error) {
 }
 
 type detection struct {
-	root    *os.Root
-	manager string
+	root      *os.Root
+	manager   string
+	rootFirst bool
 }
 
 func (d detection) find(dir, script string) (Project, string, error) {
@@ -66,6 +68,11 @@ func (d detection) find(dir, script string) (Project, string, error) {
 			return Project{ProjectScript, file}, ManagerUV, nil
 		}
 		// Whoever starts the script says best what is wrong with it.
+	}
+	if d.rootFirst && dir != "." {
+		if p, manager, err := d.folder("."); err != nil || p != (Project{}) {
+			return p, manager, err
+		}
 	}
 	for {
 		p, manager, err := d.folder(dir)

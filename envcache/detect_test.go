@@ -20,35 +20,43 @@ func TestDetect(t *testing.T) {
 		"uv/uv.lock": "", "uv/pyproject.toml": "", "named/pylock.prod.toml": "", "two/pylock.a.toml": "", "two/pylock.b.toml": "",
 		"poetry/pyproject.toml": "[tool.poetry]\n", "other/pyproject.toml": "[tool.ruff]\n", "none/requirements.txt": "six\n",
 	})
+	top := map[string]string{"uv.lock": "", "pyproject.toml": "[project]\nname = \"top\"\n"}
 	for _, tc := range []struct {
 		dir, script, manager string
 		project              Project
 		got                  string
+		root                 bool
 	}{
-		{"all", "plain.py", "auto", Project{ProjectPoetry, "all/poetry.lock"}, ManagerPoetry},
-		{"all", "run.py", "auto", Project{ProjectScript, "all/run.py"}, ManagerUV},
-		{"all/deep/er", "x.py", "auto", Project{ProjectPoetry, "all/poetry.lock"}, ManagerPoetry},
-		{"all/deep", "../run.py", "auto", Project{ProjectScript, "all/run.py"}, ManagerUV},
-		{"all", "../../run.py", "uv", Project{ProjectUV, "all/uv.lock"}, ManagerUV},
-		{"all", "run.py", "uv", Project{ProjectScript, "all/run.py"}, ManagerUV},
-		{"all", "run.py", "poetry", Project{ProjectPoetry, "all/poetry.lock"}, ManagerPoetry},
-		{"all", "run.py", "conda", Project{ProjectConda, "all/environment.yml"}, ManagerConda},
-		{"all", "run.py", "pip", Project{}, ManagerPip},
-		{"all", "run.py", "", Project{}, ManagerPip},
-		{"lockless", "", "auto", Project{ProjectConda, "lockless/environment.yaml"}, ManagerConda},
-		{"lockless", "", "uv", Project{}, ManagerUV},
-		{"uv", "-m pkg", "auto", Project{ProjectUV, "uv/uv.lock"}, ManagerUV},
-		{"named", "", "auto", Project{ProjectPylock, "named/pylock.prod.toml"}, ManagerUV},
-		{"two", "", "auto", Project{}, ManagerPip},
-		{"poetry", "", "poetry", Project{ProjectPoetry, "poetry/pyproject.toml"}, ManagerPoetry},
-		{"poetry", "", "auto", Project{}, ManagerPip},
-		{"other", "", "poetry", Project{}, ManagerPoetry},
-		{"none", "", "auto", Project{}, ManagerPip},
-		{"not/there", "", "auto", Project{}, ManagerPip},
-		{".", "", "auto", Project{}, ManagerPip},
-		{"", "", "auto", Project{}, ManagerPip},
+		{"all", "plain.py", "auto", Project{ProjectPoetry, "all/poetry.lock"}, ManagerPoetry, false},
+		{"all", "run.py", "auto", Project{ProjectScript, "all/run.py"}, ManagerUV, false},
+		{"all/deep/er", "x.py", "auto", Project{ProjectPoetry, "all/poetry.lock"}, ManagerPoetry, false},
+		{"all/deep", "../run.py", "auto", Project{ProjectScript, "all/run.py"}, ManagerUV, false},
+		{"all", "../../run.py", "uv", Project{ProjectUV, "all/uv.lock"}, ManagerUV, false},
+		{"all", "run.py", "uv", Project{ProjectScript, "all/run.py"}, ManagerUV, false},
+		{"all", "run.py", "poetry", Project{ProjectPoetry, "all/poetry.lock"}, ManagerPoetry, false},
+		{"all", "run.py", "conda", Project{ProjectConda, "all/environment.yml"}, ManagerConda, false},
+		{"all", "run.py", "pip", Project{}, ManagerPip, false},
+		{"all", "run.py", "", Project{}, ManagerPip, false},
+		{"lockless", "", "auto", Project{ProjectConda, "lockless/environment.yaml"}, ManagerConda, false},
+		{"lockless", "", "uv", Project{}, ManagerUV, false},
+		{"uv", "-m pkg", "auto", Project{ProjectUV, "uv/uv.lock"}, ManagerUV, false},
+		{"named", "", "auto", Project{ProjectPylock, "named/pylock.prod.toml"}, ManagerUV, false},
+		{"two", "", "auto", Project{}, ManagerPip, false},
+		{"poetry", "", "poetry", Project{ProjectPoetry, "poetry/pyproject.toml"}, ManagerPoetry, false},
+		{"poetry", "", "auto", Project{}, ManagerPip, false},
+		{"other", "", "poetry", Project{}, ManagerPoetry, false},
+		{"none", "", "auto", Project{}, ManagerPip, false},
+		{"not/there", "", "auto", Project{}, ManagerPip, false},
+		{".", "", "auto", Project{}, ManagerPip, false},
+		{"", "", "auto", Project{}, ManagerPip, false},
+		{"all/deep", "", "uv", Project{ProjectUV, "uv.lock"}, ManagerUV, true},
+		{"all/deep", "", "poetry", Project{ProjectPoetry, "pyproject.toml"}, ManagerPoetry, true},
+		{"all", "run.py", "uv", Project{ProjectScript, "all/run.py"}, ManagerUV, true},
 	} {
-		p, m, err := Detect(base, tc.dir, tc.script, tc.manager)
+		if tc.root { // the last ones
+			writeFiles(t, base, top)
+		}
+		p, m, err := Detect(base, tc.dir, tc.script, tc.manager, tc.root)
 		if err != nil || p != tc.project || m != tc.got {
 			t.Errorf("%+v: %+v, %q, %v", tc, p, m, err)
 		}
@@ -72,11 +80,11 @@ func TestDetectInAHostileRepository(t *testing.T) {
 	for _, tc := range [][2]string{
 		{".", "auto"}, {"far", "conda"}, {"far", "poetry"}, {"folder", "auto"}, {"..", "auto"}, {"/", "auto"}, {"x/../..", "uv"}, {"broken", "poetry"},
 	} {
-		if p, _, err := Detect(base, tc[0], "x.py", tc[1]); err == nil {
+		if p, _, err := Detect(base, tc[0], "x.py", tc[1], false); err == nil {
 			t.Errorf("%q: found %+v", tc, p)
 		}
 	}
-	if _, _, err := Detect(filepath.Join(base, "nothing"), ".", "", "auto"); err == nil {
+	if _, _, err := Detect(filepath.Join(base, "nothing"), ".", "", "auto", false); err == nil {
 		t.Error("no repository, and no error")
 	}
 }

@@ -88,6 +88,8 @@ func lockRuns(p *pipPlan, req Request) []pipRun {
 		// Else a lock that says that it has wheels only could have code run, and its
 		// key would not tell.
 		args = append(args, "--only-binary", ":all:")
+	} else {
+		args = append(args, buildFlags(req)...)
 	}
 	groups, options := p.groups(req)
 	var runs []pipRun
@@ -95,7 +97,7 @@ func lockRuns(p *pipPlan, req Request) []pipRun {
 		for _, commits := range []bool{false, true} {
 			lines := lo.FilterMap(g, func(l reqLine, _ int) (string, bool) { return l.raw, (l.kind == lineVCS) == commits })
 			if len(lines) > 0 {
-				runs = append(runs, pipRun{slices.Concat(p.settings.lines(), options, lines), args})
+				runs = append(runs, pipRun{lines: slices.Concat(p.settings.lines(), options, lines), args: args})
 			}
 		}
 	}
@@ -143,7 +145,9 @@ func (s *site) fromHouse(list reqList) (kept, error) {
 			k.lines = append(k.lines, words+fragmentOf(l))
 		}
 	}
-	k.args = []string{"--no-deps"}
+	if k.args = []string{"--no-deps"}; s.req.Lock.Built {
+		k.args = append(k.args, buildFlags(s.req)...)
+	}
 	return k, nil
 }
 

@@ -38,7 +38,11 @@ func (a *access) logins(ctx context.Context, more ...string) (logins, error) {
 		return logins{}, err
 	}
 	named = lo.UniqBy(named, func(m secret.Machine) string { return m.Host })
-	told, err := a.fromProgram(ctx, own, named, more, &out)
+	repos, err := a.ofRepositories(ctx, more, &out)
+	if err != nil {
+		return logins{}, err
+	}
+	told, err := a.fromProgram(ctx, own, named, more, repos, &out)
 	if err != nil {
 		return logins{}, err
 	}
@@ -85,12 +89,12 @@ func (a *access) fromURLs(out *logins) ([]secret.Machine, error) {
 
 // fromProgram asks for the addresses whose host nobody else knows. A host of
 // repositories may have other credentials for each of them.
-func (a *access) fromProgram(ctx context.Context, own, named []secret.Machine, more []string, out *logins) ([]secret.Machine, error) {
-	var told, repos []secret.Machine
+func (a *access) fromProgram(ctx context.Context, own, named []secret.Machine, more []string, repos []secret.Machine, out *logins) ([]secret.Machine, error) {
+	var told []secret.Machine
 	for _, link := range lo.Uniq(slices.Concat([]string{a.settings.index}, a.settings.extra, more)) {
 		plain, vcs := repository(link), vcsScheme.MatchString(link)
 		host := secret.Host(plain)
-		if has(named, host) || !vcs && has(own, host) || vcs && slices.ContainsFunc(a.inURLs, func(l urlLogin) bool { return l.vcs && repository(l.url) == plain }) {
+		if has(named, host) || !vcs && has(own, host) || vcs && has(repos, host) || vcs && slices.ContainsFunc(a.inURLs, func(l urlLogin) bool { return l.vcs && repository(l.url) == plain }) {
 			continue
 		}
 		login, ok, err := a.keys.ask(ctx, plain)
@@ -113,7 +117,7 @@ func (a *access) fromProgram(ctx context.Context, own, named []secret.Machine, m
 	}
 	// What a repository needs besides itself, as submodules, mostly has its login.
 	for _, m := range repos {
-		if _, err := secret.Netrc([]secret.Machine{m}, nil); err == nil && !has(told, m.Host) && !has(own, m.Host) {
+		if _, err := secret.Netrc([]secret.Machine{m}, nil); err == nil && !has(told, m.Host) && !has(own, m.Host) && !has(named, m.Host) {
 			told = append(told, m)
 		}
 	}

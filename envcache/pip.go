@@ -27,6 +27,7 @@ type pipPlan struct {
 	tool pipTool
 	// ordered: the request's order of installation counts, and is in the key.
 	ordered bool
+	lacking map[string]bool // optional packages that could not be installed
 	// over is the lock of what is installed already; variables are set meanwhile.
 	over      Lock
 	variables []string
@@ -37,13 +38,14 @@ func (b *pipBuilder) plan(ctx context.Context, req Request, say func(Progress)) 
 	if err != nil {
 		return plan{}, err
 	}
-	p := &pipPlan{list: list, ordered: true, access: newAccess(b.getenv, req, list.logins)}
+	req, notes := req.withTorch(list)
+	p := &pipPlan{list: list, ordered: true, lacking: map[string]bool{}, access: newAccess(b.getenv, req, list.logins)}
 	if p.tool, err = b.tools.wanted(ctx, req.Python, req.Versions[ManagerPip], p.access, say); err != nil {
 		return plan{}, err
 	}
 	out := plan{
-		parts: p.parts(req), wishes: []string{requirementsPart, "options", "constraints", orderPart},
-		unpinned: list.unpinned, notes: list.notes, secrets: p.secrets, reads: []string{p.tool.dir},
+		parts: p.parts(req), wishes: []string{requirementsPart, "options", "constraints", orderPart, flagsPart},
+		unpinned: list.unpinned || req.maybe(list), notes: append(list.notes, notes...), secrets: p.secrets, reads: []string{p.tool.dir},
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
 	if req.Lock != nil {
@@ -74,7 +76,7 @@ func (p *pipPlan) parts(req Request) []Part {
 	if order := p.order(req); order != nil {
 		parts = append(parts, Part{Name: orderPart, Lines: order})
 	}
-	parts = append(parts, systemParts(req)...)
+	parts = slices.Concat(parts, flagParts(req), systemParts(req))
 	if p.list.local {
 		// Its path stands for the repository's content.
 		parts = append(parts, Part{Name: "repository", Value: req.BaseDir})

@@ -19,18 +19,19 @@ const orderPart = "order"
 
 // pipRun is one run of pip.
 type pipRun struct {
-	lines []string // of the requirements file, the indexes included
-	args  []string
+	lines    []string // of the requirements file, the indexes included
+	args     []string
+	optional string // the one package that it is for, which the environment may be without
 }
 
 // order tells which packages of the list are installed before and after the
 // rest; nil if they are installed at once.
 func (p *pipPlan) order(req Request) []string {
 	var order []string
-	for i, names := range [][]string{req.Priority, req.Post} {
+	for i, names := range [][]string{req.Priority, req.Post, req.PriorityOptional, req.PostOptional} {
 		for _, n := range names {
 			if n = normalName(n); slices.ContainsFunc(p.list.lines, func(l string) bool { return parseLine(l).name == n }) {
-				order = append(order, []string{"first ", "last "}[i]+n)
+				order = append(order, []string{"first ", "last ", "first, or not at all, ", "last, or not at all, "}[i]+n)
 			}
 		}
 	}
@@ -41,29 +42,36 @@ func (p *pipPlan) order(req Request) []string {
 // are, and not what a build from source finds.
 func answered(l Lock, wishes []string) []string {
 	if l.Built {
-		return lo.Without(wishes, orderPart)
+		return lo.Without(wishes, orderPart, flagsPart)
 	}
 	return wishes
 }
 
 // groups are the packages of the list: those that are installed before, at, and
-// after the rest; options apply to all of them.
+// after the rest, each that may lack by itself; options apply to all of them.
 func (p *pipPlan) groups(req Request) (groups [][]reqLine, options []string) {
-	groups = make([][]reqLine, 3)
+	var first, rest, last []reqLine
+	var maybeFirst, maybeLast [][]reqLine
 	for _, raw := range p.list.lines {
 		l := parseLine(raw)
 		l.raw = raw
 		switch named := func(n string) bool { return p.ordered && l.name != "" && normalName(n) == l.name }; {
 		case l.kind == lineOption || l.kind == lineInclude || l.kind == lineConstr:
 			options = append(options, raw)
+		case l.name != "" && p.lacking[l.name]:
 		case slices.ContainsFunc(req.Priority, named):
-			groups[0] = append(groups[0], l)
+			first = append(first, l)
 		case slices.ContainsFunc(req.Post, named):
-			groups[2] = append(groups[2], l)
+			last = append(last, l)
+		case slices.ContainsFunc(req.PriorityOptional, named):
+			maybeFirst = append(maybeFirst, []reqLine{l})
+		case slices.ContainsFunc(req.PostOptional, named):
+			maybeLast = append(maybeLast, []reqLine{l})
 		default:
-			groups[1] = append(groups[1], l)
+			rest = append(rest, l)
 		}
 	}
+	groups = slices.Concat([][]reqLine{first}, maybeFirst, [][]reqLine{rest, last}, maybeLast)
 	return slices.DeleteFunc(groups, func(g []reqLine) bool { return len(g) == 0 }), options
 }
 
@@ -72,15 +80,18 @@ func (p *pipPlan) groups(req Request) (groups [][]reqLine, options []string) {
 // that suits the new ones.
 func listRuns(p *pipPlan, req Request) []pipRun {
 	groups, options := p.groups(req)
-	hashed := slices.Contains(options, "--require-hashes") ||
+	hashed := slices.Contains(options, "--require-hashes") || slices.Contains(req.InstallFlags, "--require-hashes") ||
 		slices.ContainsFunc(lo.Flatten(groups), func(l reqLine) bool { return len(l.opts) > 0 })
 	before := slices.Concat(p.settings.lines(), options)
 	var runs []pipRun
 	for i, g := range groups {
-		run := pipRun{lines: slices.Clone(before)}
+		run := pipRun{lines: slices.Clone(before), args: slices.Clone(req.InstallFlags)}
+		if name := g[0].name; p.ordered && req.optional(name) {
+			run.optional = name
+		}
 		if hashed && i < len(groups)-1 {
 			// What a package depends on stands in the list with its digest, maybe later.
-			run.args = []string{"--no-deps"}
+			run.args = append(run.args, "--no-deps")
 		}
 		for _, l := range g {
 			run.lines = append(run.lines, l.raw)
@@ -154,24 +165,47 @@ var indexOption = regexp.MustCompile(`^--(index-url|extra-index-url|find-links|t
 // last run has resolved its part.
 func (j *pipJob) installList(ctx context.Context) error {
 	runs := listRuns(j.plan, j.site.req)
-	for i, r := range runs {
-		if i > 0 {
+	// Whether the last one is there is known when it is: too late for a lock.
+	j.lost = j.lost || len(runs) > 0 && runs[len(runs)-1].optional != ""
+	for i := 0; i < len(runs); i++ {
+		r := runs[i]
+		if j.runs > 0 {
 			// pip runs on the environment's own Python, which runs code of what is
 			// installed there (.pth files): it could write this run's report.
 			j.site.unsure()
 		}
+		var err error
 		if i < len(runs)-1 || j.lost {
-			if err := j.run(ctx, r); err != nil {
-				return err
-			}
+			err = j.run(ctx, r)
+		} else {
+			err = j.last(ctx, r)
+		}
+		if err == nil {
 			continue
 		}
-		over := j.plan.over
-		over.Indexes = lo.Filter(j.plan.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
-		w := reportWatch{file: reportName(j.runs + 1), before: j.known, over: over}
-		return j.site.reported(ctx, w, func(ctx context.Context) error { return j.run(ctx, r) })
+		if r.optional == "" || ctx.Err() != nil || !exited(err) {
+			return err
+		}
+		j.site.say(ManagerPip, "WARNING: "+r.optional+" can't be installed, and is left out: it is one of the optional packages")
+		j.plan.lacking[r.optional] = true
+		runs = listRuns(j.plan, j.site.req)
+		i-- // the next one is in its place
 	}
 	return nil
+}
+
+// last is the run that completes the lock.
+func (j *pipJob) last(ctx context.Context, r pipRun) error {
+	over := j.plan.over
+	over.Indexes = lo.Filter(j.plan.list.options, func(o string, _ int) bool { return indexOption.MatchString(o) })
+	w := reportWatch{file: reportName(j.runs + 1), before: j.known, over: over}
+	return j.site.reported(ctx, w, func(ctx context.Context) error { return j.run(ctx, r) })
+}
+
+// exited tells whether a program has failed by itself.
+func exited(err error) bool {
+	var failed *BuildError
+	return errors.As(err, &failed) && failed.Err == nil
 }
 
 // reportName is the file of the run with number i.

@@ -80,7 +80,7 @@ func (b *poetryBuilder) plan(ctx context.Context, req Request, say func(Progress
 	}
 	out := plan{
 		parts: p.parts(req, b.tools.named(ManagerPoetry, req).identity), wishes: poetryWishes,
-		unpinned: p.lock == nil, secrets: p.secrets, reads: []string{p.pip.dir}, notes: p.notes(),
+		unpinned: p.lock == nil, secrets: p.secrets, reads: []string{p.pip.dir}, notes: p.notes(req),
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
 	if p.local {
@@ -122,8 +122,8 @@ func (p *poetryPlan) parts(req Request, identity string) []Part {
 	return parts
 }
 
-func (p *poetryPlan) notes() []string {
-	var notes []string
+func (p *poetryPlan) notes(req Request) []string {
+	notes := noFlags(req, ManagerPoetry)
 	if plugins := p.doc.table("tool", "poetry", "requires-plugins"); len(plugins) > 0 {
 		names := slices.Sorted(slices.Values(lo.Keys(plugins)))
 		notes = append(notes, "poetry's plugins that the project asks for are not loaded: "+shorten(strings.Join(names, ", ")))

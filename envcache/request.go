@@ -40,6 +40,15 @@ type Request struct {
 	Asked *Request
 	// Priority and Post name packages that are installed before and after all others.
 	Priority, Post []string
+	// PriorityOptional and PostOptional are like them, but an environment may be without one
+	// that can't be installed.
+	PriorityOptional, PostOptional []string
+	// InstallFlags are flags of pip, a value behind =, that say which packages are taken and
+	// how they are built. They are an operator's, not a task's.
+	InstallFlags []string
+	// TorchIndex is a further index for lists that name a package of PyTorch's; TorchWhy
+	// tells a person why it is this one.
+	TorchIndex, TorchWhy string
 	// Groups and Extras of a project, besides its main dependencies; "*" is all.
 	Groups, Extras []string
 	// CondaChannels in order of priority; empty: what conda on this host would use.
@@ -51,6 +60,12 @@ type Request struct {
 	CredentialsFile string
 	// CredentialsCommand gives credentials by git's credential protocol, asked when used.
 	CredentialsCommand []string
+	// GitCredentialsFile and GitCredentialsCommand are the same for repositories that lines
+	// name, and count more there. GitHTTPS has those whose address is of ssh reached by
+	// https, where a login is known.
+	GitCredentialsFile    string
+	GitCredentialsCommand []string
+	GitHTTPS              bool
 	// SystemSite shows the interpreter's own packages in the environment.
 	SystemSite bool
 	// BaseDir is what relative paths in Requirements start from: a checkout whose

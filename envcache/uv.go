@@ -29,6 +29,7 @@ type uvPlan struct {
 	pipPlan
 	uv      tool
 	options uvOptions
+	noDeps  bool
 	file    *uvFile // nil: the list
 }
 
@@ -48,6 +49,7 @@ func (b *uvBuilder) plan(ctx context.Context, req Request, say func(Progress)) (
 	if err := b.read(p, req); err != nil {
 		return plan{}, err
 	}
+	req, notes := req.withTorch(p.list)
 	p.access, p.uv = newAccess(b.getenv, req, p.list.logins), b.tools.named(ManagerUV, req)
 	p.options.addIndexes(p.settings)
 	if n := numbers(p.uv.version); slices.Compare(n[:], uvOldest) < 0 {
@@ -58,12 +60,12 @@ func (b *uvBuilder) plan(ctx context.Context, req Request, say func(Progress)) (
 		return plan{}, err
 	}
 	out := plan{
-		parts: p.parts(req), unpinned: p.list.unpinned, notes: append(p.list.notes, p.options.notes...),
+		parts: p.parts(req), unpinned: p.list.unpinned || req.maybe(p.list), notes: slices.Concat(p.list.notes, p.options.notes, notes),
 		secrets: p.secrets, reads: []string{p.tool.dir},
 		build: func(ctx context.Context, s *site) error { return b.build(ctx, s, p) },
 	}
 	if p.file == nil {
-		out.wishes = []string{requirementsPart, "options", "constraints"}
+		out.wishes = []string{requirementsPart, "options", "constraints", flagsPart}
 	}
 	if req.Lock != nil && p.file == nil {
 		out.parts, out.unpinned = lockParts(out.parts, out.wishes, *req.Lock), false
@@ -87,7 +89,7 @@ func (b *uvBuilder) read(p *uvPlan, req Request) error {
 		}
 	case ProjectUV, ProjectPylock:
 		file, err := readUVFile(req, project)
-		p.file = file
+		p.file, p.options.notes = file, noFlags(req, project.Kind)
 		return err
 	default:
 		return fmt.Errorf("uv can't read %s", shorten(project.File))
@@ -96,7 +98,12 @@ func (b *uvBuilder) read(p *uvPlan, req Request) error {
 	if p.list, err = resolveRequirements(lines, constraints, req.BaseDir, b.state); err != nil {
 		return err
 	}
+	var notes []string
+	if req.Lock == nil {
+		p.noDeps, notes = uvFlags(&p.list, req)
+	}
 	p.options, err = uvOptionsOf(&p.list, req.BaseDir != "")
+	p.options.notes = append(p.options.notes, notes...)
 	return err
 }
 

@@ -83,9 +83,26 @@ func (u *uvRun) installLock(ctx context.Context, lock Lock) error {
 	return u.install(ctx, uvInstall, justConfig, strings.NewReader(text), args...)
 }
 
-// resolve lets uv resolve the list. Its answer comes by a pipe: what a package's
-// build may have done to files does not count.
+// resolve lets uv resolve the list, if need be without its optional packages: uv tells
+// of no single one that it is to blame.
 func (u *uvRun) resolve(ctx context.Context) (Lock, error) {
+	l, err := u.resolveOnce(ctx)
+	if err == nil || ctx.Err() != nil || !exited(err) {
+		return l, err
+	}
+	without := lo.Reject(u.p.options.lines, func(line string, _ int) bool { return u.s.req.optional(parseLine(line).name) })
+	if len(without) == len(u.p.options.lines) {
+		return l, err
+	}
+	left, _ := lo.Difference(u.p.options.lines, without)
+	u.s.say(ManagerUV, "WARNING: the list can't be resolved, and is tried without its optional packages: "+strings.Join(left, ", "))
+	u.p.options.lines = without
+	return u.resolveOnce(ctx)
+}
+
+// resolveOnce has uv's answer come by a pipe: what a package's build may have done to
+// files does not count.
+func (u *uvRun) resolveOnce(ctx context.Context) (Lock, error) {
 	args, err := u.asked()
 	if err != nil {
 		return Lock{}, err
@@ -115,6 +132,9 @@ func (u *uvRun) asked() ([]string, error) {
 	var args []string
 	if u.p.options.pre {
 		args = append(args, "--prerelease", "allow")
+	}
+	if u.p.noDeps {
+		args = append(args, "--no-deps")
 	}
 	if len(u.p.list.constraints) == 0 {
 		return args, nil

@@ -35,7 +35,7 @@ func keysOfGit() []Row {
 			}
 			return err
 		}),
-		key("agent.translate_ssh", "spec.git.protocol", "On, and with a user and a password, addresses of ssh are taken by https.", true, translateSSH),
+		key("agent.translate_ssh", "spec.git.protocol", "On, which it is by itself, and with a user and a password, addresses of ssh are taken by https.", false, translateSSH),
 	}
 	rows = append(rows, refusedIf(true, "A login is for a host, not for a part of its addresses. Name a program that knows more in spec.git.credentialsCommand.", "agent.git_host_match_prefix")...)
 	rows = append(rows, refusedIf(true, "A token of Entra is short-lived: name git-credential-manager, or another program that fetches it, in spec.git.credentialsCommand.", "agent.git_use_ms_entra_token")...)
@@ -58,10 +58,10 @@ func keysOfGit() []Row {
 func translateSSH(t *translation, v any) error {
 	on, err := boolOf(v)
 	t.git.asIs = err == nil && !on
-	if on && t.git.password == "" {
+	if err == nil && t.git.password == "" {
 		return nothing("there is no user and no password for https")
 	}
-	t.touched = on
+	t.touched = err == nil
 	return err
 }
 

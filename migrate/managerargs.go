@@ -13,38 +13,73 @@ func pipFlags(t *translation, v any) error {
 	if err != nil {
 		return err
 	}
-	var rest []string
+	taken := false
 	for i := 0; i < len(words); i++ {
 		name, value, has := strings.Cut(words[i], "=")
-		if !slices.Contains([]string{"-i", "--index-url", "--extra-index-url"}, name) {
-			rest = append(rest, words[i])
-			continue
-		}
-		if !has {
+		index, list := indexFlags[name] != "", name == "--only-binary" || name == "--no-binary"
+		if (index || list) && !has {
 			if i++; i == len(words) {
 				return refuse("%s has no value", name)
 			}
 			value = words[i]
 		}
-		plain, err := t.withoutLogin(value)
 		switch {
-		case err != nil:
-			return err
-		case name == "--extra-index-url":
-			t.tree.add("spec.packageManager.extraIndexUrls", plain)
+		case slices.Contains(needlessFlags, words[i]):
+			t.say(words[i] + " is not needed here")
+		case index:
+			plain, err := t.withoutLogin(value)
+			if err != nil {
+				return err
+			}
+			taken = true
+			if indexFlags[name] == "indexUrl" {
+				t.tree.set("spec.packageManager.indexUrl", plain)
+			} else {
+				t.tree.add("spec.packageManager.extraIndexUrls", plain)
+			}
+		case list:
+			taken = t.flag(name+"="+value) || taken
 		default:
-			t.tree.set("spec.packageManager.indexUrl", plain)
+			taken = t.flag(words[i]) || taken
 		}
 	}
-	switch {
-	case len(rest) > 0 && isField("spec.packageManager.installFlags"):
-		t.tree.add("spec.packageManager.installFlags", rest...)
-	case len(rest) > 0 && len(rest) == len(words):
-		return refuse("its flags have no field: write them into pip.conf of the agent's user, which is read")
-	case len(rest) > 0:
-		t.say("the other flags have no field: write them into pip.conf of the agent's user, which is read")
+	return t.flagsTaken(taken, len(words))
+}
+
+// flagsTaken tells of flags of which none is carried over what was said of each.
+func (t *translation) flagsTaken(any bool, all int) error {
+	text := t.said
+	if any {
+		return nil
 	}
-	return nil
+	t.said = ""
+	if strings.Count(text, " is not needed here") == all {
+		return nothing("%s", text)
+	}
+	return refuse("%s", text)
+}
+
+// indexFlags are the fields of those flags that name an index.
+var indexFlags = map[string]string{"-i": "indexUrl", "--index-url": "indexUrl", "--extra-index-url": "extraIndexUrls"}
+
+// needlessFlags change nothing here: environments are new and nobody's but the task's,
+// downloads are kept, and pip is asked no questions.
+var needlessFlags = []string{
+	"-U", "--upgrade", "--force-reinstall", "-I", "--ignore-installed", "--user", "--break-system-packages", "--no-cache-dir",
+	"--no-input", "--disable-pip-version-check", "--no-warn-script-location", "--no-color", "-q", "--quiet", "-v", "--verbose",
+}
+
+// flag takes over a flag of pip, or tells what takes its place.
+func (t *translation) flag(flag string) bool {
+	before := clone(map[string]any(t.tree)).(map[string]any)
+	t.tree.add("spec.packageManager.installFlags", flag)
+	err := t.valid(t.tree)
+	if err == nil {
+		return true
+	}
+	t.tree = before
+	t.say(err.Error())
+	return false
 }
 
 // projectArgs reads the arguments that choose what of a project is installed.

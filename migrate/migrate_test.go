@@ -234,3 +234,30 @@ func TestKeysWithAnyValue(t *testing.T) {
 		}
 	}
 }
+
+// Flags of pip, one by one: what has a field of its own goes there, its login to a
+// file; of the rest each is told what takes its place.
+func TestPipFlags(t *testing.T) {
+	for name, tc := range map[string]struct {
+		flags   []any
+		verdict Verdict
+		want    spec.List
+		text    string
+	}{
+		"values apart":    {[]any{"--only-binary", ":all:", "--no-deps"}, Mapped, spec.List{"--only-binary=:all:", "--no-deps"}, ""},
+		"values joined":   {[]any{"--no-binary=numpy", "--pre", "--pre"}, Mapped, spec.List{"--no-binary=numpy", "--pre"}, ""},
+		"needless":        {[]any{"--upgrade", "-q"}, NoOp, nil, "-q is not needed here"},
+		"others":          {[]any{"--pre", "--trusted-host=h", "--log=/x/hunter2", "hunter2"}, Mapped, spec.List{"--pre"}, "pip.conf"},
+		"only others":     {[]any{"--target=/usr", "-U"}, Refused, nil, "a place of their own"},
+		"index and flags": {[]any{"--extra-index-url", "https://u:hunter2@pypi.example.com/simple", "--prefer-binary"}, Mapped, spec.List{"--prefer-binary"}, ""},
+	} {
+		r, err := Node(map[string]any{"agent": map[string]any{"package_manager": map[string]any{"extra_pip_install_flags": tc.flags}}}, nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, _ := noteOf(r.Notes, "agent.package_manager.extra_pip_install_flags")
+		if got := r.Node.Spec.PackageManager.InstallFlags; n.Verdict != tc.verdict || !slices.Equal(got, tc.want) || !strings.Contains(n.Text, tc.text) || strings.Contains(n.Text, "hunter2") {
+			t.Errorf("%s: %q, %s: %s", name, got, n.Verdict, n.Text)
+		}
+	}
+}

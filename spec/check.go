@@ -35,6 +35,8 @@ var (
 	packageForm     = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$`)
 	groupForm       = regexp.MustCompile(`^(\*|[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?)$`)
 	channelForm     = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
+	torchForm       = regexp.MustCompile(`^(off|auto|cpu|cu[1-9][0-9]{1,3})$`)
+	sshUserForm     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
 	urlLogin        = regexp.MustCompile(`://[^/?#\s]*@`)
 	condaToken      = regexp.MustCompile(`(^|/)t/[^/]+(/|$)`)
 	imageForm       = regexp.MustCompile(`^(host|(oci|oci-archive|docker-archive):/[^\s]+|[a-z0-9]([A-Za-z0-9._/-]|:[A-Za-z0-9_]|@sha256:)*)$`)

@@ -47,6 +47,10 @@ func (n *Node) Default(env Env) *Node {
 	}
 	set(&s.PackageManager.Type, ManagerPip)
 	set(&s.PackageManager.Python.OnMissing, OnMissingFail)
+	set(&s.PackageManager.RequirementsFrom, RequirementsTask)
+	set(&s.PackageManager.ProjectFolder, ProjectFolderRoot)
+	set(&s.PackageManager.TorchIndex, TorchOff)
+	set(&s.Git.Protocol, ProtocolAsIs)
 	setPointer(&s.PackageManager.SystemSitePackages, false)
 	setPointer(&s.Cache.MaxEntries, DefaultMaxEntries)
 	set(&s.Cache.MinFree, DefaultMinFree)

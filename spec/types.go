@@ -41,7 +41,7 @@ type NodeSpec struct {
 	QueueLimits []QueueLimit `yaml:"queueLimits,omitempty" json:"queueLimits,omitempty"`
 	// Settings of the package manager for all workers.
 	PackageManager PackageManager `yaml:"packageManager,omitempty" json:"packageManager,omitzero"`
-	// Credentials of the git repositories of tasks.
+	// How the git repositories of tasks are reached.
 	Git Git `yaml:"git,omitempty" json:"git,omitzero"`
 	// Limits of the environment cache.
 	Cache Cache `yaml:"cache,omitempty" json:"cache,omitzero"`

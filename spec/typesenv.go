@@ -19,6 +19,33 @@ const (
 // All stands for every name in the lists of groups and extras.
 const All = "*"
 
+// Where the list of a task's packages comes from.
+const (
+	RequirementsTask       = "task"
+	RequirementsRepository = "repository"
+	RequirementsOriginal   = "original"
+)
+
+// Folders in which the files of a project are looked for.
+const (
+	ProjectFolderRoot       = "root"
+	ProjectFolderWorkingDir = "workingDir"
+)
+
+// Indexes of PyTorch's own wheels; any other is cu with the version of CUDA, as cu124.
+const (
+	TorchOff  = "off"
+	TorchAuto = "auto"
+	TorchCPU  = "cpu"
+)
+
+// Protocols by which repositories are reached.
+const (
+	ProtocolAsIs  = "asIs"
+	ProtocolHTTPS = "https"
+	ProtocolSSH   = "ssh"
+)
+
 // List is a list of which an empty one says more than none: in a worker it takes
 // away what the node has.
 type List []string
@@ -60,6 +87,24 @@ type PackageManager struct {
 	PriorityPackages List `yaml:"priorityPackages,omitempty" json:"priorityPackages,omitzero"`
 	// Packages to install after all others; the version is the one that the task asks for.
 	PostPackages List `yaml:"postPackages,omitempty" json:"postPackages,omitzero"`
+	// As `priorityPackages`, and a task goes on without one that can't be installed: its console says so. For pip and uv.
+	PriorityOptionalPackages List `yaml:"priorityOptionalPackages,omitempty" json:"priorityOptionalPackages,omitzero"`
+	// As `postPackages`, and a task goes on without one that can't be installed: its console says so. For pip and uv.
+	PostOptionalPackages List `yaml:"postOptionalPackages,omitempty" json:"postOptionalPackages,omitzero"`
+	// Which list counts: task (the task's own, else the repository's requirements.txt), repository (requirements.txt, where there is one)
+	// or original (the task's own as it was before a run wrote its installed packages into it).
+	RequirementsFrom string `yaml:"requirementsFrom,omitempty" json:"requirementsFrom,omitempty"`
+	// Further flags of pip, one an element, a value behind =: --no-deps, --pre, --prefer-binary, --only-binary=, --no-binary=,
+	// --no-build-isolation, --require-hashes, --ignore-requires-python, --use-pep517. uv gets what it has of them, and the task's console names the rest.
+	InstallFlags List `yaml:"installFlags,omitempty" json:"installFlags,omitzero"`
+	// Where the files of a project (pyproject.toml, locks) are looked for first: root (of the repository), or workingDir (of the task).
+	// After it, the nearest folder from the working folder up to the root counts that has some.
+	ProjectFolder string `yaml:"projectFolder,omitempty" json:"projectFolder,omitempty"`
+	// Further index for torch, torchvision, torchaudio, torchtext and torchcsprng, where a task's list names one of them: off, auto (by the
+	// CUDA that the driver of the worker's GPUs can run; cpu without a GPU), cpu, or cu with a version of CUDA, as cu124. For pip and uv.
+	TorchIndex string `yaml:"torchIndex,omitempty" json:"torchIndex,omitempty"`
+	// Where these indexes are, to which /cpu or /cu124 is added. Left out: PyTorch's own place.
+	TorchIndexURL string `yaml:"torchIndexUrl,omitempty" json:"torchIndexUrl,omitempty"`
 	// Dependency groups of a poetry or uv project to install besides its main dependencies; "*" for all.
 	Groups List `yaml:"groups,omitempty" json:"groups,omitzero"`
 	// Extras of a poetry or uv project to install besides its main dependencies; "*" for all.
@@ -87,6 +132,13 @@ type Git struct {
 	// Program, by its whole path, with up to 19 arguments, none of them secret, that gives the user and password of a git host
 	// as `spec.packageManager.indexCredentialsCommand` does.
 	CredentialsCommand List `yaml:"credentialsCommand,omitempty" json:"credentialsCommand,omitzero"`
+	// How repositories and their submodules are reached, whatever their addresses say: asIs, https (addresses of ssh,
+	// where a login for the host is known) or ssh (addresses of http and https).
+	Protocol string `yaml:"protocol,omitempty" json:"protocol,omitempty"`
+	// User in an address that becomes one of ssh. Left out: git.
+	SSHUser string `yaml:"sshUser,omitempty" json:"sshUser,omitempty"`
+	// Port in an address that becomes one of ssh. Left out: ssh's own.
+	SSHPort int `yaml:"sshPort,omitempty" json:"sshPort,omitempty"`
 }
 
 // Cache limits the environment cache.

@@ -101,6 +101,10 @@ func (p PackageManager) override(o PackageManager) PackageManager {
 	over(&p.Python.InstallMirror, o.Python.InstallMirror)
 	over(&p.IndexURL, o.IndexURL)
 	over(&p.IndexCredentialsFile, o.IndexCredentialsFile)
+	over(&p.RequirementsFrom, o.RequirementsFrom)
+	over(&p.ProjectFolder, o.ProjectFolder)
+	over(&p.TorchIndex, o.TorchIndex)
+	over(&p.TorchIndexURL, o.TorchIndexURL)
 	over(&p.SystemSitePackages, o.SystemSitePackages)
 	over(&p.BuildTimeout, o.BuildTimeout)
 	if p.Versions == nil {
@@ -152,7 +156,8 @@ func overMap(to *map[string]string, values map[string]string) {
 func (p *PackageManager) lists() []*List {
 	return []*List{
 		&p.CondaChannels, &p.ExtraIndexURLs, &p.IndexCredentialsCommand, &p.TaskCredentials,
-		&p.PriorityPackages, &p.PostPackages, &p.Groups, &p.Extras,
+		&p.PriorityPackages, &p.PostPackages, &p.PriorityOptionalPackages, &p.PostOptionalPackages, &p.InstallFlags,
+		&p.Groups, &p.Extras,
 	}
 }
 

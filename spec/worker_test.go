@@ -51,7 +51,7 @@ func TestExpand(t *testing.T) {
 			Type: ManagerPip, Versions: map[string]string{"pip": "25.1", "uv": "0.9"},
 			Python:   Python{Default: "3.12", OnMissing: OnMissingNearest},
 			IndexURL: "https://pypi.example.com/simple", ExtraIndexURLs: List{}, IndexCredentialsFile: "/etc/agentctl/netrc",
-			SystemSitePackages: new(bool),
+			SystemSitePackages: new(bool), RequirementsFrom: RequirementsTask, ProjectFolder: ProjectFolderRoot, TorchIndex: TorchOff,
 		},
 		StopGrace: DefaultStopGrace, AbortCallback: DefaultAbortCallback, Drain: Drain{Policy: DrainFinish, Checkpoint: Checkpoint{Signal: DefaultCheckpointSignal, Grace: DefaultCheckpointGrace}}, OnInfrastructureFailure: OnInfrastructureFailure{InfrastructureReport, DefaultAttempts},
 	}
@@ -222,6 +222,11 @@ spec:
     python:
       onMissing: fail
     systemSitePackages: false
+    requirementsFrom: task
+    projectFolder: root
+    torchIndex: "off"
+  git:
+    protocol: asIs
   cache:
     maxEntries: 20
     minFree: 1Gi

@@ -132,7 +132,7 @@ func (p *Pool) sweepAhead() {
 }
 
 func (p *Pool) checkOutAhead(ctx context.Context, n *needs) (*repo.Checkout, error) {
-	src, ok, err := n.source(ctx)
+	src, ok, err := n.source()
 	if err != nil || !ok {
 		return nil, err
 	}

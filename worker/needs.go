@@ -43,6 +43,7 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 	if n.packages, err = packagesOf(t, n.cmd, w.PackageManager); err != nil {
 		return n, err
 	}
+	n.packages.cuda, n.packages.git = p.cuda(w), git
 	if w.Mode == spec.ModeSandbox {
 		if err = p.sandboxOf(&n, w); err != nil || n.owner.Later {
 			return n, err // the shim mounts what no user of the range could pass through to
@@ -59,7 +60,7 @@ func (p *Pool) needsOf(t *clearml.Task, w spec.Worker, git spec.Git, age spec.Du
 }
 
 // source is the state of the repository that the task runs; false without one.
-func (n *needs) source(ctx context.Context) (src repo.Source, ok bool, err error) {
+func (n *needs) source() (src repo.Source, ok bool, err error) {
 	s := n.task.Script
 	if s.Repository == "" {
 		if s.Diff != "" && n.cmd.Literal == "" {
@@ -77,8 +78,8 @@ func (n *needs) source(ctx context.Context) (src repo.Source, ok bool, err error
 	if n.box != nil {
 		src.Box = n.box.boxes.git(n.box.ids)
 	}
-	src.Credentials, err = gitLogin(ctx, n.git, s.Repository)
-	return src, true, err
+	src.Access = gitAccess(n.git)
+	return src, true, nil
 }
 
 // folder is where the files are that say which packages are needed: the checkout,

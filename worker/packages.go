@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +27,8 @@ type packages struct {
 	choice choice
 	pm     spec.PackageManager // the worker's, with the task's choice over it
 	python string              // "" for any
+	cuda   string              // the newest that the worker\'s GPUs can run; "" without any
+	git    spec.Git            // the way to repositories that lines name
 	// lock of an earlier run, nil if it is not to be used; refused says why.
 	lock    *envcache.Lock
 	refused string
@@ -46,6 +46,9 @@ func packagesOf(t *clearml.Task, cmd command, pm spec.PackageManager) (packages,
 	}
 	p.pm = p.choice.over(pm)
 	p.python = wantedPython(p.choice, t.Script.Binary, p.pm)
+	if from := p.pm.RequirementsFrom; (from == spec.RequirementsRepository || from == spec.RequirementsOriginal) && p.choice.replay == "" {
+		return p, nil // a lock is of what a run installed
+	}
 	lock, err := LockOf(t.Script.Requirements)
 	if err == nil {
 		err = p.choice.fits(*lock)
@@ -83,8 +86,8 @@ func (p *packages) needsCheckout() bool {
 	case p.pm.Type != spec.ManagerPip:
 		return true
 	}
-	pip := p.task.Script.Requirements.Pip
-	return blank(pip) || ownFiles.MatchString(strings.Join(pip, "\n"))
+	pip, _ := p.own()
+	return blank(pip) || p.pm.RequirementsFrom == spec.RequirementsRepository || ownFiles.MatchString(strings.Join(pip, "\n"))
 }
 
 // mayHaveHeader tells whether a script without a repository is to be looked into for
@@ -94,21 +97,21 @@ func (p *packages) mayHaveHeader() bool {
 		(p.pm.Type == spec.ManagerUV || p.pm.Type == spec.ManagerAuto || p.lock != nil)
 }
 
-func blank(lines []string) bool {
-	return !slices.ContainsFunc(lines, func(l string) bool { return strings.TrimSpace(l) != "" })
-}
-
 // request says what is to be had, and in words where that is written. base is the
 // repository, "" without one.
 func (p *packages) request(base string) (req envcache.Request, from string, err error) {
 	req = envcache.Request{
 		Manager: p.pm.Type, PythonWanted: p.python, BaseDir: base, Versions: p.pm.Versions,
 		Priority: p.pm.PriorityPackages, Post: p.pm.PostPackages, Groups: p.pm.Groups, Extras: p.pm.Extras,
+		PriorityOptional: p.pm.PriorityOptionalPackages, PostOptional: p.pm.PostOptionalPackages, InstallFlags: p.pm.InstallFlags,
 		CondaChannels: p.pm.CondaChannels, IndexURL: p.pm.IndexURL, ExtraIndexURLs: p.pm.ExtraIndexURLs,
 		CredentialsFile: p.pm.IndexCredentialsFile, CredentialsCommand: p.pm.IndexCredentialsCommand,
 		SystemSite: p.pm.SystemSitePackages != nil && *p.pm.SystemSitePackages,
 		Timeout:    time.Duration(p.pm.BuildTimeout),
 	}
+	setTorch(&req, p.pm, p.cuda)
+	req.GitCredentialsFile, req.GitCredentialsCommand = p.git.CredentialsFile, p.git.CredentialsCommand
+	req.GitHTTPS = p.git.Protocol == spec.ProtocolHTTPS
 	if p.lock != nil {
 		if err := p.lockedFile(base); err != nil {
 			if err := p.withoutLock(err); err != nil {
@@ -120,7 +123,8 @@ func (p *packages) request(base string) (req envcache.Request, from string, err 
 		req.Manager = p.lock.Manager
 	}
 	if base != "" && req.Manager != spec.ManagerPip {
-		if req.Project, req.Manager, err = envcache.Detect(base, p.cmd.inside(), p.cmd.script(), req.Manager); err != nil {
+		first := p.pm.ProjectFolder != spec.ProjectFolderWorkingDir
+		if req.Project, req.Manager, err = envcache.Detect(base, p.cmd.inside(), p.cmd.script(), req.Manager, first); err != nil {
 			return req, "", err
 		}
 	}
@@ -164,48 +168,6 @@ func where(project envcache.Project, repository string) string {
 		return "the header of " + project.File + " of the repository"
 	}
 	return project.File + " of the repository"
-}
-
-// list asks for the task's own lists, else for the requirements.txt of each folder
-// from the repository's root down to the entry point's, as clearml-agent does.
-func (p *packages) list(req *envcache.Request, base string) (from string, err error) {
-	own := p.task.Script.Requirements
-	if req.Manager == spec.ManagerConda && !blank(own.Conda) {
-		req.CondaRequirements = own.Conda
-	}
-	if !blank(own.Pip) || req.CondaRequirements != nil {
-		req.Requirements = own.Pip
-		return "the task's own list", nil
-	}
-	files, err := p.requirementFiles(base)
-	if err != nil || len(files) == 0 {
-		return "", err
-	}
-	for _, f := range files {
-		req.Requirements = append(req.Requirements, "-r "+f)
-	}
-	return strings.Join(files, ", ") + " of the repository", nil
-}
-
-func (p *packages) requirementFiles(base string) (files []string, err error) {
-	if base == "" {
-		return nil, nil
-	}
-	root, err := os.OpenRoot(base)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the repository: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	dir := filepath.Join(p.cmd.inside(), filepath.Dir(p.cmd.script()))
-	at := ""
-	for _, part := range append([]string{"."}, strings.Split(filepath.Clean(dir), "/")...) {
-		at = filepath.Join(at, part)
-		name := filepath.Join(at, "requirements.txt")
-		if _, err := root.Stat(name); err == nil && !slices.Contains(files, name) {
-			files = append(files, name)
-		}
-	}
-	return files, nil
 }
 
 // lockedFile tells whether the file of the repository that is the lock, or that it

@@ -64,6 +64,56 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// Which list counts, by requirementsFrom.
+func TestRequirementsFrom(t *testing.T) {
+	t.Parallel()
+	base := t.TempDir()
+	if err := os.WriteFile(filepath.Join(base, "requirements.txt"), []byte("six\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	own := clearml.Requirements{Pip: clearml.Lines{"a==2"}, OrgPip: clearml.Lines{"a"}, Conda: clearml.Lines{"c=2"}, OrgConda: clearml.Lines{"c"}}
+	fresh := clearml.Requirements{Pip: clearml.Lines{"a"}}
+	for _, tc := range []struct {
+		from, base string
+		own        clearml.Requirements
+		manager    string
+		want       []string
+		conda      []string
+	}{
+		{"", base, own, "pip", []string{"a==2"}, nil},
+		{spec.RequirementsTask, base, own, "conda", []string{"a==2"}, []string{"c=2"}},
+		{spec.RequirementsTask, base, clearml.Requirements{}, "pip", []string{"-r requirements.txt"}, nil},
+		{spec.RequirementsRepository, base, own, "pip", []string{"-r requirements.txt"}, nil},
+		{spec.RequirementsRepository, base, own, "conda", []string{"-r requirements.txt"}, nil},
+		{spec.RequirementsRepository, t.TempDir(), own, "pip", []string{"a==2"}, nil},
+		{spec.RequirementsRepository, "", own, "pip", []string{"a==2"}, nil},
+		{spec.RequirementsOriginal, base, own, "pip", []string{"a"}, nil},
+		{spec.RequirementsOriginal, base, own, "conda", []string{"a"}, []string{"c"}},
+		{spec.RequirementsOriginal, base, fresh, "pip", []string{"a"}, nil},
+	} {
+		task := &clearml.Task{Script: clearml.Script{Requirements: tc.own}}
+		task.Script.Requirements.Lock = aLock(t, tc.own.Pip, tc.own.Conda, nil)
+		if tc.base != "" {
+			task.Script.Repository = "https://git.example.com/r"
+		}
+		p, err := packagesOf(task, command{}, spec.PackageManager{Type: tc.manager, RequirementsFrom: tc.from})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := tc.from == spec.RequirementsRepository || tc.from == spec.RequirementsOriginal; left && p.lock != nil {
+			t.Errorf("%+v: the lock of a run counts", tc)
+		}
+		if want := tc.from == spec.RequirementsRepository && tc.base != ""; want && !p.needsCheckout() {
+			t.Errorf("%+v: the repository is not looked at", tc)
+		}
+		p.lock = nil
+		req, _, err := p.request(tc.base)
+		if err != nil || !slices.Equal(req.Requirements, tc.want) || !slices.Equal(req.CondaRequirements, tc.conda) {
+			t.Errorf("%+v: %q and %q, %v", tc, req.Requirements, req.CondaRequirements, err)
+		}
+	}
+}
+
 func FuzzNames(f *testing.F) {
 	for _, s := range []string{"a,b", "['x', 'y']", "*", "(a)", "-x", "a\x00b"} {
 		f.Add(s)
@@ -328,17 +378,12 @@ func TestGitLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	for link, want := range map[string]repo.Credentials{
-		"https://git.example.com/x/y.git":        {Username: "a", Password: "pa"},
-		"git+https://git.example.com/x/y.git":    {Username: "a", Password: "pa"},
-		"http://other.example.com:8080/x":        {Username: "b", Password: "pb"},
-		"https://git.example.com.evil.org/x":     {},
-		"https://example.com/git.example.com":    {},
-		"https://me:own@git.example.com/x/y.git": {}, // counts more
-		"ssh://git@git.example.com/x":            {},
-		"git@git.example.com:x/y.git":            {},
-		"file:///srv/x":                          {},
+		"https://git.example.com/x/y.git":     {Username: "a", Password: "pa"},
+		"http://other.example.com:8080/x":     {Username: "b", Password: "pb"},
+		"https://git.example.com.evil.org/x":  {},
+		"https://example.com/git.example.com": {},
 	} {
-		if got, err := gitLogin(t.Context(), spec.Git{CredentialsFile: file}, link); err != nil || got != want {
+		if got, err := gitAccess(spec.Git{CredentialsFile: file}).Login(t.Context(), link); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", link, got, err)
 		}
 	}

@@ -108,7 +108,7 @@ func (r *run) login(ctx context.Context, p *prepared) error {
 
 func (r *run) checkOut(ctx context.Context, p *prepared) error {
 	began := time.Now()
-	src, ok, err := p.source(ctx)
+	src, ok, err := p.source()
 	if err != nil || !ok {
 		return err
 	}

@@ -18,18 +18,21 @@ import (
 	"agentctl/spec"
 )
 
-// gitLogin finds the operator's credentials for a repository. They are for http and
-// https alone, and count less than those in the URL itself.
-func gitLogin(ctx context.Context, git spec.Git, link string) (repo.Credentials, error) {
-	u, err := url.Parse(strings.TrimPrefix(link, "git+"))
-	if err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || git.CredentialsFile == "" && len(git.CredentialsCommand) == 0 {
-		return repo.Credentials{}, nil //nolint:nilerr // whoever clones it says what is wrong with it
+// gitAccess is how repositories are reached, with the operator's credentials for
+// their hosts.
+func gitAccess(git spec.Git) repo.Access {
+	a := repo.Access{Protocol: git.Protocol, SSHUser: git.SSHUser, SSHPort: git.SSHPort}
+	if git.CredentialsFile == "" && len(git.CredentialsCommand) == 0 {
+		return a
 	}
-	user, password, _, err := envcache.Credentials(ctx, git.CredentialsFile, git.CredentialsCommand, u.String())
-	if err != nil {
-		return repo.Credentials{}, fmt.Errorf("cannot log in to the repository: %w", err)
+	a.Login = func(ctx context.Context, url string) (repo.Credentials, error) {
+		user, password, _, err := envcache.Credentials(ctx, git.CredentialsFile, git.CredentialsCommand, url)
+		if err != nil {
+			return repo.Credentials{}, fmt.Errorf("cannot log in to the repository: %w", err)
+		}
+		return repo.Credentials{Username: user, Password: password}, nil
 	}
-	return repo.Credentials{Username: user, Password: password}, nil
+	return a
 }
 
 // netrcFile is the agent's own copy of the credentials that a task was given: the

@@ -230,7 +230,7 @@ func TestDamagedMirrors(t *testing.T) {
 
 func keyOfSource(t *testing.T, s *Store, src Source) string {
 	t.Helper()
-	r, err := s.check(src, nil)
+	r, err := s.check(t.Context(), src, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

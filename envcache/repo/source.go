@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -24,8 +25,9 @@ type Source struct {
 	Commit, Tag, Branch string
 	// Diff are uncommitted changes, as IsPatch accepts them; else empty.
 	Diff string
-	// Credentials for URL; those in the URL count more.
-	Credentials Credentials
+	// Access is the way to it and to its submodules; credentials in an address count more
+	// than those that it knows.
+	Access Access
 	// UID and GID own the checkout; envcache.SameUser: this process.
 	UID, GID int
 	// Offline has nothing fetched: what is here counts.
@@ -70,19 +72,22 @@ func (c *Checkout) Close() error { return c.held.Close() }
 // request is a checked Source.
 type request struct {
 	addr     address
+	link     string // the source's URL without credentials, whatever the way to it
 	src      Source
 	box      *Box // nil: on the host
 	uid, gid int
+	secrets  *secret.Redactor
 	say      func(step, text string)
 }
 
-func (s *Store) check(src Source, progress func(envcache.Progress)) (*request, error) {
+func (s *Store) check(ctx context.Context, src Source, progress func(envcache.Progress)) (*request, error) {
 	addr, err := parseAddress(src.URL)
 	if err != nil {
 		return nil, err
 	}
-	if addr.login.Empty() {
-		addr.login = secret.Login{User: src.Credentials.Username, Password: src.Credentials.Password}
+	link := addr.url
+	if addr, err = src.Access.reach(ctx, addr); err != nil {
+		return nil, err
 	}
 	if src.Commit != "" && !commitShape.MatchString(src.Commit) {
 		return nil, fmt.Errorf("%q is no commit id", src.Commit)
@@ -96,7 +101,7 @@ func (s *Store) check(src Source, progress func(envcache.Progress)) (*request, e
 	}
 	redact := &secret.Redactor{}
 	redact.Add(addr.login)
-	r := &request{addr: addr, src: src, uid: -1, gid: -1}
+	r := &request{addr: addr, link: link, src: src, uid: -1, gid: -1, secrets: redact}
 	if addr.fetched() {
 		r.box = src.Box
 	}
@@ -107,6 +112,9 @@ func (s *Store) check(src Source, progress func(envcache.Progress)) (*request, e
 		if progress != nil {
 			progress(envcache.Progress{Time: s.now(), Step: step, Text: redact.Redact(text)})
 		}
+	}
+	if link != addr.url {
+		r.say("repository", "taking "+addr.url+" for "+link)
 	}
 	return r, nil
 }

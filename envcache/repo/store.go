@@ -121,7 +121,7 @@ func (s *Store) open(dir string, opts Options) error {
 // context of envcache.Background it lets tasks have the machine.
 func (s *Store) Acquire(ctx context.Context, src Source, progress func(envcache.Progress)) (*Checkout, error) {
 	start := s.now()
-	r, err := s.check(src, progress)
+	r, err := s.check(ctx, src, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (s *Store) Acquire(ctx context.Context, src Source, progress func(envcache.
 	}
 	took := s.now().Sub(start)
 	return &Checkout{
-		Path: held.Path, URL: r.addr.url, Branch: src.Branch, Commit: commit, Key: key, Hit: held.Hit,
+		Path: held.Path, URL: r.link, Branch: src.Branch, Commit: commit, Key: key, Hit: held.Hit,
 		Warnings: held.Entry.Warnings, Took: took, held: held,
 	}, nil
 }

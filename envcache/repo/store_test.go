@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"os"
@@ -219,6 +220,10 @@ func TestWithoutGit(t *testing.T) {
 	}
 }
 
+func knows(user, password string) Access {
+	return Access{Login: func(context.Context, string) (Credentials, error) { return Credentials{user, password}, nil }}
+}
+
 func TestCredentials(t *testing.T) {
 	root := newState(t)
 	u := newUpstream(t, map[string]string{"a.py": "one\n"})
@@ -227,8 +232,8 @@ func TestCredentials(t *testing.T) {
 	path := "/private.git"
 	for name, src := range map[string]Source{
 		"in the URL": {URL: server.with("user:hunter%2522%2Fx", path)},
-		"apart":      {URL: server.URL + path, Credentials: Credentials{"user", "hunter%22/x"}},
-		"URL first":  {URL: server.with("user:hunter%2522%2Fx", path), Credentials: Credentials{"other", "wrong"}},
+		"apart":      {URL: server.URL + path, Access: knows("user", "hunter%22/x")},
+		"URL first":  {URL: server.with("user:hunter%2522%2Fx", path), Access: knows("other", "wrong")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			watch := newSpy()

@@ -59,6 +59,9 @@ func (mk *maker) submodule(ctx context.Context, parent address, dir string, m mo
 	if addr.login.Empty() && addr.origin == parent.origin {
 		addr.login = parent.login
 	}
+	if addr, err = mk.reach(ctx, addr); err != nil {
+		return err
+	}
 	target, err := emptyFolder(dir, m.path)
 	if err != nil {
 		return err
@@ -73,6 +76,17 @@ func (mk *maker) submodule(ctx context.Context, parent address, dir string, m mo
 		}
 	}
 	return nil
+}
+
+// reach is how a submodule is reached. Who may read the repository that names it may
+// name it as well: it is no way to a login that its task had not.
+func (mk *maker) reach(ctx context.Context, addr address) (address, error) {
+	to, err := mk.r.src.Access.reach(ctx, addr)
+	if err == nil && to.url != addr.url {
+		mk.r.say("repository", "taking "+to.url+" for "+addr.url)
+	}
+	mk.r.secrets.Add(to.login)
+	return to, err
 }
 
 // emptyFolder gives the folder for a submodule, and fails if a link leads
