@@ -80,6 +80,12 @@ func (d *distant) set(down bool) {
 	d.down, d.known = down, nil
 }
 
+func (d *distant) asks() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked
+}
+
 // A server that is away for 30 minutes ends no task and loses no line. It is not asked
 // all the time meanwhile, and when it is back all goes on soon, with the workers known.
 func TestHalfAnHourAway(t *testing.T) {
@@ -106,12 +112,14 @@ func TestHalfAnHourAway(t *testing.T) {
 			close(reported)
 		})
 		time.Sleep(30 * time.Minute)
-		if d.asked > 2500 {
-			t.Errorf("a server that is away was asked %d times in 30 minutes", d.asked)
+		if asked := d.asks(); asked > 2500 {
+			t.Errorf("a server that is away was asked %d times in 30 minutes", asked)
 		}
+		r.mu.Lock()
 		if r.final != nil {
 			t.Errorf("the task was stopped: %+v", r.final)
 		}
+		r.mu.Unlock()
 		d.set(false)
 		back := time.Now()
 		time.Sleep(31 * time.Second)
