@@ -43,7 +43,7 @@ const (
 // bytecodeJob is an image of which some task found no bytecode.
 type bytecodeJob struct {
 	worker spec.Worker
-	asked  clearml.Container
+	ref    string // of the image, by whoever chose it
 	digest string
 	python envcache.Interpreter
 }
@@ -115,7 +115,7 @@ func (c *bytecodes) want(r *run, p *prepared, py envcache.Interpreter) {
 		return
 	}
 	select {
-	case c.wanted <- bytecodeJob{r.rec.Worker, r.task.Container, p.box.image.Digest, py}:
+	case c.wanted <- bytecodeJob{r.rec.Worker, p.box.Image, p.box.image.Digest, py}:
 	default: // a later task asks again
 	}
 }
@@ -154,10 +154,11 @@ func (c *bytecodes) compile(ctx context.Context, job bytecodeJob) (err error) {
 	defer cancel()
 	w := job.worker
 	w.Sandbox.Pull, w.Sandbox.BuildNetwork = spec.PullNever, spec.NetworkNone
-	p := &prepared{needs: needs{task: &clearml.Task{Container: job.asked}}}
+	p := &prepared{needs: needs{task: &clearml.Task{}}}
 	if err := c.pool.sandboxOf(&p.needs, w); err != nil {
 		return err
 	}
+	p.box.Image = job.ref
 	r := newRun(c.pool, w.Name, &Record{Task: bytecodeFolder, Worker: w})
 	r.dirs = c.folder()
 	if err := os.MkdirAll(r.dirs.root, 0o711); err != nil {
