@@ -106,7 +106,7 @@ func TestExecute(t *testing.T) {
 func executeKilledAt(t *testing.T, n *harness.Node, point string) {
 	t.Helper()
 	n.Env = []string{"AGENTCTL_CRASH_AT=" + point}
-	n.SpawnAgent()
+	n.StartAgent()
 	ran := "ran " + strings.ReplaceAll(point, ".", " ")
 	task := n.Submit(harness.Script{Queue: "elsewhere", Code: n.Code("open(gate('" + ran + "'), 'a').write('once')\n")})
 	verb := exec.Command(n.Program, "execute", "--id", task)
