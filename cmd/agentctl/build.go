@@ -118,7 +118,9 @@ func (a *app) buildFolder(ctx context.Context, target string, b control.BuildRep
 	if b.EnvKey != "" {
 		err := a.withCache(ctx, func(c *envcache.Cache, _ string) error {
 			child, err := c.CopyTo(ctx, b.EnvKey, filepath.Join(target, "venv"))
-			args = append([]string{child.Python}, args[1:]...)
+			if filepath.Dir(args[0]) == filepath.Join(b.EnvPath, "bin") { // else a shell runs it
+				args = append([]string{child.Python}, args[1:]...)
+			}
 			return err
 		})
 		if err != nil {

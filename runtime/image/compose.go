@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -115,9 +116,11 @@ func (s *Store) compose(ctx context.Context, c Composition, work string) (v1.Ima
 // laidOut is an image of the store as the folder of an OCI layout.
 func (s *Store) laidOut(ctx context.Context, e Entry, dir string) (v1.Image, error) {
 	read, write := io.Pipe()
-	go func() { _ = write.CloseWithError(s.Export(ctx, e, write)) }() // unpack reads it to its end, or closes it
+	var exporting sync.WaitGroup
+	exporting.Go(func() { _ = write.CloseWithError(s.Export(ctx, e, write)) })
 	err := unarchive(read, dir)
-	_ = read.Close()
+	_ = read.Close() // ends an export that nobody reads on
+	exporting.Wait()
 	if err != nil {
 		return nil, err
 	}
