@@ -165,9 +165,19 @@ func (n *Node) WaitAgent() {
 	select {
 	case <-n.ended:
 	case <-time.After(Patience):
-		n.T.Fatalf("the agent did not end:\n%s", n.AgentLog())
+		n.T.Fatalf("the agent did not end:\n%s", n.stacks())
 	}
 	n.agent = nil
+}
+
+// stacks ends the agent and tells what it said, and where each of its goroutines was.
+func (n *Node) stacks() string {
+	_ = n.agent.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-n.ended:
+	case <-time.After(10 * time.Second): // close kills it
+	}
+	return n.AgentLog()
 }
 
 // KillAgent ends the agent by SIGKILL. Its tasks and its server go on.
