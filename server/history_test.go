@@ -111,6 +111,8 @@ func TestModelEventsOfAToken(t *testing.T) {
 	if a := s.as(token).do("events.add_batch", event(foreign)); a.Code != 400 || a.Sub != 131 {
 		t.Errorf("another's: %+v", a)
 	}
+	s.as(token).refused(403, 20, "models.update_for_task", m{"task": task, "override_model_id": foreign, "uri": "http://evil"})
+	s.as(token).call("models.update_for_task", m{"task": task, "override_model_id": own, "uri": "http://f/new"})
 	for _, action := range []string{"projects.move", "projects.merge", "projects.delete", "queues.clear_queue"} {
 		s.as(token).refused(403, 20, action, m{})
 	}
