@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/samber/lo"
@@ -183,14 +185,22 @@ func rawScalars(c *call, req *rawRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rawPage(c.read(), all, h.Key, pageSize(req.Batch, 10_000), p)
+	reply, err := rawPage(c.read(), all, h.Key, pageSize(req.Batch, 10_000), p)
+	if err != nil || !req.Count {
+		return reply, err
+	}
+	var total int64
+	_, err = c.read().one(`SELECT count(*) FROM scalar WHERE series IN (SELECT value FROM json_each(?))`, args(numbers(lo.Map(all, func(s *series, _ int) int64 { return s.n }))), &total)
+	reply["total"] = total
+	return reply, err
 }
 
 // rawPage reads the points behind a place, which is a series and an iteration.
-func rawPage(v *view, all []*series, key string, size int, from scroll) (any, error) {
-	variants, returned, total, next := map[string]any{}, 0, int64(0), ""
+func rawPage(v *view, all []*series, key string, size int, from scroll) (map[string]any, error) {
+	// In the order of places, which is not that of names: a page begins behind the last.
+	slices.SortFunc(all, func(a, b *series) int { return cmp.Compare(a.n, b.n) })
+	variants, returned, next := map[string]any{}, 0, from.String()
 	for _, s := range all {
-		total += s.count
 		if s.n < from.A || returned >= size {
 			continue
 		}
@@ -217,7 +227,7 @@ func rawPage(v *view, all []*series, key string, size int, from scroll) (any, er
 			returned, next = returned+len(x), scroll{s.n, iters[len(iters)-1]}.String()
 		}
 	}
-	return map[string]any{"variants": variants, "returned": returned, "total": total, "scroll_id": next}, nil
+	return map[string]any{"variants": variants, "returned": returned, "scroll_id": next}, nil
 }
 
 // scroll is a place in a long answer that a client hands back.

@@ -211,6 +211,34 @@ func TestScalarsAreThinned(t *testing.T) {
 	}
 }
 
+// Pages have every point once, whatever the order of variants in names and in time.
+func TestRawScalarsInPages(t *testing.T) {
+	s := newServer(t)
+	id := s.newTask("curves")
+	var events []m
+	for _, variant := range []string{"b", "c", "a"} {
+		for i := range 5 {
+			events = append(events, m{"type": "training_stats_scalar", "task": id, "metric": "m", "variant": variant, "iter": i, "value": i})
+		}
+	}
+	s.do("events.add_batch", batchOf(append(events, events[0])...)) // the last replaces a point
+	got := map[string]int{}
+	req := m{"task": id, "metric": m{"metric": "m"}, "batch_size": 4, "count_total": true}
+	for range 10 {
+		reply := s.call("events.scalar_metrics_iter_raw", req)
+		if reply["total"] != 15.0 {
+			t.Errorf("total %v", reply["total"])
+		}
+		for variant, points := range reply["variants"].(map[string]any) {
+			got[variant] += len(points.(map[string]any)["y"].([]any))
+		}
+		req["scroll_id"] = reply["scroll_id"]
+	}
+	if got["a"] != 5 || got["b"] != 5 || got["c"] != 5 {
+		t.Errorf("points by variant: %v", got)
+	}
+}
+
 func TestSamples(t *testing.T) {
 	s := newServer(t)
 	id := s.newTask("plots")
