@@ -75,9 +75,9 @@ func readCurve(v *view, s *series, key string, samples int) (*curve, error) {
 	if _, err := v.one(`SELECT count(*) FROM scalar WHERE series = ? AND iter <> ?`, args(s.n, singleIter), &total); err != nil {
 		return nil, err
 	}
-	each := (total + int64(samples) - 1) / int64(max(samples, 1))
+	each := float64((total + int64(samples) - 1) / int64(max(samples, 1)))
 	sorted := map[bool]string{true: "iter", false: "ts, iter"}[key == keyIter]
-	held, sum := int64(0), 0.0
+	held := 0.0
 	err := v.each(`SELECT iter, ts, value FROM scalar WHERE series = ? AND iter <> ? ORDER BY `+sorted, args(s.n, singleIter), func(scan func(...any) error) error {
 		var iter, ts int64
 		var value float64
@@ -87,10 +87,11 @@ func readCurve(v *view, s *series, key string, samples int) (*curve, error) {
 		if held == 0 {
 			c.X, c.Y = append(c.X, xOf(key, iter, ts)), append(c.Y, value)
 		}
-		held, sum = held+1, sum+value
-		c.Y[len(c.Y)-1] = sum / float64(held)
+		held++
+		mean := &c.Y[len(c.Y)-1]
+		*mean += value/held - *mean/held // see addScalar
 		if held >= each {
-			held, sum = 0, 0
+			held = 0
 		}
 		return nil
 	})
