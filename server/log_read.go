@@ -97,11 +97,12 @@ func (r *logReader) add(lines []logLine) {
 var errEnough = errors.New("enough lines")
 
 // chunks reads chunks, the nearest first, until no other can hold a line that is
-// wanted: late events make chunks overlap.
+// wanted: late events make chunks overlap. The + keeps SQLite from finding them by
+// their other end, since it would then sort all of them with what they hold.
 func (r *logReader) chunks() error {
-	text := `SELECT first_ts, first_n, data FROM log_chunk WHERE stream = ? AND last_ts >= ? ORDER BY first_ts, first_n`
+	text := `SELECT first_ts, first_n, data FROM log_chunk WHERE stream = ? AND +last_ts >= ? ORDER BY first_ts, first_n`
 	if r.back {
-		text = `SELECT last_ts, last_n, data FROM log_chunk WHERE stream = ? AND first_ts <= ? ORDER BY last_ts DESC, last_n DESC`
+		text = `SELECT last_ts, last_n, data FROM log_chunk WHERE stream = ? AND +first_ts <= ? ORDER BY last_ts DESC, last_n DESC`
 	}
 	err := r.v.each(text, args(r.stream, r.from.A), func(scan func(...any) error) error {
 		var edge scroll
