@@ -76,3 +76,16 @@ func TestWorkersOutliveTheServer(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What workers have reported since the last note of it is there after an ordinary stop.
+func TestStatisticsOutliveTheServer(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := serve(t, dir)
+	s.stats.note("w", s.now().UnixMicro(), false, []byte(`{"cpu": 5}`))
+	s.queueStats.popped("q", s.now().UnixMicro(), 0)
+	stop()
+	var workers, queues int
+	if _, err := openServer(t, dir, Config{}).store.read.one(`SELECT (SELECT count(*) FROM worker_stat), (SELECT count(*) FROM queue_stat)`, nil, &workers, &queues); err != nil || workers != 2 || queues != 1 {
+		t.Errorf("%d statistics of workers, %d of queues, %v", workers, queues, err)
+	}
+}
