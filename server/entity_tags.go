@@ -13,7 +13,7 @@ func (r *tagsRequest) check() error {
 	if len(r.Add)+len(r.Remove) == 0 {
 		return invalid("add_tags", "either add_tags or remove_tags should be provided")
 	}
-	return bounded(r.IDs)
+	return bounded("ids", r.IDs)
 }
 
 func (r *tagsRequest) edit(tags list) list {

@@ -149,7 +149,7 @@ func moveTasks(c *call, req *struct {
 	IDs texts `json:"ids" need:"1"`
 	moveTarget
 }) (any, error) {
-	if err := bounded(req.IDs); err != nil {
+	if err := bounded("ids", req.IDs); err != nil {
 		return nil, err
 	}
 	project := ""
