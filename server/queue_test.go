@@ -189,3 +189,17 @@ func TestGetOrCreateQueue(t *testing.T) {
 		t.Errorf("%v, then %v", first, again)
 	}
 }
+
+// Two who delete the runs of a pipeline at once leave one.
+func TestLastRunOfAPipelineStays(t *testing.T) {
+	s := newServer(t)
+	project := s.call("projects.create", m{"name": "pipeline"})["id"]
+	run := func() string {
+		return s.call("tasks.create", m{"name": "run", "type": "controller", "project": project})["id"].(string)
+	}
+	// Both have looked, and each has seen the other's run.
+	got, err := many(deleteRun)(&call{srv: s.Server, ctx: t.Context()}, &manyRequest{IDs: texts{run(), run()}, Force: true})
+	if reply, _ := got.(m); err != nil || len(reply["succeeded"].([]any)) != 1 || len(reply["failed"].([]any)) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
