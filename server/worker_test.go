@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -59,6 +61,25 @@ func TestWorkerDocument(t *testing.T) {
 	}
 	if got := s.task(id); got["last_worker"] != "w:0" || got["last_worker_report"] == nil {
 		t.Errorf("task's worker %v", got["last_worker"])
+	}
+}
+
+// Two who set properties of one worker at once don't undo each other, nor does a
+// worker that registers again.
+func TestPropertiesOfAWorkerAddUp(t *testing.T) {
+	s := newServer(t)
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			s.call("workers.set_runtime_properties", m{"worker": "w", "runtime_properties": []m{{"key": fmt.Sprint("k", i), "value": "v"}}})
+		})
+		if i%5 == 0 {
+			all.Go(func() { s.call("workers.register", m{"worker": "w"}) })
+		}
+	}
+	all.Wait()
+	if got := s.call("workers.get_runtime_properties", m{"worker": "w"})["runtime_properties"].([]any); len(got) != 20 {
+		t.Errorf("%d properties are left of 20", len(got))
 	}
 }
 
