@@ -43,6 +43,16 @@ func publishModel(t *tx, c *call, req *manyRequest, id string) (map[string]any, 
 	return reply, t.saveModel(m)
 }
 
+// publishOneOfMany is publishModel with a reply that says yes, not how many.
+func publishOneOfMany(t *tx, c *call, req *manyRequest, id string) (map[string]any, error) {
+	reply, err := publishModel(t, c, req, id)
+	if err != nil {
+		return nil, err
+	}
+	reply["updated"] = true
+	return reply, nil
+}
+
 func deleteModel(c *call, req *struct {
 	modelID
 	Force bool `json:"force"`

@@ -179,6 +179,18 @@ func TestManyReportsEachByItself(t *testing.T) {
 	if len(got["succeeded"].([]any)) != 1 || failed["id"] != "nope" || fmt.Sprint(failed["error"].(map[string]any)["codes"]) != "[400 101]" {
 		t.Error(got)
 	}
+	// What is a number or an object in the plain form is yes or no here.
+	model := s.call("models.create", m{"name": "model", "uri": "u"})["id"]
+	for _, tc := range []struct {
+		action, flag string
+		id           any
+		want         bool
+	}{{"tasks.reset_many", "dequeued", id, true}, {"tasks.reset_many", "dequeued", id, false}, {"models.publish_many", "updated", model, true}} {
+		reply := s.call(tc.action, m{"ids": []any{tc.id}})["succeeded"].([]any)[0].(map[string]any)
+		if reply[tc.flag] != tc.want {
+			t.Errorf("%s: %s is %v, want %v", tc.action, tc.flag, reply[tc.flag], tc.want)
+		}
+	}
 }
 
 func TestGetOrCreateQueue(t *testing.T) {

@@ -64,9 +64,12 @@ func many(do action) func(*call, *manyRequest) (any, error) {
 				continue
 			}
 			reply["id"] = id
-			for _, flag := range []string{"queued", "dequeued"} { // numbers in the plain forms
-				if n, ok := reply[flag].(int); ok {
-					reply[flag] = n > 0
+			for _, flag := range []string{"queued", "dequeued"} { // numbers in the plain forms, or what was removed
+				switch v := reply[flag].(type) {
+				case int:
+					reply[flag] = v > 0
+				case none, map[string]any:
+					reply[flag] = v != none{}
 				}
 			}
 			succeeded = append(succeeded, reply)
