@@ -60,14 +60,16 @@ func (l *Launcher) prepare(ctx context.Context, cfg Config) (*Spare, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = lock.Close() }()
 	ours, theirs, err := packet.Pair()
 	if err != nil {
+		_ = lock.Close()
 		return nil, err
 	}
 	s := &Spare{launcher: l, config: cfg, texts: shown, run: run, conn: ours}
 	s.shim, err = l.spawn(run, lock.File(), []*os.File{theirs})
 	_ = theirs.Close()
+	// Only the shim's copy counts now: who settles what a killed one left waits for it.
+	_ = lock.Close()
 	if err == nil {
 		err = s.shim.recorded(ctx)
 	}
