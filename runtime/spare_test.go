@@ -114,9 +114,10 @@ func TestSpareIsGivenUpAtOnce(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	gone := errors.New("the agent ends")
+	l := launcher(mute(t))
 	ended := make(chan error, 1)
 	go func() {
-		_, err := launcher(mute(t)).Prepare(ctx, cfg)
+		_, err := l.Prepare(ctx, cfg)
 		ended <- err
 	}()
 	var h *Handle

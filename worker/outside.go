@@ -161,7 +161,7 @@ func (r *run) buildAway(p *prepared, b *buildBoxes) func(context.Context, envcac
 		}
 		a, err := inside(ctx, p.box.ids, insideOrder{Build: &o}, say, envcache.Cmd{Files: b.leases})
 		if err != nil { // a child that was killed leaves its sandbox
-			err = errors.Join(err, r.dirs.discardBoxes(context.WithoutCancel(ctx)))
+			err = errors.Join(err, r.dirs.discardBoxes(context.WithoutCancel(ctx), r.pool.cfg.Launcher))
 		}
 		return a.Hit, a.Why, err
 	}
