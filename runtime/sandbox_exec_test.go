@@ -141,3 +141,17 @@ func TestExecOfACallerWhoLeft(t *testing.T) {
 		must(t, r.Close())
 	}
 }
+
+// Nobody who connects and says nothing keeps a task from its end.
+func TestExecOfACallerWhoIsSilent(t *testing.T) {
+	task := staying(t, nil)
+	conn, err := packet.Dial(task.Dir(), record.ExecSocket)
+	must(t, err)
+	defer conn.Close()
+	code, err := Exec(context.Background(), task.Dir(), ExecConfig{Args: []string{"true"}, Env: []string{"PATH=/bin"}})
+	if err != nil || code != 0 { // and then the first one was accepted as well
+		t.Errorf("%d, %v", code, err)
+	}
+	must(t, task.Kill())
+	wait(t, task)
+}
