@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os/exec"
 	"testing"
@@ -34,7 +35,7 @@ func TestInsideEnds(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				stop := endInside(ctx, w, cmd.Process)
 				cancel()
-				if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+				if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 					t.Errorf("what the child reads: %v", err)
 				}
 				time.Sleep(tt.after)
