@@ -19,6 +19,9 @@ func (r *run) reclaim(ctx context.Context) error {
 	sent, since, failures := false, r.rec.Since, 0
 	for {
 		popped, err := r.popped(ctx)
+		if err == nil && popped && r.stopsTask() {
+			return errNotOurs // it is stopped where it is: in its queue another agent would take it
+		}
 		if err == nil && popped && time.Since(since) > reclaimAfter {
 			// Once, and then the task is looked at again: after a lost answer another agent
 			// may have popped it, and a second enqueue would have it run twice.
