@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -25,7 +26,8 @@ type taskServer struct {
 	status  string
 	message string
 	started string
-	queued  bool // it is in its queue
+	queued  bool   // it is in its queue
+	then    string // status from the second look on
 	asked   []string
 }
 
@@ -40,6 +42,7 @@ func (s *taskServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		data["token"] = "x.y.z"
 	case "tasks.get_by_id":
 		data["task"] = map[string]any{"id": "t", "status": s.status, "status_message": s.message, "started": s.started}
+		s.status = cmp.Or(s.then, s.status)
 	case "tasks.get_all", "tasks.get_all_ex":
 		data["tasks"] = []any{map[string]any{"id": "t", "status": s.status}}
 	case "queues.get_all", "queues.get_all_ex":
@@ -85,6 +88,7 @@ func leasing(t *testing.T, status string) (*run, *taskServer) {
 // An operator's stop that comes while a new agent looks whether an old one had popped
 // the task holds on the server too: else the task would be put back, and run.
 func TestStoppedWhileReclaimed(t *testing.T) {
+	t.Parallel()
 	for status, want := range map[string]bool{clearml.StatusQueued: true, clearml.StatusInProgress: false, clearml.StatusCompleted: false} {
 		r, s := leasing(t, status)
 		r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl"})
@@ -127,6 +131,18 @@ func TestStoppedBeforeTheFirstStep(t *testing.T) {
 	}
 	if rec, err := readRecord(r.dirs.root); err != nil || rec.Stop == nil || rec.Stop.Reason != "early" {
 		t.Errorf("%+v, %v", rec, err)
+	}
+}
+
+// A task may be in no queue since another agent has just popped it: however old the
+// intent is, it is put back only after a while.
+func TestReclaimWaitsForOthers(t *testing.T) {
+	t.Parallel()
+	r, s := leasing(t, clearml.StatusQueued)
+	s.then = clearml.StatusInProgress
+	r.giveUp(t.Context(), r.reclaim(t.Context()))
+	if len(s.asked) > 0 {
+		t.Errorf("the server was asked for %v", s.asked)
 	}
 }
 
