@@ -160,6 +160,23 @@ func TestStoppedAfterItsLease(t *testing.T) {
 	}
 }
 
+// What another rank has started is to be gone on with all the same.
+func TestTakenUpOnAnotherRank(t *testing.T) {
+	r, s := leasing(t, clearml.StatusInProgress)
+	r.rec.Worker.ID, r.rec.Phase = "n:w:1", PhasePreparing
+	r.task = &clearml.Task{ID: "t", Status: clearml.StatusInProgress, StatusMessage: "pulled by n:w:0 from no queue"}
+	for rank, want := range []bool{false, true} {
+		r.rec.Rank = rank
+		if ours, started, err := r.stillOurs(t.Context()); ours != want || !started || err != nil {
+			t.Errorf("rank %d: ours %t, started %t, %v", rank, ours, started, err)
+		}
+	}
+	r.pool.revive(t.Context(), map[string]*run{"t": r}, []clearml.TaskState{{ID: "t", Status: clearml.StatusStopped, StatusReason: forcedStop}})
+	if len(s.asked) > 0 {
+		t.Errorf("the server was asked for %v", s.asked)
+	}
+}
+
 // An order to stop is carried out, or refused: never taken and forgotten.
 func TestStopOfATaskThatGoes(t *testing.T) {
 	stop := func(r *run) error {
