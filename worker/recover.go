@@ -178,7 +178,8 @@ func (r *run) stillOurs(ctx context.Context) (ours, started bool, err error) {
 		return false, false, nil
 	}
 	if r.task.Status == clearml.StatusInProgress {
-		return ranBy(r.task, r.rec.WorkerID()), true, nil
+		// Of several that run it together the first has started it.
+		return !r.reports() || ranBy(r.task, r.rec.WorkerID()), true, nil
 	}
 	if r.rec.Phase != PhaseLeased {
 		return false, false, nil
