@@ -118,12 +118,11 @@ func (a *allocator) preferred(w *spec.Worker, fits func(slot) bool) []string {
 	have := a.observed[w.Name]
 	var classes [3][]string
 	for _, s := range a.slots {
-		holder := a.task[s.id]
 		switch {
 		case !fits(s) || a.owner[s.id] != "":
 		case slices.Contains(have.Slots, s.id):
 			classes[0] = append(classes[0], s.id)
-		case holder == "" || holder == w.Name:
+		case a.holder(s.id, w.Name) == "":
 			classes[1] = append(classes[1], s.id)
 		default:
 			classes[2] = append(classes[2], s.id)

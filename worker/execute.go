@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"agentctl/clearml"
@@ -114,7 +113,7 @@ func (p *Pool) freeGPUs(want spec.GPURequest) (slots []string, err error) {
 		devices = lo.Map(gpus, func(g reconcile.GPU, _ int) string { return strconv.Itoa(g.Index) })
 	}
 	for _, device := range devices {
-		holder, task := p.holderOf(device, gpus)
+		holder, task := p.holderOf(device, p.gpus())
 		if task == "" {
 			slots = append(slots, device)
 		} else if want.Mode != "" {
@@ -126,12 +125,8 @@ func (p *Pool) freeGPUs(want spec.GPURequest) (slots []string, err error) {
 
 // holderOf is the worker whose task has a device, or a share of it.
 func (p *Pool) holderOf(device string, gpus []reconcile.GPU) (worker, task string) {
-	same := func(id string) bool {
-		held, _, _ := strings.Cut(id, "/")
-		return held == device || slices.ContainsFunc(gpus, func(g reconcile.GPU) bool { return g.Is(held) && g.Is(device) })
-	}
 	for name, s := range p.workers {
-		if s.run != nil && slices.ContainsFunc(s.run.rec.Slots, same) {
+		if s.run != nil && slices.ContainsFunc(s.run.rec.Slots, func(held string) bool { return reconcile.Overlap(device, held, gpus) }) {
 			return name, s.run.rec.Task
 		}
 	}
