@@ -68,7 +68,7 @@ func (a *allocator) listed(devices []string) ([]string, string) {
 			ids, found = append(ids, s.id), true
 		}
 		if !found {
-			return nil, fmt.Sprintf("needs gpu %s: %s", device, cmp.Or(lacking(device, a.gpus), "it is not among spec.gpus.slots"))
+			return nil, fmt.Sprintf("needs gpu %s: %s", device, cmp.Or(Lacking(device, a.gpus), "it is not among spec.gpus.slots"))
 		}
 	}
 	return ids, ""

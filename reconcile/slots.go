@@ -56,7 +56,7 @@ func inventory(s spec.Slots, o Observed) []slot {
 	case spec.SlotsList:
 		known := map[claim]bool{} // a list may have a GPU twice, by its index and its UUID
 		for _, l := range s.List {
-			if c := claimOf(l.Device, o.GPUs); !known[c] && lacking(l.Device, o.GPUs) == "" {
+			if c := claimOf(l.Device, o.GPUs); !known[c] && Lacking(l.Device, o.GPUs) == "" {
 				known[c] = true
 				add(l.Device, l.Shares)
 			}
@@ -76,9 +76,9 @@ func inventory(s spec.Slots, o Observed) []slot {
 	return out
 }
 
-// lacking says why a device can't be handed out, "" if it can. NVML shows no instances
+// Lacking says why a device can't be handed out, "" if it can. NVML shows no instances
 // of MIG among its GPUs.
-func lacking(device string, gpus []GPU) string {
+func Lacking(device string, gpus []GPU) string {
 	i := slices.IndexFunc(gpus, func(g GPU) bool { return g.Is(device) })
 	switch {
 	case i >= 0:
