@@ -85,9 +85,15 @@ func (s *sources) libraries(ctx context.Context, driver string) files {
 	return s.files
 }
 
-func (s *sources) specifications() *cdi {
-	if stamps := stampsOf(s.opts.CDI); s.cdi == nil || stamps != s.stamps {
-		s.cdi, s.stamps = readCDI(s.opts.CDI), stamps
+func (s *sources) specifications(driver string) *cdi {
+	stamps := driver + "\n" + stampsOf(s.opts.CDI) // they name files of one version of it
+	if s.cdi != nil && stamps == s.stamps {
+		return s.cdi
+	}
+	was := s.cdi
+	s.cdi, s.stamps = readCDI(s.opts.CDI), stamps
+	if p := s.cdi.problem; p != "" && (was == nil || was.problem != p) {
+		s.opts.Log.Warn("a CDI specification can't be used", "problem", p)
 	}
 	return s.cdi
 }

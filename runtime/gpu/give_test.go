@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,7 +137,7 @@ containerEdits:
   mounts:
   - {hostPath: LIBRARY, containerPath: /usr/lib/libplayed.so.9, options: [ro, nosuid, bind]}
   - {hostPath: CONFIG, containerPath: /etc/played.conf, options: [ro]}
-  - {hostPath: /not/there, containerPath: /run/played}
+  - {hostPath: SOCKET, containerPath: /run/played}
 `
 
 // A specification goes before the driver. Its hooks are not run.
@@ -153,9 +154,11 @@ func TestGiveByCDI(t *testing.T) {
 	}
 	lib, _ := machine(t)
 	o := options(t, lib)
+	o.Dev = folder(t, "nvidia6", "nvidiactl", "nvidia-uvm")
 	hooked := filepath.Join(t.TempDir(), "hooked")
 	config := filepath.Join(folder(t, "played.conf"), "played.conf")
-	text := strings.NewReplacer("LIBRARY", libraries[0], "CONFIG", config, "HOOKED", hooked).Replace(specification)
+	socket := filepath.Join(folder(t), "socket")
+	text := strings.NewReplacer("LIBRARY", libraries[0], "CONFIG", config, "HOOKED", hooked, "SOCKET", socket).Replace(specification)
 	file := filepath.Join(o.CDI[0], "nvidia.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -175,6 +178,17 @@ func TestGiveByCDI(t *testing.T) {
 			t.Errorf("%s: %v (-want +got)\n%s", device, err, cmp.Diff(want, got))
 		}
 	}
+	// Cards were moved since: the UUID counts.
+	moved := strings.Replace(text, `- name: "1"`, "- name: \"0\"\n  containerEdits: {deviceNodes: [{path: /dev/nvidia0, hostPath: /dev/played7}]}\n- name: GPU-a", 1)
+	if err := os.WriteFile(file, []byte(moved), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := look().Give([]string{"0"}); err != nil || e.Devices[0].Path != "/dev/played1" {
+		t.Errorf("moved: %+v, %v", e.Devices, err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	got, err := look().Give([]string{"1", "MIG-a"})
 	if paths := lo.Map(got.Devices, func(d runtime.Device, _ int) string { return d.At() + " " + d.Access }); err != nil ||
 		!cmp.Equal(paths, []string{"/dev/nvidia1 rw", "/dev/nvidiactl r", "/dev/nvidia-caps/nvidia-cap3 rw"}) {
@@ -182,6 +196,41 @@ func TestGiveByCDI(t *testing.T) {
 	}
 	if _, err := os.Stat(hooked); err == nil {
 		t.Error("a hook was run")
+	}
+	// A service that has begun when it was written anew, and has ended since.
+	if err := errors.Join(os.WriteFile(socket, nil, 0o600), os.WriteFile(file, []byte(text+"\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	listed := func(s State) bool {
+		e, err := s.Give([]string{"1"})
+		if err != nil {
+			t.Error(err)
+		}
+		return lo.ContainsBy(e.Mounts, func(m runtime.Mount) bool { return m.Source == socket })
+	}
+	s := look()
+	if !listed(s) {
+		t.Error("a socket that is there is not shown")
+	}
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	if listed(s) {
+		t.Error("a socket that is gone is to be shown")
+	}
+	// Of another version of the driver, whose libraries are not there: by what is there.
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, libraries[0], "/not/there/libcuda.so.1.2.3")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = look()
+	if n, problem := s.CDI(); n != 0 || !strings.Contains(problem, "nvidia.yaml: it names /not/there/libcuda.so.1.2.3") {
+		t.Errorf("%d devices, problem %q", n, problem)
+	}
+	if e, err := s.Give([]string{"1"}); err != nil || len(e.Devices) == 0 || e.Devices[0].Path != filepath.Join(o.Dev, "nvidia6") {
+		t.Errorf("%+v, %v", e.Devices, err)
+	}
+	if _, err := s.Give([]string{"MIG-a"}); err == nil || !strings.Contains(err.Error(), "libcuda.so.1.2.3, which is not there") {
+		t.Errorf("an instance of MIG: %v", err)
 	}
 	// Written anew, and wrong.
 	if err := os.WriteFile(file, []byte("cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices: 7\n"), 0o600); err != nil {

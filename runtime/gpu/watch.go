@@ -142,7 +142,7 @@ func Look(ctx context.Context, o Options) State {
 // ask looks once. It may take for ever.
 func (w *Watcher) ask(ctx context.Context) answer {
 	s, err := w.looker.look(time.Now())
-	s.dev, s.cdi = w.opts.Dev, w.sources.specifications()
+	s.dev, s.cdi = w.opts.Dev, w.sources.specifications(s.Driver)
 	if err == nil && len(s.GPUs) > 0 {
 		s.files = w.sources.libraries(ctx, s.Driver)
 	}
