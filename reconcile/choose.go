@@ -15,7 +15,8 @@ import (
 func (a *allocator) choose(w *spec.Worker) ([]string, string) {
 	var ids []string
 	var lack string
-	if len(a.slots) == 0 && w.GPUs.Mode != spec.GPUsAll { // which are none, where there are none
+	// All are none, where there are none.
+	if len(a.slots) == 0 && (w.GPUs.Mode != spec.GPUsAll || a.silent && a.observed[w.Name].Task == nil) {
 		return nil, "needs " + asked(w.GPUs) + "; " + a.none
 	}
 	switch w.GPUs.Mode {
@@ -39,6 +40,8 @@ func asked(g spec.GPURequest) string {
 		return plural(g.Count, "GPU")
 	case spec.GPUsShare:
 		return g.String() + " of a GPU"
+	case spec.GPUsAll:
+		return "all GPUs"
 	}
 	return "gpu " + strings.Join(g.Devices, ", ")
 }

@@ -112,6 +112,7 @@ func devicesHad(workers map[string]WorkerStatus) []string {
 type allocator struct {
 	slots    []slot
 	gpus     []GPU
+	silent   bool // which there are is not known yet
 	observed map[string]WorkerStatus
 	none     string              // why there are no slots
 	owner    map[string]string   // slot → worker that is to have it
@@ -121,8 +122,11 @@ type allocator struct {
 func newAllocator(d Desired, o Observed) *allocator {
 	a := &allocator{slots: inventory(d.Slots, o), gpus: o.GPUs, observed: o.Workers, owner: map[string]string{}, task: map[string][]string{}}
 	if len(a.slots) == 0 {
+		a.silent = o.GPUsSilent && d.Slots.Mode == spec.SlotsAuto
 		a.none = "no GPU was found on this node; agentctl doctor tells why"
-		if d.Slots.Mode != spec.SlotsAuto {
+		if a.silent {
+			a.none = "the driver of the GPUs does not answer; agentctl doctor tells more"
+		} else if d.Slots.Mode != spec.SlotsAuto {
 			a.none = "spec.gpus.slots gives it none"
 		}
 	}

@@ -56,7 +56,7 @@ func (p *Pool) gpuVariables(slots []string, w spec.Worker) []string {
 		return []string{"NVIDIA_VISIBLE_DEVICES=all"}
 	case len(slots) > 0:
 		visible = strings.Join(slotDevices(slots, w, gpus), ",")
-	case mode == spec.SlotsAuto && len(gpus) == 0:
+	case mode == spec.SlotsAuto && len(gpus) == 0 && !p.gpusSilent():
 		return nil
 	}
 	return []string{"NVIDIA_VISIBLE_DEVICES=" + visible, "CUDA_VISIBLE_DEVICES=" + visible}

@@ -45,6 +45,7 @@ func playedGPUs(t *testing.T) gpu.State {
 func TestGPUVariables(t *testing.T) {
 	state := playedGPUs(t)
 	seen := func() []reconcile.GPU { return GPUsOf(state) }
+	silent := gpu.NewWatcher(gpu.Options{Lib: dgxa100.New()}).State()
 	list := func(devices ...string) spec.Worker {
 		return spec.Worker{Mode: spec.ModeVenv, GPUs: spec.GPURequest{Mode: spec.GPUsList, Devices: devices}}
 	}
@@ -78,6 +79,12 @@ func TestGPUVariables(t *testing.T) {
 		if got := p.gpuVariables(c.slots, c.of); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", about, got, c.want)
 		}
+	}
+	p := poolWith(t, t.TempDir())
+	p.node = &spec.Node{Spec: spec.NodeSpec{GPUs: spec.GPUs{Slots: spec.Slots{Mode: spec.SlotsAuto}}}}
+	p.cfg.GPUState = func() gpu.State { return silent }
+	if got := p.gpuVariables(nil, venv); !slices.Equal(got, both("none")) || !p.Observe().GPUsSilent {
+		t.Errorf("while the driver is silent: %q", got)
 	}
 }
 

@@ -95,6 +95,9 @@ func (p *Pool) gpus() []reconcile.GPU {
 	return p.cfg.GPUs()
 }
 
+// gpusSilent tells that there may be GPUs, of which nobody knows yet.
+func (p *Pool) gpusSilent() bool { return p.cfg.GPUState != nil && p.cfg.GPUState().Silent() }
+
 // full tells whether as many tasks of a queue run here as may.
 func (p *Pool) full(queue string) bool {
 	limit, ok := p.limit(queue)
