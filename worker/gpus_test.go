@@ -64,6 +64,8 @@ func TestGPUVariables(t *testing.T) {
 		"by number":                    {[]string{"1", "10", "2"}, venv, spec.SlotsAuto, seen, both("1,2,10")},
 		"as listed":                    {[]string{"0", "1"}, list("1", "0"), spec.SlotsAuto, seen, both("1,0")},
 		"as listed, by UUID":           {[]string{"0", "1"}, list("GPU-b", "GPU-a"), spec.SlotsAuto, seen, both("1,0")},
+		"by UUIDs alone":               {[]string{"GPU-b", "GPU-a"}, list("GPU-b", "GPU-a"), spec.SlotsList, seen, both("GPU-b,GPU-a")},
+		"one by its UUID":              {[]string{"0", "GPU-b"}, list("GPU-b", "0"), spec.SlotsList, seen, both("1,0")},
 		"shares of one":                {[]string{"1/0", "1/1"}, venv, spec.SlotsList, seen, both("1")},
 		"unseen":                       {[]string{"MIG-a"}, venv, spec.SlotsList, nil, both("MIG-a")},
 		"none of those that are there": {nil, venv, spec.SlotsAuto, seen, both("none")},
