@@ -117,9 +117,12 @@ func TestLookAheadIsGivenUp(t *testing.T) {
 	begun := func() {
 		t.Helper()
 		n.WaitGate("building")
-		if got := n.Workers()[0]; got.Ahead != next || len(harness.Processes(filepath.Join(n.State, "envs"))) == 0 {
-			t.Errorf("nothing is prepared: %+v", got)
-		}
+		harness.Eventually(t, harness.Patience, "what is prepared to be shown", func() string {
+			if got := n.Workers()[0]; got.Ahead != next || len(harness.Processes(filepath.Join(n.State, "envs"))) == 0 {
+				return fmt.Sprintf("%+v", got)
+			}
+			return ""
+		})
 	}
 	noProcess := func() {
 		t.Helper()

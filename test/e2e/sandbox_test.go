@@ -33,11 +33,11 @@ kind: Node
 metadata: {name: e2e}
 spec:
   workers:
-    - {name: box, queues: [default], mode: sandbox, image: %q, stopGrace: 5s}
+    - {name: box, queues: [default], mode: sandbox, image: %q, stopGrace: 5s, %s}
   packageManager: {python: {onMissing: nearest}}
   cache: {minFree: 100Mi}
   sandbox:
-%s`, image, more))
+%s`, image, harness.Where, more))
 	return n
 }
 
@@ -217,8 +217,9 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "box-*")); left != nil {
 		t.Errorf("sandboxes of builds are left: %q", left)
 	}
-	if out, err := exec.Command("find", filepath.Join(n.State, "cache"), "-name", "canary").Output(); err != nil || len(out) > 0 {
-		t.Errorf("a package that was built wrote among the downloads of others: %v\n%s", err, out)
+	// It fails when something is removed meanwhile, which is no fault.
+	if out, _ := exec.Command("find", filepath.Join(n.State, "cache"), "-name", "canary").Output(); len(out) > 0 {
+		t.Errorf("a package that was built wrote among the downloads of others:\n%s", out)
 	}
 	// What no code of a package could touch is kept.
 	plain := n.Submit(harness.Script{Pip: []string{"iniconfig==2.1.0"}, Code: "import iniconfig\n", Change: func(t *clearml.NewTask) {
