@@ -239,7 +239,7 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 // alone: the image as it was pulled stays as it was.
 func wantBytecode(t *testing.T, n *harness.Node) {
 	t.Helper()
-	harness.Eventually(t, harness.Patience, "the image's bytecode", func() string {
+	harness.Eventually(t, harness.IdlePatience, "the image's bytecode", func() string {
 		if made, _ := filepath.Glob(filepath.Join(n.State, "images", "added", "*.json")); len(made) != 1 {
 			return fmt.Sprintf("%q are there", made)
 		}
@@ -266,7 +266,7 @@ func TestLookAheadInASandbox(t *testing.T) {
 	first := n.Submit(shellTask("echo staying; sleep 1000\n", map[string]string{"image": busy}))
 	n.WaitConsole(first, regexp.MustCompile("^staying$"))
 	next := n.Submit(harness.Script{Pip: []string{"six==1.17.0"}, Code: "import six; print('six', six.__version__)"})
-	harness.Eventually(t, 4*harness.Patience, "the next task's environment", func() string {
+	harness.Eventually(t, harness.IdlePatience, "the next task's environment", func() string {
 		if whole, litter := environments(t, n); whole != 1 || litter != nil || n.Workers()[0].Ahead != "" {
 			return fmt.Sprintf("%d environments, %q, %+v", whole, litter, n.Workers())
 		}

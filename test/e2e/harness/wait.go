@@ -9,6 +9,10 @@ import (
 // machines are slow at times; what does not come at all is what it is for.
 const Patience = 2 * time.Minute
 
+// IdlePatience is Patience with what gets the CPU that others leave, as all that is made
+// ahead: while other tests run, that may be none for minutes.
+const IdlePatience = 4 * Patience
+
 // Eventually calls look until it returns "", which means that what the test waits
 // for is there; else look returns what it saw, which is shown when patience ends.
 func Eventually(t testing.TB, patience time.Duration, what string, look func() string) {
