@@ -156,7 +156,7 @@ func playLowly() {
 	close(lift)
 	c := sh("while :; do :; done")
 	c.Nice, c.Lift = true, lift
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	_, err := HostExec{}.Run(ctx, c)
 	fmt.Println(err)
