@@ -34,7 +34,7 @@ func (a *app) ensureAgent(ctx context.Context, c *control.Client, f agentFlags) 
 		args = append(args, "--node-name", f.name)
 	}
 	if f.idle > 0 {
-		args = append(args, "--idle-timeout", f.idle.String())
+		args = append(args, "--idle-timeout", f.idle.String(), "--"+startedForTasks)
 	}
 	for _, label := range f.labels {
 		args = append(args, "--label", label)
