@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -100,6 +101,8 @@ type agent struct {
 	labels  map[string]string
 	lock    *fsx.Lock
 	sources *source.Manager
+	// submitting is held while an update is handed over.
+	submitting sync.Mutex
 	// variables of clearml-agent that count over node.yaml.
 	variables *variables
 	servers   *servers
