@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"agentctl/control"
 	"agentctl/spec"
@@ -10,7 +11,10 @@ import (
 )
 
 // operator gives the pool's orders the form of the control API.
-type operator struct{ *worker.Pool }
+type operator struct {
+	*worker.Pool
+	building *atomic.Int64
+}
 
 // Execute has a task run now.
 func (o operator) Execute(ctx context.Context, r control.ExecuteRequest) error {
@@ -29,6 +33,8 @@ func (o operator) Build(ctx context.Context, r control.BuildRequest) (control.Bu
 	if err := sound(r.Worker); err != nil {
 		return control.BuildReply{}, err
 	}
+	o.building.Add(1)
+	defer o.building.Add(-1)
 	b, err := o.Pool.Build(ctx, worker.Execution{Task: r.Task, Worker: r.Worker})
 	if err != nil {
 		return control.BuildReply{}, &control.Error{Code: control.CodeBadRequest, Message: err.Error()}
