@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"agentctl/runtime"
+	"agentctl/spec"
 )
 
 // Built is where the parts of a task are on this node: its environment, its code, and
@@ -43,12 +44,11 @@ func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
 	if !validID.MatchString(e.Task) {
 		return b, fmt.Errorf("%.80q is no id of a task", e.Task)
 	}
-	p.mu.Lock()
-	node := p.node
-	p.mu.Unlock()
-	if node == nil {
-		return b, errors.New("cannot build for a task: no spec is in force on this node")
+	node, err := p.beginBuild()
+	if err != nil {
+		return b, err
 	}
+	defer p.endBuild()
 	conn, err := p.conn.get(ctx, node.Spec.Server)
 	if err != nil {
 		return b, err
@@ -70,6 +70,34 @@ func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
 	}
 	b, err = m.built(e.Worker.PythonOptimize)
 	return b, errors.Join(err, m.close())
+}
+
+// beginBuild gives the spec that a build goes by. Until endBuild the agent has something
+// to do.
+func (p *Pool) beginBuild() (*spec.Node, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.node == nil:
+		return nil, errors.New("cannot build for a task: no spec is in force on this node")
+	case p.leaving != nil:
+		return nil, errLeaving
+	}
+	p.builds++
+	return p.node, nil
+}
+
+func (p *Pool) endBuild() {
+	p.mu.Lock()
+	p.builds--
+	p.mu.Unlock()
+}
+
+// Building tells that a Build is under way: an agent that has no task is not idle then.
+func (p *Pool) Building() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.builds > 0
 }
 
 // sweepBuilds ends what an earlier agent was building.

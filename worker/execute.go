@@ -84,6 +84,9 @@ func (p *Pool) engage(x execution) (*run, error) {
 	if p.node == nil {
 		return nil, errors.New("cannot run a task: no spec is in force on this node")
 	}
+	if p.leaving != nil { // else the task would be taken and left in the same moment
+		return nil, errLeaving
+	}
 	if p.active(x.Task) {
 		return nil, fmt.Errorf("the task %s runs on this node already", x.Task)
 	}

@@ -15,6 +15,8 @@ type leaving struct {
 	workers interface {
 		Leave(o *reconcile.Order)
 		Observe() reconcile.Observed
+		// Building tells that something is being built for somebody who waits for it.
+		Building() bool
 	}
 	news  func(context.Context) <-chan *reconcile.Snapshot
 	drain bool          // at a signal: wait for the tasks, by their workers' policies
@@ -50,10 +52,10 @@ func (l leaving) wait(ctx context.Context, signalled <-chan struct{}) {
 			}
 		case <-quiet.C:
 			l.workers.Leave(&reconcile.Order{Reason: "the agent ends: nothing to do", Since: time.Now()})
-			if !l.busy() {
+			if !l.busy() && !l.workers.Building() {
 				return
 			}
-			l.workers.Leave(nil) // it took a task in the same moment
+			l.workers.Leave(nil) // it took a task in the same moment, or builds
 			quiet.Reset(l.idle)
 		}
 	}
