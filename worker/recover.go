@@ -179,7 +179,8 @@ func (r *run) stillOurs(ctx context.Context) (ours, started bool, err error) {
 		return false, false, nil
 	}
 	if r.task.Status == clearml.StatusInProgress {
-		return ranBy(r.task, r.rec.WorkerID()), true, nil
+		// It is the first of several agents that says who has started it.
+		return !r.reports() || ranBy(r.task, r.rec.WorkerID()), true, nil
 	}
 	if r.rec.Phase != PhaseLeased {
 		return false, false, nil
