@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"agentctl/clearml"
 	"agentctl/runtime"
 	"agentctl/spec"
 )
@@ -64,12 +65,24 @@ func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
 	defer func() {
 		err = errors.Join(err, dirs.discardBoxes(context.WithoutCancel(ctx)), runtime.RemoveAll(dirs.root))
 	}()
-	m, err := p.makeFor(ctx, task, executor(node, e), node.Spec, dirs)
+	m, err := p.makeFor(ctx, e.over(task), executor(node, e), node.Spec, dirs)
 	if err != nil {
 		return b, fmt.Errorf("cannot build for the task %s: %w", task.ID, err)
 	}
 	b, err = m.built(e.Worker.PythonOptimize)
 	return b, errors.Join(err, m.close())
+}
+
+// over is the task as it is built: what is asked for goes before what it says itself.
+func (e Execution) over(task *clearml.Task) *clearml.Task {
+	built := *task
+	if python := e.Worker.PackageManager.Python.Default; python != "" {
+		built.Hyperparams = Chosen(task.Hyperparams, ChoicePython, python)
+	}
+	if e.IgnoreContainer {
+		built.Container, built.Execution.DockerCmd = clearml.Container{}, ""
+	}
+	return &built
 }
 
 // beginBuild gives the spec that a build goes by. Until endBuild the agent has something

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"agentctl/clearml"
 	"agentctl/reconcile"
 	"agentctl/spec"
 )
@@ -31,6 +32,38 @@ func TestNothingBeginsWithAnAgentThatEnds(t *testing.T) {
 	}
 	if _, err := p.engage(execution{Execution: Execution{Task: "t"}}); !errors.Is(err, errLeaving) || len(p.workers) > 0 {
 		t.Errorf("a task begins: %v", err)
+	}
+}
+
+// What a build is asked for goes before what the task says: its Python and, if that is
+// wanted, its container.
+func TestABuildAsAskedFor(t *testing.T) {
+	task := &clearml.Task{
+		Script:    clearml.Script{EntryPoint: "x.py", Binary: "python3.9"},
+		Container: clearml.Container{Image: "own:1"},
+	}
+	task.Execution.DockerCmd = "older:1"
+	cmd, err := parseScript(task.Script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		e             Execution
+		python, image string
+	}{
+		{Execution{}, "3.9", "own:1"},
+		{Execution{Worker: spec.WorkerSpec{PackageManager: spec.PackageManager{Python: spec.Python{Default: "3.12"}}}}, "3.12", "own:1"},
+		{Execution{IgnoreContainer: true}, "3.9", ""},
+	} {
+		built := c.e.over(task)
+		p, err := packagesOf(built, cmd, c.e.Worker.PackageManager)
+		image, _, _ := asked(built)
+		if err != nil || p.python != c.python || image != c.image {
+			t.Errorf("%+v: python %s, image %s, %v", c.e, p.python, image, err)
+		}
+	}
+	if task.Hyperparams != nil || task.Container.Image == "" {
+		t.Errorf("the task was changed: %+v", task)
 	}
 }
 

@@ -28,6 +28,8 @@ type Execution struct {
 	Rank int
 	// Force takes a task that the server holds to be in progress elsewhere.
 	Force bool
+	// IgnoreContainer leaves what the task says of its container out of account.
+	IgnoreContainer bool
 }
 
 // ExecutionGroup begins the names of the workers that run one task each.
