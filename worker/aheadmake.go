@@ -120,7 +120,6 @@ func (p *Pool) discardAhead(ctx context.Context) {
 		return
 	}
 	p.sweepAhead()
-	p.sweepBuilds(ctx)
 }
 
 func (p *Pool) scratchAhead() string { return filepath.Join(p.cfg.State, aheadFolder) }

@@ -34,6 +34,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 		return err
 	}
 	p.spares.sweep(ctx) // a sandbox that was being handed to a task must not be taken for it
+	p.sweepBuilds(ctx)  // later, one of this agent's could be taken for an earlier one's
 	recs, errs := readRecords(p.tasks)
 	for _, err := range errs {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
