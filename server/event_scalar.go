@@ -1,5 +1,12 @@
 package server
 
+import (
+	"cmp"
+	"slices"
+
+	"github.com/samber/lo"
+)
+
 // series is one curve of a task, with what is shown of it without reading it.
 type series struct {
 	n               int64
@@ -57,4 +64,47 @@ func (t *tx) addScalar(stream int64, e *event) error {
 	_, err = t.exec(`INSERT INTO scalar(series, iter, ts, value) VALUES(?,?,?,?)
 		ON CONFLICT(series, iter) DO UPDATE SET ts = excluded.ts, value = excluded.value`, n, e.iter, e.ts, e.num)
 	return err
+}
+
+// scalarsOf goes curve by curve, so that a page reads its own points and not all that
+// come behind it.
+func scalarsOf(v *view, of *source, back bool, from scroll, next string, size int) ([]any, string, error) {
+	all, err := seriesOf(v, of.stream, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	slices.SortFunc(all, func(a, b *series) int { return cmp.Compare(a.n, b.n) })
+	beyond, way, edge := ">", "", int64(-1<<62)
+	if back {
+		slices.Reverse(all)
+		beyond, way, edge = "<", " DESC", 1<<62
+	}
+	events := []any{}
+	for _, s := range all {
+		if len(events) >= size || back && s.n > from.A || !back && s.n < from.A {
+			continue
+		}
+		err := v.each(`SELECT iter, ts, value FROM scalar WHERE series = ? AND iter `+beyond+` ? ORDER BY iter`+way+` LIMIT ?`,
+			args(s.n, lo.Ternary(s.n == from.A, from.B, edge), size-len(events)), func(scan func(...any) error) error {
+				e := scalarEvent{Type: typeScalar, Task: of.id, Metric: s.metric, Variant: s.variant}
+				err := scan(&e.Iter, &e.Timestamp, &e.Value)
+				events, next = append(events, e), scroll{s.n, e.Iter}.String()
+				return err
+			})
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	return events, next, nil
+}
+
+// scalarEvent is a point of a curve as an event.
+type scalarEvent struct {
+	Type      string  `json:"type"`
+	Task      string  `json:"task"`
+	Metric    string  `json:"metric"`
+	Variant   string  `json:"variant"`
+	Iter      int64   `json:"iter"`
+	Timestamp int64   `json:"timestamp"`
+	Value     float64 `json:"value"`
 }
