@@ -18,10 +18,12 @@ func TestByHand(t *testing.T) {
 	s.noRefusalsBut()
 }
 
-// The same with the SDK's background process.
+// The same with the SDK's background process. It uses the connections that it inherits,
+// so that either of the two may read the other's answer: there are none to inherit.
 func TestDefaultSettings(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
+	s.front.Config.SetKeepAlivesEnabled(false)
 	s.configure(harness.SDKDetectFirst)
 	s.run(s.env(), "defaults.py")
 	s.noRefusalsBut()
