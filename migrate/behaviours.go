@@ -44,6 +44,7 @@ func moreBehaviours() []Row {
 		same("priority_packages come first, post_packages last", "", "./envcache TestPriorityAndPost"),
 		same("poetry.lock, uv.lock and conda's environments are installed by their own managers", "", "./test/e2e TestManagers"),
 		same("The uncommitted diff is applied, and fails the task if it does not fit", "File and hunk are named.", "./envcache/repo TestAPatchThatDoesNotApplyNamesFileAndHunk"),
+		otherwise("torch and what belongs to it is looked for in the index of PyTorch's for the CUDA of the machine", "Only with spec.packageManager.torchIndex: auto does the same. By itself it is off: the wheels of the usual index bring their CUDA along.", "./worker TestTorchIndex"),
 		same("Submodules are fetched, with the login of their host", "", "./envcache/repo TestRelativeSubmodulesAndCredentials"),
 		same("A script is run from its working folder: file, -m module, notebook, shell", "Arguments are never on the command line: the SDK reads them.", "./test/e2e TestEntryPoints"),
 		same("Exit code 0 is completed, anything else failed with the code; an abort is stopped", "A signal, a time limit and a lost node are told apart.", "./test/e2e TestEndsAreToldApart"),
