@@ -25,6 +25,7 @@ func behaviours() []Row {
 		otherwise("Tasks get the agent's whole environment", "A clean one. spec.workers[].hostEnvironment names variables that tasks get, spec.workers[].environment gives them.", "./worker TestTaskEnvHoldsNothingOfTheAgents"),
 		otherwise("Tasks of the host run as the agent's user, mostly root", "As the user agentctl, or nobody, of spec.workers[].runAs.", "./test/e2e TestTaskGetsNoSecrets"),
 		otherwise("Container arguments of a task go to docker run as they are", "Each is granted or refused by spec.sandbox.allow.", "./worker TestContainerDenied"),
+		otherwise("With --docker and no image, tasks that name none run in nvidia/cuda", "In spec.sandbox.defaultImage, which is host: the host's file system, read-only.", "./spec TestExpandSandbox"),
 		otherwise("Setup scripts are joined to one line, failures ignored", "They run as they are written; one that fails fails the task.", "./worker TestContainer"),
 		otherwise("A virtual environment that is there is used again, with the packages of the task before", "Each environment is built for what was asked for, and kept by it.", "./test/e2e TestNoPackagesOfAnotherTask"),
 		otherwise("venvs_cache copies environments, and hits by unpinned lists for ever", "Nothing is copied, and a list without versions is resolved anew after spec.cache.resolveAge.", "./envcache TestAnUnpinnedListAges"),
