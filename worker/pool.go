@@ -69,6 +69,7 @@ type Pool struct {
 	ended    []reconcile.TaskStatus // newest first, bounded
 	orders   orders
 	leaving  *reconcile.Order // of an agent that ends
+	builds   int              // that are under way
 	ahead    ahead
 	spares   *spares    // has a mutex of its own
 	bytecode *bytecodes // as well
