@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"agentctl/clearml"
@@ -71,7 +70,7 @@ their workers. A second signal ends it at once; tasks go on under their shims.`,
 	cmd.Flags().BoolVar(&f.drain, "drain-on-stop", false, "at SIGTERM drain the workers before the end")
 	cmd.Flags().BoolVar(&f.once, "once", false, "end when each worker has run one task")
 	cmd.Flags().DurationVar(&f.idle, "idle-timeout", 0, "end when no worker has had a task for so long; 0 is never")
-	cmd.Flags().BoolVar(&f.forTasks, startedForTasks, false, "end by --idle-timeout only while the spec has no workers and nothing is built")
+	cmd.Flags().BoolVar(&f.forTasks, startedForTasks, false, "end by --idle-timeout only while the spec has no workers")
 	cmd.Flags().Lookup(startedForTasks).Hidden = true
 	cmd.Flags().StringVar(&f.containment, "containment", "", "hold tasks by this means alone: cgroup2, cgroup1, pidns or subreaper (default the best that works)")
 	cmd.Flags().StringVar(&f.mountNS, "mount-ns", "", "give tasks their view of the file system by this means alone: root, userns or none (default the best that works)")
@@ -112,7 +111,6 @@ type agent struct {
 	pool      *worker.Pool
 	loop      *reconcile.Loop
 	socket    *control.Socket
-	building  atomic.Int64 // requests under way
 	metrics   *control.Metrics
 	log       *slog.Logger
 	started   time.Time

@@ -21,7 +21,7 @@ import (
 // controlServer puts the agent behind the control socket; stop ends the agent.
 func (ag *agent) controlServer(stop func()) *control.Server {
 	return control.New(control.Config{
-		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: operator{ag.pool, &ag.building}, Contributions: ag, Consoles: ag,
+		Agent: ag.describe, State: ag.loop, Specs: ag, Revisions: ag, Operator: operator{ag.pool}, Contributions: ag, Consoles: ag,
 		Environments: ag, GPUs: ag.listGPUs, Tasks: ag,
 		Shutdown: stop, Metrics: ag.metrics, Log: ag.log,
 	})

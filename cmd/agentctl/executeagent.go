@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 
 	"agentctl/control"
 	"agentctl/spec"
@@ -11,10 +10,7 @@ import (
 )
 
 // operator gives the pool's orders the form of the control API.
-type operator struct {
-	*worker.Pool
-	building *atomic.Int64
-}
+type operator struct{ *worker.Pool }
 
 // Execute has a task run now.
 func (o operator) Execute(ctx context.Context, r control.ExecuteRequest) error {
@@ -33,9 +29,7 @@ func (o operator) Build(ctx context.Context, r control.BuildRequest) (control.Bu
 	if err := sound(r.Worker); err != nil {
 		return control.BuildReply{}, err
 	}
-	o.building.Add(1)
-	defer o.building.Add(-1)
-	b, err := o.Pool.Build(ctx, worker.Execution{Task: r.Task, Worker: r.Worker})
+	b, err := o.Pool.Build(ctx, worker.Execution{Task: r.Task, Worker: r.Worker, IgnoreContainer: r.IgnoreContainer})
 	if err != nil {
 		return control.BuildReply{}, &control.Error{Code: control.CodeBadRequest, Message: err.Error()}
 	}

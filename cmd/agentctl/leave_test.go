@@ -17,7 +17,11 @@ type staff struct {
 	workers map[string]reconcile.WorkerStatus
 	order   *reconcile.Order
 	news    chan *reconcile.Snapshot
+
+	building atomic.Bool
 }
+
+func (s *staff) Building() bool { return s.building.Load() }
 
 func newStaff() *staff {
 	return &staff{workers: map[string]reconcile.WorkerStatus{"a/0": {}}, news: make(chan *reconcile.Snapshot, 10)}
@@ -151,6 +155,12 @@ func TestLeaveWhenIdle(t *testing.T) {
 		if ended() {
 			t.Error("ended at once")
 		}
+		s.building.Store(true)
+		time.Sleep(10 * time.Minute)
+		if ended() || s.ordered() != nil {
+			t.Error("ended while something was built, or takes no task after it")
+		}
+		s.building.Store(false)
 		time.Sleep(2 * time.Minute)
 		if !ended() {
 			t.Error("idle for two minutes, and goes on")
