@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -137,7 +138,7 @@ func (m *made) built(optimize int) (b Built, err error) {
 		return b, err
 	}
 	b.Dir, b.File = c.Dir, c.script()
-	program := "python"
+	program := cmp.Or(m.packages.pm.UseInterpreter, "python")
 	if m.env != nil {
 		b.EnvKey, b.EnvPath, b.Reads, b.Variables, b.Hit = m.env.Key, m.env.Path, m.env.Reads, m.env.Variables, m.env.Hit
 		program = m.env.Python

@@ -87,3 +87,15 @@ func TestBuildsOfAnEarlierAgent(t *testing.T) {
 		t.Error("a build that is under way is swept")
 	}
 }
+
+// Where a worker's interpreter takes the place of an environment, what is built runs with
+// it as well.
+func TestABuildWithAGivenInterpreter(t *testing.T) {
+	m := made{prepared: prepared{needs: needs{cmd: command{File: "x.py", Dir: "."}}}}
+	for given, want := range map[string]string{"": "python", "/opt/venv/bin/python": "/opt/venv/bin/python"} {
+		m.packages.pm.UseInterpreter = given
+		if b, err := m.built(0); err != nil || b.Args[0] != want {
+			t.Errorf("%q: %q, %v", given, b.Args, err)
+		}
+	}
+}
