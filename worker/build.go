@@ -33,6 +33,8 @@ type Built struct {
 	Image string
 	// IDs are the ids of the host that its files belong to.
 	IDs runtime.IDRange
+	// Apt are the Debian packages that tasks find in the image here, and that are not its own.
+	Apt []string
 	// Hit tells that the environment was there.
 	Hit bool
 }
@@ -149,6 +151,9 @@ func (m *made) built(optimize int) (b Built, err error) {
 	b.Args = c.argv(program, optimize)
 	if m.box != nil {
 		b.Image, b.IDs = m.box.image.Digest, m.box.ids
+		if m.box.image.has(aptProgram) {
+			b.Apt = m.box.Apt
+		}
 	}
 	return b, nil
 }

@@ -99,3 +99,20 @@ func TestABuildWithAGivenInterpreter(t *testing.T) {
 		}
 	}
 }
+
+// What is put on top of the image here is no part of it, and is told.
+func TestABuildTellsOfDebianPackages(t *testing.T) {
+	layer := t.TempDir()
+	m := made{prepared: prepared{needs: needs{cmd: command{File: "x.py", Dir: "."}}}}
+	m.box = &sandboxed{container: container{Apt: []string{"libgl1"}}, image: &Image{Layers: []string{layer}}}
+	if b, err := m.built(0); err != nil || b.Apt != nil {
+		t.Errorf("an image without apt: %q, %v", b.Apt, err)
+	}
+	apt := filepath.Join(layer, aptProgram)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(apt), 0o755), os.WriteFile(apt, nil, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := m.built(0); err != nil || len(b.Apt) != 1 {
+		t.Errorf("an image with apt: %q, %v", b.Apt, err)
+	}
+}

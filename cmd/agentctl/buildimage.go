@@ -28,6 +28,9 @@ func (a *app) buildImage(ctx context.Context, c *control.Client, f buildFlags, r
 	if b.Image == "" {
 		return errors.New("cannot make an image of the host: name one with --docker")
 	}
+	if len(b.Apt) > 0 {
+		a.say("WARNING: the Debian packages that the task has here are not in the image (%s): name an image that has them, if it needs them", strings.Join(b.Apt, ", "))
+	}
 	var pieces []image.Piece
 	for _, dir := range append(slices.Clone(b.Reads), b.EnvPath, b.Checkout) {
 		if dir != "" {
