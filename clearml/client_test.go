@@ -239,7 +239,7 @@ func TestAddEvents(t *testing.T) {
 	if err := c.AddEvents(t.Context(), events); err != nil {
 		t.Error(err)
 	}
-	want := `{"type":"log","task":"t","msg":"<a>\nb","timestamp":5}` + "\n" + `{"type":"log","task":"t","msg":"c","timestamp":6}` + "\n"
+	want := `{"type":"log","task":"t","msg":"<a>\nb","timestamp":5,"allow_locked":true}` + "\n" + `{"type":"log","task":"t","msg":"c","timestamp":6,"allow_locked":true}` + "\n"
 	if got := f.of("events.add_batch")[0].Body; got != want {
 		t.Errorf("got %s", got)
 	}

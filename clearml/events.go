@@ -56,7 +56,11 @@ func jsonLines(events []LogEvent) ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	for _, e := range events {
 		e.Type = "log"
-		if err := enc.Encode(e); err != nil {
+		// What a task said while somebody published it counts as well, as for the SDK.
+		if err := enc.Encode(struct {
+			LogEvent
+			Locked bool `json:"allow_locked"`
+		}{e, true}); err != nil {
 			return nil, fmt.Errorf("cannot encode an event: %w", err)
 		}
 	}

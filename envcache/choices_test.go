@@ -62,6 +62,21 @@ func TestOptionalPackages(t *testing.T) {
 	}
 }
 
+// A package may have a line for each Python: none of the others is left out with it.
+func TestOptionalPackageOfSeveralLines(t *testing.T) {
+	t.Parallel()
+	p := &pipPlan{ordered: true, access: &access{}, lacking: map[string]bool{}, list: reqList{lines: []string{
+		"gone==1 ; python_version < '3'", "rest", "gone>1 ; python_version >= '3'", "late",
+	}}}
+	req := Request{PriorityOptional: []string{"gone"}, PostOptional: []string{"late"}}
+	before := listRuns(p, req)
+	p.lacking["gone"] = true
+	after := listRuns(p, req)
+	if len(before) != 3 || len(after) != 2 || before[0].optional != "gone" || after[0].optional != "" || after[1].optional != "late" {
+		t.Errorf("%q without it, %q with it", after, before)
+	}
+}
+
 // Flags reach pip, and a list has another environment by them; one without flags has
 // the key that it had before there were any.
 func TestInstallFlags(t *testing.T) {

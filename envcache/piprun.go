@@ -52,6 +52,14 @@ func answered(l Lock, wishes []string) []string {
 func (p *pipPlan) groups(req Request) (groups [][]reqLine, options []string) {
 	var first, rest, last []reqLine
 	var maybeFirst, maybeLast [][]reqLine
+	// All lines of one name: it is left out as a whole.
+	maybe := func(groups [][]reqLine, l reqLine) [][]reqLine {
+		if i := slices.IndexFunc(groups, func(g []reqLine) bool { return g[0].name == l.name }); i >= 0 {
+			groups[i] = append(groups[i], l)
+			return groups
+		}
+		return append(groups, []reqLine{l})
+	}
 	for _, raw := range p.list.lines {
 		l := parseLine(raw)
 		l.raw = raw
@@ -64,9 +72,9 @@ func (p *pipPlan) groups(req Request) (groups [][]reqLine, options []string) {
 		case slices.ContainsFunc(req.Post, named):
 			last = append(last, l)
 		case slices.ContainsFunc(req.PriorityOptional, named):
-			maybeFirst = append(maybeFirst, []reqLine{l})
+			maybeFirst = maybe(maybeFirst, l)
 		case slices.ContainsFunc(req.PostOptional, named):
-			maybeLast = append(maybeLast, []reqLine{l})
+			maybeLast = maybe(maybeLast, l)
 		default:
 			rest = append(rest, l)
 		}

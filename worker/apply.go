@@ -110,6 +110,9 @@ func (p *Pool) StopTask(id string) error {
 	r.note(func(rec *Record) { rec.Saves = true })
 	r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl", Message: "stopped by the operator of " + r.rec.WorkerID()})
 	r.cutCallback()
+	if !r.stopsTask() {
+		return fmt.Errorf("cannot stop the task %s: this node is giving it back, so stop it on the server", id)
+	}
 	return nil
 }
 

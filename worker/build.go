@@ -66,7 +66,7 @@ func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
 		return b, fmt.Errorf("cannot create the folder of a build: %w", err)
 	}
 	defer func() {
-		err = errors.Join(err, dirs.discardBoxes(context.WithoutCancel(ctx)), runtime.RemoveAll(dirs.root))
+		err = errors.Join(err, dirs.discardBoxes(context.WithoutCancel(ctx), p.cfg.Launcher), runtime.RemoveAll(dirs.root))
 	}()
 	m, err := p.makeFor(ctx, e.over(task), executor(node, e), node.Spec, dirs)
 	if err != nil {
@@ -120,7 +120,7 @@ func (p *Pool) Building() bool {
 func (p *Pool) sweepBuilds(ctx context.Context) {
 	left, _ := filepath.Glob(filepath.Join(p.cfg.State, buildFolder, "*")) // the pattern is well-formed
 	for _, dir := range left {
-		if err := errors.Join(folders{dir}.discardBoxes(ctx), runtime.RemoveAll(dir)); err != nil {
+		if err := errors.Join(folders{dir}.discardBoxes(ctx, p.cfg.Launcher), runtime.RemoveAll(dir)); err != nil {
 			p.cfg.Log.Warn("what an earlier agent was building is not removed", "error", err)
 		}
 	}

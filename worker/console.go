@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"agentctl/clearml"
-	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
 	"agentctl/runtime"
 )
@@ -72,6 +71,10 @@ type sender struct {
 	cur  cursor
 	text []byte // not yet sent, from cur.Sent.Pos on
 	ends []segment
+	// single has events sent one by one, since the server has refused several: one of
+	// them may be to blame, or their size together.
+	single   bool
+	refusals int // one after the other
 }
 
 const cursorFile = runtime.CursorFile
@@ -115,46 +118,6 @@ func (s *sender) resume(ctx context.Context) error {
 	return s.settle(ctx)
 }
 
-// settle asks the server which of the pending events it holds and moves the
-// cursor behind them. It goes on until the server answers.
-func (s *sender) settle(ctx context.Context) error {
-	for attempt := 0; len(s.cur.Pending) > 0; attempt++ {
-		held, err := s.server.LastLogEvents(ctx, s.task, 500)
-		if err == nil {
-			return s.accept(held)
-		}
-		if errors.Is(err, clearml.ErrTaskGone) {
-			return errTaskGone
-		}
-		if err := s.retry(ctx, attempt); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// accept moves the cursor behind the last pending event that is among held.
-// Events of one batch are stored in order, so all before it are there too.
-func (s *sender) accept(held []clearml.LogEvent) error {
-	type event struct {
-		time int64
-		sum  uint64
-	}
-	stored := map[event]bool{}
-	for _, e := range held {
-		if e.Worker == s.worker {
-			stored[event{e.Timestamp, checksum(e.Msg)}] = true
-		}
-	}
-	for _, m := range s.cur.Pending {
-		if stored[event{m.Time, m.Sum}] {
-			s.cur.Sent = m
-		}
-	}
-	s.cur.Pending = nil
-	return s.save()
-}
-
 func checksum(text string) uint64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, text)
@@ -181,48 +144,14 @@ func (s *sender) flush(ctx context.Context, why collected) error {
 			return err
 		}
 		if !sent {
-			// Only a part arrived: the cursor says how far, so read on from there.
+			// Only a part arrived, or less is to be sent at once: the cursor says how far it
+			// is, so read on from there.
 			return s.reread()
 		}
 		s.drop(used)
 		size -= used
 	}
 	return nil
-}
-
-// send delivers events, however long that takes. It tells false when the server
-// turned out to hold only the first of them.
-func (s *sender) send(ctx context.Context, events []clearml.LogEvent, marks []mark) (all bool, err error) {
-	for attempt := 0; ; attempt++ {
-		s.cur.Pending = marks
-		if err := s.save(); err != nil {
-			return false, err
-		}
-		crash.Point("console.pending")
-		err := s.server.AddEvents(ctx, events)
-		crash.Point("console.sent")
-		if err == nil {
-			s.cur.Sent, s.cur.Pending = marks[len(marks)-1], nil
-			return true, s.save()
-		}
-		if errors.Is(err, clearml.ErrTaskGone) {
-			return false, errTaskGone
-		}
-		if err := s.retry(ctx, attempt); err != nil {
-			return false, err
-		}
-		before := s.cur.Sent
-		if err := s.settle(ctx); err != nil {
-			return false, err
-		}
-		switch s.cur.Sent {
-		case marks[len(marks)-1]:
-			return true, nil
-		case before: // nothing arrived: send the same again
-		default:
-			return false, nil
-		}
-	}
 }
 
 // errReread asks the caller of run to start anew from the cursor.

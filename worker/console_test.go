@@ -199,3 +199,48 @@ func must(t fataler, err error) {
 		t.Fatal(err)
 	}
 }
+
+// choosy is a server that refuses some events, and more than one MiB at once, for good.
+type choosy struct {
+	badServer
+	times int
+}
+
+func (c *choosy) AddEvents(ctx context.Context, events []clearml.LogEvent) error {
+	size := 0
+	for _, e := range events {
+		size += len(e.Msg)
+		if strings.Contains(e.Msg, "bad") {
+			c.times++
+			return &clearml.Error{Action: "events.add_batch", Code: 400, Subcode: 131}
+		}
+	}
+	if size > maxBatch/2 {
+		return &clearml.Error{Action: "events.add_batch", Code: 413}
+	}
+	return c.badServer.AddEvents(ctx, events)
+}
+
+func (c *choosy) LastLogEvents(ctx context.Context, task string, n int) ([]clearml.LogEvent, error) {
+	if c.times == 1 {
+		return nil, &clearml.Error{Action: "events.get_task_log", Code: 403}
+	}
+	return c.badServer.LastLogEvents(ctx, task, n)
+}
+
+// What a server refuses for good does not keep a task from its end, and no other line
+// from the server.
+func TestRefusedEventsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	line := strings.Repeat("x", maxEvent/2)
+	for _, text := range []string{"bad\n", strings.Repeat(line+"\n", 29), "good\n"} {
+		must(t, runtime.AppendConsole(dir, runtime.StreamStdout, []byte(text)))
+	}
+	server := &choosy{}
+	must(t, newSender(dir, server).deliver(t.Context()))
+	// An event goes with its like, so a line beside the bad one may be lost.
+	if got := server.text(); strings.Count(got, line) < 28 || !strings.HasSuffix(got, "good") || server.times != mostRefusals+1 {
+		t.Errorf("%d bytes on the server after %d refusals", len(got), server.times)
+	}
+}

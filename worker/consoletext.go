@@ -80,7 +80,7 @@ func (s *sender) batch(size int) ([]clearml.LogEvent, []mark, int) {
 	var events []clearml.LogEvent
 	var marks []mark
 	used, last := 0, s.cur.Sent.Time
-	for used < size {
+	for used < size && (len(events) == 0 || !s.single) {
 		n := min(size-used, maxEvent)
 		if used+n < size {
 			if cut := bytes.LastIndexByte(s.text[used:used+n], '\n') + 1; cut > 0 {

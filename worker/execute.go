@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"agentctl/clearml"
 	"agentctl/internal/crash"
 	"agentctl/reconcile"
 	"agentctl/spec"
-
-	"github.com/samber/lo"
 )
 
 // Execution asks for one task to be run now, wherever it waits.
@@ -115,42 +110,6 @@ func (p *Pool) engage(x execution) (*run, error) {
 	p.workers[s.spec.Name] = s
 	p.setState(s, reconcile.StateLeasing)
 	return s.run, nil
-}
-
-// freeGPUs are those of an execution: that it names, or all; if it says nothing all that no
-// task holds. The mutex is held.
-func (p *Pool) freeGPUs(want spec.GPURequest) (slots []string, err error) {
-	gpus := lo.Filter(p.gpus(), func(g reconcile.GPU, _ int) bool { return g.Problem == "" })
-	devices := want.Devices
-	switch {
-	case want.Mode == spec.GPUsNone, want.Mode == "" && p.node.Spec.GPUs.Slots.Mode == spec.SlotsNone:
-		return nil, nil
-	case want.Mode != spec.GPUsList:
-		devices = lo.Map(gpus, func(g reconcile.GPU, _ int) string { return strconv.Itoa(g.Index) })
-	}
-	for _, device := range devices {
-		holder, task := p.holderOf(device, gpus)
-		if task == "" {
-			slots = append(slots, device)
-		} else if want.Mode != "" {
-			return nil, fmt.Errorf("cannot run the task with GPU %s: worker %s holds it for the task %s", device, holder, task)
-		}
-	}
-	return slots, nil
-}
-
-// holderOf is the worker whose task has a device, or a share of it.
-func (p *Pool) holderOf(device string, gpus []reconcile.GPU) (worker, task string) {
-	same := func(id string) bool {
-		held, _, _ := strings.Cut(id, "/")
-		return held == device || slices.ContainsFunc(gpus, func(g reconcile.GPU) bool { return g.Is(held) && g.Is(device) })
-	}
-	for name, s := range p.workers {
-		if s.run != nil && slices.ContainsFunc(s.run.rec.Slots, same) {
-			return name, s.run.rec.Task
-		}
-	}
-	return "", ""
 }
 
 // executor is the worker of an execution, by the node's own settings where it has none.

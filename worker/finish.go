@@ -169,27 +169,24 @@ func (r *run) giveUp(ctx context.Context, err error) {
 		r.leave()
 		return
 	}
-	if serr := r.stopWaiting(ctx); serr != nil {
-		if ctx.Err() != nil {
-			r.leave()
-			return
-		}
-		r.log.Error("cannot stop task", "error", serr)
-	}
 	r.pool.stale.Store(true)
 	wait := time.Duration(0)
 	if !errors.Is(err, errNotOurs) {
 		r.log.Warn("task not leased", "error", err)
 		wait = 5 * time.Second
 	}
-	r.drop(wait)
+	r.drop(ctx, wait)
 }
 
 // stopWaiting carries out a stop that came before it was certain whose the task is: it
-// waits on the server, where it would be taken and run.
+// waits on the server, where it would be taken and run. Without one none is taken any
+// more: nobody would carry it out.
 func (r *run) stopWaiting(ctx context.Context) error {
 	r.mu.Lock()
 	wish := r.final
+	if wish == nil || wish.Status != clearml.StatusStopped {
+		r.left = true
+	}
 	r.mu.Unlock()
 	if wish == nil || wish.Status != clearml.StatusStopped {
 		return nil
@@ -220,10 +217,18 @@ func (r *run) refused(ctx context.Context, err error) {
 		return
 	}
 	r.log.Warn("server does not let the task start", "error", err)
-	r.drop(0)
+	r.drop(ctx, 0)
 }
 
-func (r *run) drop(wait time.Duration) {
+// drop ends a run that had nothing of its task. It may wait in a queue by now.
+func (r *run) drop(ctx context.Context, wait time.Duration) {
+	if err := r.stopWaiting(ctx); err != nil {
+		if ctx.Err() != nil {
+			r.leave()
+			return
+		}
+		r.log.Error("cannot stop task", "error", err)
+	}
 	if r.journal != nil {
 		if err := r.enter(PhaseDropped, false); err != nil {
 			r.log.Error("dropped task not recorded", "error", err)

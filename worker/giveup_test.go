@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -15,15 +16,18 @@ import (
 	"time"
 
 	"agentctl/clearml"
+	"agentctl/runtime"
 	"agentctl/spec"
 )
 
-// taskServer answers for one task, which is in no queue, and notes what is asked of it.
+// taskServer answers for one task, and notes what is asked of it.
 type taskServer struct {
 	mu      sync.Mutex
 	status  string
 	message string
 	started string
+	queued  bool   // it is in its queue
+	then    string // status from the second look on
 	asked   []string
 }
 
@@ -38,10 +42,15 @@ func (s *taskServer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		data["token"] = "x.y.z"
 	case "tasks.get_by_id":
 		data["task"] = map[string]any{"id": "t", "status": s.status, "status_message": s.message, "started": s.started}
+		s.status = cmp.Or(s.then, s.status)
 	case "tasks.get_all", "tasks.get_all_ex":
 		data["tasks"] = []any{map[string]any{"id": "t", "status": s.status}}
 	case "queues.get_all", "queues.get_all_ex":
-		data["queues"] = []any{map[string]any{"id": "q", "entries": []any{}}}
+		entries := []any{}
+		if s.queued {
+			entries = []any{map[string]any{"task": "t"}}
+		}
+		data["queues"] = []any{map[string]any{"id": "q", "entries": entries}}
 	case "tasks.stop":
 		s.status = clearml.StatusStopped
 		fallthrough
@@ -79,6 +88,7 @@ func leasing(t *testing.T, status string) (*run, *taskServer) {
 // An operator's stop that comes while a new agent looks whether an old one had popped
 // the task holds on the server too: else the task would be put back, and run.
 func TestStoppedWhileReclaimed(t *testing.T) {
+	t.Parallel()
 	for status, want := range map[string]bool{clearml.StatusQueued: true, clearml.StatusInProgress: false, clearml.StatusCompleted: false} {
 		r, s := leasing(t, status)
 		r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl"})
@@ -88,6 +98,9 @@ func TestStoppedWhileReclaimed(t *testing.T) {
 		r.giveUp(t.Context(), r.reclaim(t.Context()))
 		if got := slices.Contains(s.asked, "tasks.stop"); got != want {
 			t.Errorf("%s: the server was asked for %v", status, s.asked)
+		}
+		if slices.Contains(s.asked, "tasks.enqueue") {
+			t.Errorf("%s: put back first, where another agent takes it: %v", status, s.asked)
 		}
 		if _, err := os.Stat(r.dirs.root); !os.IsNotExist(err) {
 			t.Errorf("%s: its folder is left: %v", status, err)
@@ -118,5 +131,85 @@ func TestStoppedBeforeTheFirstStep(t *testing.T) {
 	}
 	if rec, err := readRecord(r.dirs.root); err != nil || rec.Stop == nil || rec.Stop.Reason != "early" {
 		t.Errorf("%+v, %v", rec, err)
+	}
+}
+
+// A task may be in no queue since another agent has just popped it: however old the
+// intent is, it is put back only after a while.
+func TestReclaimWaitsForOthers(t *testing.T) {
+	t.Parallel()
+	r, s := leasing(t, clearml.StatusQueued)
+	s.then = clearml.StatusInProgress
+	r.giveUp(t.Context(), r.reclaim(t.Context()))
+	if len(s.asked) > 0 {
+		t.Errorf("the server was asked for %v", s.asked)
+	}
+}
+
+// A stop of a task that an earlier agent had popped, and that the embedded server has
+// put back since, holds there.
+func TestStoppedAfterItsLease(t *testing.T) {
+	r, s := leasing(t, clearml.StatusQueued)
+	s.queued = true
+	r.rec.Phase, r.resumed = PhaseLeased, true
+	r.task = &clearml.Task{ID: "t", Status: clearml.StatusQueued}
+	r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl"})
+	r.again(t.Context())
+	if !slices.Equal(s.asked, []string{"tasks.stop"}) {
+		t.Errorf("the server was asked for %v", s.asked)
+	}
+}
+
+// What another rank has started is to be gone on with all the same.
+func TestTakenUpOnAnotherRank(t *testing.T) {
+	r, s := leasing(t, clearml.StatusInProgress)
+	r.rec.Worker.ID, r.rec.Phase = "n:w:1", PhasePreparing
+	r.task = &clearml.Task{ID: "t", Status: clearml.StatusInProgress, StatusMessage: "pulled by n:w:0 from no queue"}
+	for rank, want := range []bool{false, true} {
+		r.rec.Rank = rank
+		if ours, started, err := r.stillOurs(t.Context()); ours != want || !started || err != nil {
+			t.Errorf("rank %d: ours %t, started %t, %v", rank, ours, started, err)
+		}
+	}
+	r.pool.revive(t.Context(), map[string]*run{"t": r}, []clearml.TaskState{{ID: "t", Status: clearml.StatusStopped, StatusReason: forcedStop}})
+	if len(s.asked) > 0 {
+		t.Errorf("the server was asked for %v", s.asked)
+	}
+}
+
+// An order to stop is carried out, or refused: never taken and forgotten.
+func TestStopOfATaskThatGoes(t *testing.T) {
+	stop := func(r *run) error {
+		r.pool.workers["w/0"] = &slot{run: r}
+		defer delete(r.pool.workers, "w/0")
+		return r.pool.StopTask("t")
+	}
+	r, s := leasing(t, clearml.StatusQueued)
+	if err := r.stopWaiting(t.Context()); err != nil || len(s.asked) > 0 {
+		t.Fatalf("%v, asked for %v", err, s.asked)
+	}
+	if err := stop(r); err == nil || r.final != nil {
+		t.Errorf("a stop that comes too late is taken: %v, %+v", err, r.final)
+	}
+	r, _ = leasing(t, clearml.StatusInProgress)
+	r.stop(Final{Status: clearml.StatusQueued, Reason: "requeued by agentctl"})
+	if err := stop(r); err != nil {
+		t.Error(err)
+	}
+	r.stop(Final{Status: clearml.StatusQueued, Reason: "requeued by agentctl"})
+	if got := r.outcome(runtime.Exit{Reason: runtime.Stopped}); got.Status != clearml.StatusStopped {
+		t.Errorf("what was to be put back, and then stopped, ends as %+v", got)
+	}
+	if rec, err := readRecord(r.dirs.root); err != nil || rec.Stop == nil || rec.Stop.Status != clearml.StatusStopped {
+		t.Errorf("recorded %+v, %v", rec, err)
+	}
+	r, _ = leasing(t, clearml.StatusInProgress)
+	r.rec.Phase, r.rec.Final = PhaseEnded, &Final{Status: clearml.StatusQueued}
+	if err := stop(r); err == nil {
+		t.Error("a stop of what goes back to its queue is taken")
+	}
+	r.rec.Final = &Final{Status: clearml.StatusCompleted}
+	if err := stop(r); err != nil {
+		t.Errorf("a task that has just ended: %v", err)
 	}
 }

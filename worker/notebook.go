@@ -96,22 +96,29 @@ func plain(source string) (code string, left int) {
 		return "# " + first + "\n" + code, left + 1
 	}
 	var b strings.Builder
-	for _, line := range pyLines(source) {
-		text := strings.TrimRight(line.text, "\n")
+	var scan pyScanner
+	goesOn := false // what IPython alone understands
+	for text := range strings.Lines(source) {
+		text = strings.TrimRight(text, "\n")
 		word := strings.TrimSpace(text)
-		switch {
-		case !line.begins || word == "":
-			b.WriteString(text)
+		switch begins := scan.begins(); {
+		case goesOn:
+			text = "# " + text
+		case !begins || word == "":
 		case timed.MatchString(text):
-			b.WriteString(timed.ReplaceAllString(text, "$1$2"))
+			text = timed.ReplaceAllString(text, "$1$2")
 			left++
 		case word[0] == '%', word[0] == '!', shell.MatchString(text), help.MatchString(text), strings.HasPrefix(word, "get_ipython()"):
-			b.WriteString(text[:len(text)-len(strings.TrimLeft(text, " \t"))] + "pass  # " + word)
+			goesOn = true
+			text = text[:len(text)-len(strings.TrimLeft(text, " \t"))] + "pass  # " + word
 			left++
-		default:
-			b.WriteString(text)
 		}
-		b.WriteString("\n")
+		if goesOn { // its quotes and brackets are none of Python's
+			goesOn = oddBackslashes(text)
+		} else {
+			scan.line(text)
+		}
+		b.WriteString(text + "\n")
 	}
 	return b.String(), left
 }

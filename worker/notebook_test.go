@@ -39,6 +39,8 @@ func TestNotebook(t *testing.T) {
 		"timed":            {"%time x = f()\n    %timeit -n 3 g()", "x = f()\n    pass  # %timeit -n 3 g()\n", 2},
 		"cell magic":       {"%%bash\nls\n\npwd", "# %%bash\n# ls\n# \n# pwd", 1},
 		"timed cell":       {"%%time\n!ls\nx = 1", "# %%time\npass  # !ls\nx = 1\n", 2},
+		"shell goes on":    {"if x:\n    !pip install \\\n        y \\\n        z\nx = 1", "if x:\n    pass  # !pip install \\\n#         y \\\n#         z\nx = 1\n", 1},
+		"not Python's":     {"!echo :(\n%matplotlib\nx = 1", "pass  # !echo :(\npass  # %matplotlib\nx = 1\n", 2},
 		"get_ipython":      {"get_ipython().run_line_magic('x', '')", "pass  # get_ipython().run_line_magic('x', '')\n", 1},
 		"windows":          {"a = 1\r\n%x\r\n", "a = 1\npass  # %x\n", 1},
 		"nothing":          {"", "", 0},

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"agentctl/clearml"
 	"agentctl/envcache"
 	"agentctl/internal/fsx"
 	"agentctl/spec"
@@ -117,17 +119,17 @@ func (r *run) announce(ctx context.Context) {
 	switch commit := r.rec.Commit; {
 	case commit != "" && script.VersionNum != commit:
 		script.VersionNum = commit
-		err = r.insist(ctx, func() error {
+		err = r.tell(ctx, func() error {
 			return r.conn.Client.EditTask(ctx, r.rec.Task, map[string]any{"script": script})
 		})
 	case lists:
-		err = r.insist(ctx, func() error {
+		err = r.tell(ctx, func() error {
 			return r.conn.Client.SetRequirements(ctx, r.rec.Task, script.Requirements)
 		})
 	}
 	ran := container{Image: r.rec.Image, OwnImage: r.rec.Image == "" || r.task.Container.Image != "" || r.task.Execution.DockerCmd != ""}
 	if fields := ran.writeBack(r.task); fields != nil && err == nil {
-		err = r.insist(ctx, func() error {
+		err = r.tell(ctx, func() error {
 			if has, err := r.conn.Client.Speaks(ctx, 2, 13); err != nil || !has { // before it a task has no container section
 				return err
 			}
@@ -137,4 +139,32 @@ func (r *run) announce(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		r.log.Warn("packages, commit and image not reported", "error", err)
 	}
+}
+
+// mostFaults is how often a server may fail at what is told after the end of the task.
+const mostFaults = 10
+
+// tell is insist for what is told for people's sake: a server that has an error of its own
+// for it each time must not keep the end of the task from being reported.
+func (r *run) tell(ctx context.Context, call func() error) error {
+	faults := 0
+	var last error
+	err := r.insist(ctx, func() error {
+		err := call()
+		if errors.As(err, new(*clearml.Error)) && r.exited() {
+			if faults++; faults == mostFaults {
+				last = err
+				return nil
+			}
+		}
+		return err
+	})
+	return cmp.Or(err, last)
+}
+
+// exited tells whether the task's process has ended.
+func (r *run) exited() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rec.Exit != nil
 }

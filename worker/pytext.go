@@ -17,7 +17,7 @@ func pyLines(program string) []pyLine {
 	var lines []pyLine
 	var s pyScanner
 	for text := range strings.Lines(program) {
-		lines = append(lines, pyLine{text: text, begins: s.quote == "" && s.depth == 0 && !s.continued})
+		lines = append(lines, pyLine{text: text, begins: s.begins()})
 		s.line(text)
 	}
 	return lines
@@ -29,6 +29,9 @@ type pyScanner struct {
 	depth     int    // of brackets
 	continued bool   // by a backslash
 }
+
+// begins tells whether a statement begins on the next line.
+func (s *pyScanner) begins() bool { return s.quote == "" && s.depth == 0 && !s.continued }
 
 func (s *pyScanner) line(text string) {
 	text = strings.TrimRight(text, "\r\n")

@@ -16,9 +16,16 @@ const reclaimAfter = 3 * time.Second
 // reclaim settles a pop whose answer, or whose agent, was lost: the task goes
 // back to the head of its queue if the pop took it out. It returns errNotOurs.
 func (r *run) reclaim(ctx context.Context) error {
-	sent, since, failures := false, r.rec.Since, 0
+	sent, failures := false, 0
+	var since time.Time // it is seen so
 	for {
 		popped, err := r.popped(ctx)
+		if err == nil && popped && since.IsZero() {
+			since = time.Now()
+		}
+		if err == nil && popped && r.stopsTask() {
+			return errNotOurs // it is stopped where it is: in its queue another agent would take it
+		}
 		if err == nil && popped && time.Since(since) > reclaimAfter {
 			// Once, and then the task is looked at again: after a lost answer another agent
 			// may have popped it, and a second enqueue would have it run twice.

@@ -86,7 +86,7 @@ func (p *Pool) resume(ctx context.Context, rec *Record) error {
 	}
 	r.log.Info("taking up a task of an earlier agent", "phase", rec.Phase)
 	// Before anything new runs: what they write to may be others' as well.
-	if err := r.dirs.discardBoxes(ctx); err != nil {
+	if err := r.dirs.discardBoxes(ctx, r.pool.cfg.Launcher); err != nil {
 		r.log.Error("sandboxes that prepared the task not ended", "error", err)
 	}
 	p.runs.Go(func() { r.takeUp(ctx) })
@@ -164,7 +164,7 @@ func (r *run) again(ctx context.Context) {
 		r.refused(ctx, cmp.Or(err, errNotOurs))
 		return
 	}
-	if err := errors.Join(r.dirs.discardBoxes(ctx), r.dirs.removePrivate()); err != nil {
+	if err := errors.Join(r.dirs.discardBoxes(ctx, r.pool.cfg.Launcher), r.dirs.removePrivate()); err != nil {
 		r.finish(ctx, r.failure(err))
 		return
 	}
@@ -179,7 +179,7 @@ func (r *run) stillOurs(ctx context.Context) (ours, started bool, err error) {
 		return false, false, nil
 	}
 	if r.task.Status == clearml.StatusInProgress {
-		// It is the first of several agents that says who has started it.
+		// Of several that run it together the first has started it.
 		return !r.reports() || ranBy(r.task, r.rec.WorkerID()), true, nil
 	}
 	if r.rec.Phase != PhaseLeased {

@@ -40,9 +40,9 @@ type run struct {
 	phase  string  // what the status shows, finer than the record's phase
 	loaded int64   // bytes of a download, of size
 	size   int64
-	final  *Final // set once when somebody stops the task
+	final  *Final // set when somebody stops the task; a stop takes the place of a requeue alone
 	ending string // how, for the status
-	left   bool   // the agent goes: what is done to the task now could not be recorded
+	left   bool   // the agent goes, or drops the task: what is done to it now would be forgotten
 	// doing is what the step said last, waiting that another process does it.
 	doing   string
 	waiting bool

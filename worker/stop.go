@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"agentctl/clearml"
 	"agentctl/runtime"
 	"agentctl/spec"
 )
@@ -47,14 +48,16 @@ func (r *run) order(final Final, callback bool) *runtime.Task {
 	r.mu.Lock()
 	// One that ends by itself, and whose end is being reported, is what the server is
 	// about to say.
-	first := r.final == nil && !r.left && r.rec.Phase != PhaseEnded && !r.rec.Phase.over()
-	if first {
+	open, first := !r.left && r.rec.Phase != PhaseEnded && !r.rec.Phase.over(), r.final == nil
+	// A task that was to be put back would run again.
+	counts := open && (first || r.final.Status == clearml.StatusQueued && final.Status != clearml.StatusQueued)
+	if counts {
 		r.final, r.rec.Stop = &final, &final
-		r.rec.Aborting = callback && r.proc != nil
+		r.rec.Aborting = first && callback && r.proc != nil
 	}
 	proc, cancel := r.proc, r.cancel
 	r.mu.Unlock()
-	if !first {
+	if !counts {
 		return nil
 	}
 	r.log.Info("stopping task", "reason", final.Reason)
@@ -63,10 +66,22 @@ func (r *run) order(final Final, callback bool) *runtime.Task {
 	if err := r.save(false); err != nil {
 		r.log.Error("stop not recorded", "error", err)
 	}
+	if !first { // its process is being ended already
+		return nil
+	}
 	if cancel != nil {
 		cancel(errors.New(final.Reason))
 	}
 	return proc
+}
+
+// stopsTask tells whether somebody has asked for the end of the task, and not for another
+// run of it.
+func (r *run) stopsTask() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := cmp.Or(r.rec.Final, r.final)
+	return end != nil && end.Status != clearml.StatusQueued
 }
 
 // kill ends a task that is being stopped without waiting any longer.

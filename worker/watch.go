@@ -211,7 +211,7 @@ func silenced(s clearml.TaskState) bool {
 func (p *Pool) revive(ctx context.Context, runs map[string]*run, states []clearml.TaskState) {
 	for _, s := range states {
 		r := runs[s.ID]
-		if r == nil || !silenced(s) || !r.goesOn() {
+		if r == nil || !silenced(s) || !r.goesOn() || !r.reports() {
 			continue
 		}
 		conn, err := p.conn.get(ctx, r.rec.Server)

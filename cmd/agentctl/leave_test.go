@@ -126,6 +126,23 @@ func TestLeaveAfterOneTaskEach(t *testing.T) {
 	})
 }
 
+// An agent that was started for a task of somebody stays once it was given workers.
+func TestLeaveWhenIdleAndAlone(t *testing.T) {
+	var stays atomic.Bool
+	stays.Store(true)
+	leavingTest(t, leaving{idle: time.Minute, stays: stays.Load}, func(s *staff, _ func(), ended func() bool) {
+		time.Sleep(10 * time.Minute)
+		if ended() || s.ordered() != nil {
+			t.Error("ended though it has work")
+		}
+		stays.Store(false)
+		time.Sleep(2 * time.Minute)
+		if !ended() {
+			t.Error("idle for two minutes without work, and goes on")
+		}
+	})
+}
+
 func TestLeaveWhenIdle(t *testing.T) {
 	leavingTest(t, leaving{idle: time.Minute}, func(s *staff, _ func(), ended func() bool) {
 		time.Sleep(59 * time.Second)
