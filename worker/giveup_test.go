@@ -177,6 +177,24 @@ func TestTakenUpOnAnotherRank(t *testing.T) {
 	}
 }
 
+// A task that was recorded as running is not begun again when its shim can't be found, or
+// not be told of.
+func TestNothingToldOfARunningTask(t *testing.T) {
+	for name, handle := range map[string]string{"gone": "", "damaged": "{"} {
+		r, s := leasing(t, clearml.StatusInProgress)
+		r.rec.Phase = PhaseRunning
+		if handle != "" {
+			if err := os.WriteFile(filepath.Join(r.dirs.root, "handle.json"), []byte(handle), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.takeUp(t.Context())
+		if r.rec.Final == nil || r.rec.Final.Reason != "agent lost" || r.unsure != (handle != "") || !slices.Contains(s.asked, "tasks.stopped") {
+			t.Errorf("%s: ends as %+v, unsure %t, the server was asked for %v", name, r.rec.Final, r.unsure, s.asked)
+		}
+	}
+}
+
 // An order to stop is carried out, or refused: never taken and forgotten.
 func TestStopOfATaskThatGoes(t *testing.T) {
 	stop := func(r *run) error {
