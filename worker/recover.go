@@ -126,11 +126,11 @@ func (r *run) takeUp(ctx context.Context) {
 
 // reattach follows a shim that another agent started.
 func (r *run) reattach(ctx context.Context, proc *runtime.Task) {
+	r.attached(proc) // first: it can be stopped, however long its server is away
 	if err := r.reconnect(ctx); err != nil {
 		r.leave()
 		return
 	}
-	r.attached(proc)
 	r.supervise(ctx)
 }
 
