@@ -162,6 +162,8 @@ type ExecuteRequest struct {
 type BuildRequest struct {
 	Task   string          `json:"task"`
 	Worker spec.WorkerSpec `json:"worker,omitzero"`
+	// IgnoreContainer leaves what the task says of its container out of account.
+	IgnoreContainer bool `json:"ignoreContainer,omitempty"`
 }
 
 // BuildReply is where it is, on this node.

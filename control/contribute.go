@@ -13,7 +13,7 @@ import (
 
 // Contribution is workers that a command has added to those of the spec's source.
 type Contribution struct {
-	// ID is that of the worker; of several groups what their ids begin with.
+	// ID is that of the worker; several groups together have one, and each its own.
 	ID      string            `json:"id"`
 	Workers []spec.WorkerSpec `json:"workers"`
 	By      string            `json:"by,omitempty"`

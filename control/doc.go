@@ -6,11 +6,17 @@
 //	GET  /v1/watch         a snapshot per line, the present one first
 //	POST /v1/plan          what a spec would change
 //	POST /v1/apply         take a spec over
-//	POST /v1/cordon        let workers take no further task, or take them again
+//	POST /v1/order         let workers take no further task, or take them again
 //	POST /v1/stop          stop a task
+//	POST /v1/execute       run a task now
+//	POST /v1/build         make what a task needs
 //	GET  /v1/logs          a task's console, a frame per line
+//	GET  /v1/usage         what the running tasks use
+//	POST /v1/audit         what tasks can reach
 //	GET  /v1/environments  what is in the environment cache
 //	GET  /v1/gpus          GPUs, what they do, and who has them
+//	GET  /v1/contributions workers that commands have added
+//	POST /v1/contribute    add some; /v1/withdraw takes them away
 //	GET  /v1/history       the accepted specs
 //	GET  /v1/revision      the text of one
 //	GET  /v1/blame         what set each field

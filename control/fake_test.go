@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long tests wait for what must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // node plays the agent behind the server.
 type node struct {

@@ -35,7 +35,7 @@ func sharing(pid int) string {
 func until(t *testing.T, what string, is func() string) {
 	t.Helper()
 	var last string
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if last = is(); last == "" {
 			return
 		}
@@ -156,7 +156,7 @@ func playLowly() {
 	close(lift)
 	c := sh("while :; do :; done")
 	c.Nice, c.Lift = true, lift
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	_, err := HostExec{}.Run(ctx, c)
 	fmt.Println(err)

@@ -102,7 +102,7 @@ func TestHostExecLeavesNoChild(t *testing.T) {
 func gone(t *testing.T, pids []string) {
 	t.Helper()
 	for _, pid := range pids {
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 			stat, err := os.ReadFile("/proc/" + pid + "/stat")
 			if err != nil || strings.Contains(string(stat), ") Z") {
 				break

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"agentctl/spec"
+
+	"github.com/samber/lo"
 )
 
 // keyPrefix begins variables that stand for any key, as CLEARML_AGENT__AGENT__VENVS_CACHE__MAX_ENTRIES.
@@ -33,7 +35,12 @@ func Environment(variables []string, path func(name string) string) (Layer, erro
 	t.tree["kind"] = spec.KindNodePatch
 	t.tree.set("metadata.name", LayerName)
 	t.tree.set("spec", map[string]any{})
-	over, more := overridden(nil, variables)
+	const ofImages = "CUDA_VERSION"
+	own := lo.Reject(variables, func(kv string, _ int) bool { return strings.HasPrefix(kv, ofImages+"=") })
+	if len(own) < len(variables) {
+		t.note(Note{Name: ofImages, Verdict: NoOp, Text: "images of CUDA set it, whatever the operator means: CLEARML_CUDA_VERSION counts"})
+	}
+	over, more := overridden(nil, own)
 	t.run(append(settings(over), more...))
 	out := Layer{NodeName: t.name, Notes: t.notes}
 	if fields, _ := t.tree.get("spec").(map[string]any); len(fields) == 0 {

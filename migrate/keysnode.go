@@ -45,6 +45,16 @@ func keysOfNode() []Row {
 			return err
 		}),
 		{
+			Kind: KindKey, Name: "agent.apply_environment", Verdict: NoOp, Why: "The section environment is carried over by agentctl import, unless this is off.",
+			apply: func(t *translation, v any) error {
+				on, err := boolOf(v)
+				if t.bare = err == nil && !on; t.bare {
+					return nothing("the section environment is not carried over")
+				}
+				return nothing("The section environment is carried over by agentctl import.")
+			},
+		},
+		{
 			Kind: KindKey, Name: "environment", Verdict: Mapped, Target: "spec.workers[].environment, spec.workers[].hostEnvironment",
 			Why:     "Tasks get these variables. One that may be secret is in none of them: it goes to agent.env, with which the agent is started, and its name to hostEnvironment.",
 			example: map[string]any{"NCCL_DEBUG": "INFO"}, apply: environment, secret: true, deep: true,
@@ -60,6 +70,9 @@ func environment(t *translation, v any) error {
 	}
 	if len(m) == 0 {
 		return nothing("is empty")
+	}
+	if t.bare {
+		return nothing("is not applied (agent.apply_environment)")
 	}
 	var failed []string
 	for _, name := range sortedKeys(m) {

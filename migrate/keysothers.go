@@ -54,7 +54,6 @@ func keysOfOthers() []Row {
 		"agent.sanitize_config_printout.dont_hide_secrets", "agent.sanitize_config_printout.docker_commands", "agent.sanitize_config_printout.urls")...)
 	rows = append(rows, noop("The disk of the state folder and all GPUs are reported; dashboards of clusters are of the enterprise server.", "agent.resource_monitoring.disk_use_path",
 		"agent.resource_monitoring.default_gpu_utilization", "agent.resource_monitoring.cluster_report_interval_sec", "agent.resource_dashboard.default_cluster_name")...)
-	rows = append(rows, noop("The section environment is carried over by agentctl import.", "agent.apply_environment")...)
 	rows = append(rows, noop("The agent writes no files that others need.", "agent.apply_files")...)
 	rows = append(rows, refused("What a script would build, an image holds: build it there and name it in spec.sandbox.defaultImage; lines for each task go to spec.sandbox.setupScript; an interpreter that is there is named in spec.packageManager.useInterpreter.", "agent.custom_build_script")...)
 	rows = append(rows, deep(Refused, "Put these files into the image, or into a folder of the host that is mounted (spec.sandbox.arguments.mounts).", "files"))

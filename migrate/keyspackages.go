@@ -67,6 +67,10 @@ func pythonBinary(t *translation, v any) error {
 	if err != nil {
 		return err
 	}
+	if v == 3.1 {
+		s = "3.10"
+		t.say("it is a number, 3.1, and read as 3.10: write it in quotes")
+	}
 	switch m := pythonName.FindStringSubmatch(s); {
 	case m != nil:
 		t.tree.set("spec.packageManager.python.default", m[1])
@@ -173,6 +177,9 @@ func cudaVersion(t *translation, v any) error {
 	}
 	if t.tree.get("spec.packageManager.torchIndex") == "off" {
 		return nothing("no index of PyTorch's is used (pytorch_resolve)")
+	}
+	if n, err := wholeOf(s); err == nil && n >= 10 && n < 30 {
+		s += ".0" // without quotes 12.0 is the number 12
 	}
 	parts := strings.Split(s, ".")
 	s = strings.Join(parts[:min(2, len(parts))], "")

@@ -64,15 +64,13 @@ func (t *translation) matchRule(m map[string]any) (map[string]any, error) {
 // sandbox.arguments are told.
 func (t *translation) ruleArguments(v any) (any, error) {
 	own := newTranslation(t.opts, validNode)
+	own.agent = t.agent // the agent has one environment
 	own.tree["kind"] = "Node"
 	own.tree.set("spec.workers", []any{})
 	own.patch = true // limits of workers have no place in a rule
 	var none noopError
 	if err := dockerArguments(own, v); err != nil && !errors.As(err, &none) {
 		return nil, err
-	}
-	for name, value := range own.agent {
-		t.agent[name] = value
 	}
 	if own.said != "" {
 		t.say(own.said)

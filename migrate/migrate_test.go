@@ -129,7 +129,7 @@ func TestEnvironment(t *testing.T) {
 	layer, err := Environment([]string{
 		"CLEARML_API_HOST=https://api.example.com/", "CLEARML_API_ACCESS_KEY=A", "CLEARML_API_SECRET_KEY=hunter", "CLEARML_WORKER_NAME=Box_7", "CLEARML_WORKER_ID=x:0",
 		"CLEARML_AGENT_GIT_USER=u", "CLEARML_AGENT_GIT_PASS=hunter", "CLEARML_AGENT_GIT_HOST=git.example.com", "CLEARML_DOCKER_IMAGE=python:3.12", "NVIDIA_VISIBLE_DEVICES=0,2",
-		"CLEARML_AGENT_SKIP_PIP_VENV_INSTALL=/opt/venv/bin/python", "CLEARML_AGENT_QUEUE_POLL_FREQ_SEC=7.5", "CLEARML_AGENT_EXTRA_DOCKER_ARGS=--ipc=host -e A=1", "CLEARML_NOBODY=1", "PATH=/bin",
+		"CLEARML_AGENT_SKIP_PIP_VENV_INSTALL=/opt/venv/bin/python", "CLEARML_AGENT_QUEUE_POLL_FREQ_SEC=7.5", "CLEARML_AGENT_EXTRA_DOCKER_ARGS=--ipc=host -e A=1", "CLEARML_NOBODY=1", "PATH=/bin", "CUDA_VERSION=12.6.3",
 	}, func(name string) string { return "/proc/1/fd/" + name })
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestEnvironment(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	for name, verdict := range map[string]Verdict{"CLEARML_WORKER_ID": Refused, "CLEARML_NOBODY": Unknown, "CLEARML_API_SECRET_KEY": Mapped} {
+	for name, verdict := range map[string]Verdict{"CLEARML_WORKER_ID": Refused, "CLEARML_NOBODY": Unknown, "CUDA_VERSION": NoOp, "CLEARML_API_SECRET_KEY": Mapped} {
 		if n, _ := noteOf(layer.Notes, name); n.Verdict != verdict {
 			t.Errorf("%s is %q: %s", name, n.Verdict, n.Text)
 		}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // The files of secrets, by what they hold.
@@ -144,7 +145,7 @@ var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // quoted is a value as envcache reads it in a netrc file.
 func quoted(v string) string {
-	if v == "" || strings.ContainsAny(v, " \t\"\\") || strings.HasPrefix(v, "#") {
+	if v == "" || strings.ContainsAny(v, "\"\\") || strings.ContainsFunc(v, unicode.IsSpace) || strings.HasPrefix(v, "#") {
 		return `"` + quoting.Replace(v) + `"`
 	}
 	return v
@@ -160,7 +161,7 @@ func storable(values ...string) error {
 	return nil
 }
 
-var secretName = regexp.MustCompile(`(?i)(secret|passw|_pass$|token|credential|apikey|(api|account|access|private|storage|encryption)_key|_key$|_auth$)`)
+var secretName = regexp.MustCompile(`(?i)secret|passw|passphrase|token|credential|apikey|connection_?string|(api|account|access|private|storage|encryption)_key|(^|_)(pass|pwd|pat|key|auth|sas|dsn|jwt)$`)
 
 // variable gives a task of every worker a variable. One that may be secret is taken
 // from the agent's own environment, for which it is noted.
@@ -178,6 +179,9 @@ func (t *translation) variable(plain, fromAgent, name, value string) error {
 func (t *translation) fromAgent(list, name, value string) error {
 	if strings.ContainsAny(value, "'\n\r\x00") {
 		return refuse("it has a quote or a line break: put it into the agent's environment yourself, and its name into %s", list)
+	}
+	if was, known := t.agent[name]; known && was != value {
+		return refuse("it has another value elsewhere in the configuration, and the agent's environment holds one for all")
 	}
 	t.tree.add(list, name)
 	if err := t.valid(t.tree); err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -60,6 +61,7 @@ type translation struct {
 	keys    serverKeys
 	agent   map[string]string // variables for the agent's own environment, by name
 	name    string            // of the node, where that is no field
+	bare    bool              // the section environment counts for nothing
 	touched bool
 	said    string // by the row at work, beside its Why
 	notes   []Note
@@ -141,7 +143,7 @@ func (t *translation) carry(s setting, r Row) {
 		n.Verdict, n.Text = Refused, "is a setting of workers, of which this node may have several: write "+r.Target+", or start the worker with agentctl daemon"
 		return
 	}
-	before := clone(map[string]any(t.tree)).(map[string]any)
+	before, agent := clone(map[string]any(t.tree)).(map[string]any), maps.Clone(t.agent)
 	t.touched, t.said = false, ""
 	err := r.apply(t, s.value)
 	if err == nil {
@@ -152,7 +154,7 @@ func (t *translation) carry(s setting, r Row) {
 	case errors.As(err, &no):
 		n.Verdict, n.Text = NoOp, no.Error()
 	case err != nil:
-		t.tree = before
+		t.tree, t.agent = before, agent
 		n.Verdict, n.Text = Refused, err.Error()
 	case !t.touched && reflect.DeepEqual(map[string]any(t.tree), before):
 		n.Verdict, n.Text = NoOp, "is as it is here"
@@ -167,10 +169,12 @@ func (t *translation) carry(s setting, r Row) {
 
 // say adds to the note of the row at work.
 func (t *translation) say(text string) {
-	if t.said != "" {
-		text = t.said + "; " + text
+	switch {
+	case t.said == "":
+		t.said = text
+	case !strings.Contains("; "+t.said+"; ", "; "+text+"; "):
+		t.said += "; " + text
 	}
-	t.said = text
 }
 
 func onlyWorkers(target string) bool {

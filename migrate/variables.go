@@ -53,7 +53,10 @@ func variables() []Row {
 		{Kind: KindVariable, Name: "CLEARML_WORKER_TAGS", Key: "=worker_tags", example: "fast 'two words'", convert: splitWords},
 		override("CLEARML_CPU_ONLY", "agent.cpu_only", "CPU_ONLY"),
 		override("NVIDIA_VISIBLE_DEVICES", "=visible_gpus", "CUDA_VISIBLE_DEVICES"),
-		override("CLEARML_CUDA_VERSION", "agent.cuda_version", "CUDA_VERSION"),
+		{
+			Kind: KindVariable, Name: "CLEARML_CUDA_VERSION", Key: "agent.cuda_version", older: []string{"CUDA_VERSION"},
+			Why: "It chooses the index of PyTorch's wheels, if one is used; nothing else depends on it. CUDA_VERSION, which images of CUDA set, counts for agentctl import and daemon alone.",
+		},
 		override("CLEARML_CUDNN_VERSION", "agent.cudnn_version", "CUDNN_VERSION"),
 		override("CLEARML_AGENT_GIT_USER", "agent.git_user"),
 		override("CLEARML_AGENT_GIT_PASS", "agent.git_pass"),
@@ -71,6 +74,7 @@ func variables() []Row {
 		override("CLEARML_USE_CONDA_BASE_ENV", pm+"use_conda_base_env"),
 		override("CLEARML_AGENT_CUSTOM_BUILD_SCRIPT", "agent.custom_build_script"),
 		override("CLEARML_AGENT_VENV_CACHE_PATH", "agent.venvs_cache.path"),
+		override("CLEARML_AGENT_ENABLE_ENV_CONFIG_SECTION", "agent.apply_environment"),
 		override("CLEARML_DOCKER_IMAGE", "agent.default_docker.image"),
 		override("CLEARML_AGENT_EXTRA_DOCKER_ARGS", "agent.extra_docker_arguments"),
 		override("CLEARML_AGENT_DOCKER_ARGS_FILTERS", "agent.docker_args_filters"),
@@ -100,7 +104,7 @@ func otherVariables() []Row {
 	rows = append(rows, idle("No server is assumed: without one agentctl brings its own along, on this machine.", "CLEARML_NO_DEFAULT_SERVER")...)
 	rows = append(rows, idle("agentctl waits for the server as long as it takes, and speaks the versions that its token names.", "CLEARML_AGENT_INITIAL_CONNECT_RETRY_OVERRIDE", "CLEARML_AGENT_FORCE_MAX_API_VERSION")...)
 	rows = append(rows, idle("Vaults are of the enterprise server alone.", "CLEARML_AGENT_DISABLE_VAULT_SUPPORT")...)
-	rows = append(rows, idle("agentctl import carries the section environment over; the section files is told of.", "CLEARML_AGENT_ENABLE_ENV_CONFIG_SECTION", "CLEARML_AGENT_ENABLE_FILES_CONFIG_SECTION")...)
+	rows = append(rows, idle("The section files is told of by agentctl import.", "CLEARML_AGENT_ENABLE_FILES_CONFIG_SECTION")...)
 	rows = append(rows, idle("The older names count in any case, after the newer ones.", "CLEARML_AGENT_ALG_ENV", "TRAINS_ENV")...)
 	rows = append(rows, idle("GPUs of AMD are devices of the sandbox: spec.sandbox.arguments.devices.", "ROCM_PATH", "CLEARML_DOCKER_SKIP_GPUS_FLAG")...)
 	rows = append(rows, dropped("Write the shares of a GPU as spec.gpus.slots[].shares, and of a worker as gpus: 0.25.", "CLEARML_AGENT_GPU_FRACTIONS")...)

@@ -15,7 +15,8 @@ import (
 func (a *allocator) choose(w *spec.Worker) ([]string, string) {
 	var ids []string
 	var lack string
-	if len(a.slots) == 0 && w.GPUs.Mode != spec.GPUsAll { // which are none, where there are none
+	// All are none, where there are none.
+	if len(a.slots) == 0 && (w.GPUs.Mode != spec.GPUsAll || a.silent && a.observed[w.Name].Task == nil) {
 		return nil, "needs " + asked(w.GPUs) + "; " + a.none
 	}
 	switch w.GPUs.Mode {
@@ -39,6 +40,8 @@ func asked(g spec.GPURequest) string {
 		return plural(g.Count, "GPU")
 	case spec.GPUsShare:
 		return g.String() + " of a GPU"
+	case spec.GPUsAll:
+		return "all GPUs"
 	}
 	return "gpu " + strings.Join(g.Devices, ", ")
 }
@@ -68,7 +71,7 @@ func (a *allocator) listed(devices []string) ([]string, string) {
 			ids, found = append(ids, s.id), true
 		}
 		if !found {
-			return nil, fmt.Sprintf("needs gpu %s: %s", device, cmp.Or(lacking(device, a.gpus), "it is not among spec.gpus.slots"))
+			return nil, fmt.Sprintf("needs gpu %s: %s", device, cmp.Or(Lacking(device, a.gpus), "it is not among spec.gpus.slots"))
 		}
 	}
 	return ids, ""
@@ -118,12 +121,11 @@ func (a *allocator) preferred(w *spec.Worker, fits func(slot) bool) []string {
 	have := a.observed[w.Name]
 	var classes [3][]string
 	for _, s := range a.slots {
-		holder := a.task[s.id]
 		switch {
 		case !fits(s) || a.owner[s.id] != "":
 		case slices.Contains(have.Slots, s.id):
 			classes[0] = append(classes[0], s.id)
-		case holder == "" || holder == w.Name:
+		case a.holder(s.id, w.Name) == "":
 			classes[1] = append(classes[1], s.id)
 		default:
 			classes[2] = append(classes[2], s.id)

@@ -31,6 +31,7 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 //	                     [draining[=TIME]] [cordoned] [order=POLICY] [within=TIME] [force] [why=WORD]
 //	                     [slots=SLOT,…] [served=N]
 //	                     gpu INDEX UUID [problem=WORD]
+//	                     gpus silent
 //	-- plan --           the result
 func TestGoldenPlans(t *testing.T) {
 	files, err := filepath.Glob("testdata/plans/*.txtar")
@@ -100,6 +101,10 @@ func observedOf(t *testing.T, specs []spec.Worker, text string) Observed {
 		fields := strings.Fields(line)
 		if len(fields) < 2 {
 			t.Fatalf("observed: %q", line)
+		}
+		if fields[0] == "gpus" {
+			o.GPUsSilent = true
+			continue
 		}
 		if fields[0] == "gpu" {
 			o.GPUs = append(o.GPUs, gpuOf(t, fields[1:]))

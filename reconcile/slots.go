@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"agentctl/spec"
@@ -19,7 +20,7 @@ type GPU struct {
 }
 
 // Is tells whether a device of a spec means g.
-func (g GPU) Is(device string) bool { return device == fmt.Sprint(g.Index) || device == g.UUID }
+func (g GPU) Is(device string) bool { return device == strconv.Itoa(g.Index) || device == g.UUID }
 
 // slot is a GPU, or a share of one.
 type slot struct {
@@ -53,8 +54,10 @@ func inventory(s spec.Slots, o Observed) []slot {
 	}
 	switch s.Mode {
 	case spec.SlotsList:
+		known := map[claim]bool{} // a list may have a GPU twice, by its index and its UUID
 		for _, l := range s.List {
-			if lacking(l.Device, o.GPUs) == "" {
+			if c := claimOf(l.Device, o.GPUs); !known[c] && Lacking(l.Device, o.GPUs) == "" {
+				known[c] = true
 				add(l.Device, l.Shares)
 			}
 		}
@@ -73,9 +76,9 @@ func inventory(s spec.Slots, o Observed) []slot {
 	return out
 }
 
-// lacking says why a device can't be handed out, "" if it can. NVML shows no instances
+// Lacking says why a device can't be handed out, "" if it can. NVML shows no instances
 // of MIG among its GPUs.
-func lacking(device string, gpus []GPU) string {
+func Lacking(device string, gpus []GPU) string {
 	i := slices.IndexFunc(gpus, func(g GPU) bool { return g.Is(device) })
 	switch {
 	case i >= 0:
@@ -109,27 +112,25 @@ func devicesHad(workers map[string]WorkerStatus) []string {
 type allocator struct {
 	slots    []slot
 	gpus     []GPU
+	silent   bool // which there are is not known yet
 	observed map[string]WorkerStatus
-	none     string            // why there are no slots
-	owner    map[string]string // slot → worker that is to have it
-	task     map[string]string // slot → worker whose task holds it now
+	none     string              // why there are no slots
+	owner    map[string]string   // slot → worker that is to have it
+	task     map[string][]string // slot → workers whose tasks hold it, or some of it, now
 }
 
 func newAllocator(d Desired, o Observed) *allocator {
-	a := &allocator{slots: inventory(d.Slots, o), gpus: o.GPUs, observed: o.Workers, owner: map[string]string{}, task: map[string]string{}}
+	a := &allocator{slots: inventory(d.Slots, o), gpus: o.GPUs, observed: o.Workers, owner: map[string]string{}, task: map[string][]string{}}
 	if len(a.slots) == 0 {
+		a.silent = o.GPUsSilent && d.Slots.Mode == spec.SlotsAuto
 		a.none = "no GPU was found on this node; agentctl doctor tells why"
-		if d.Slots.Mode != spec.SlotsAuto {
+		if a.silent {
+			a.none = "the driver of the GPUs does not answer; agentctl doctor tells more"
+		} else if d.Slots.Mode != spec.SlotsAuto {
 			a.none = "spec.gpus.slots gives it none"
 		}
 	}
-	for _, name := range byIndex(o.Workers, every) {
-		if t := o.Workers[name].Task; t != nil {
-			for _, id := range t.Slots {
-				a.task[id] = name
-			}
-		}
-	}
+	a.noteTasks()
 	return a
 }
 
@@ -187,7 +188,7 @@ func (a *allocator) keeps(w *spec.Worker, have []string) bool {
 // heldBy finds the worker whose task has one of the slots that w is to have.
 func (a *allocator) heldBy(w string, ids []string) (id, holder string) {
 	for _, id := range ids {
-		if holder := a.task[id]; holder != "" && holder != w {
+		if holder := a.holder(id, w); holder != "" {
 			return id, holder
 		}
 	}
@@ -205,8 +206,8 @@ func (a *allocator) moves() []SlotMove {
 			has[id] = name
 		}
 	}
-	for id, name := range a.task {
-		has[id] = name
+	for id, names := range a.task {
+		has[id] = names[0]
 	}
 	var out []SlotMove
 	for _, s := range a.slots {
@@ -214,8 +215,8 @@ func (a *allocator) moves() []SlotMove {
 		if m.From == m.To {
 			continue
 		}
-		if holder := a.task[s.id]; holder != "" {
-			m.Task = a.observed[holder].Task.ID
+		if holders := a.task[s.id]; len(holders) > 0 {
+			m.Task = a.observed[holders[0]].Task.ID
 		}
 		out = append(out, m)
 	}

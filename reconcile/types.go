@@ -167,8 +167,10 @@ type ServerStatus struct {
 type Observed struct {
 	Workers map[string]WorkerStatus
 	Server  ServerStatus
-	// GPUs that were found; nil if nobody could look.
-	GPUs []GPU
+	// GPUs that were found; nil if nobody could look. GPUsSilent says that there may be
+	// some all the same: the driver has not answered yet.
+	GPUs       []GPU
+	GPUsSilent bool
 	// Ended are the last tasks that ended, newest first.
 	Ended []TaskStatus
 }

@@ -70,7 +70,7 @@ func execIn(ctx context.Context, dir string, c ExecConfig) (int, error) {
 	if err := order.Validate(); err != nil {
 		return 0, err
 	}
-	conn, err := packet.Dial(dir, record.ExecSocket)
+	conn, err := packet.Dial(ctx, dir, record.ExecSocket)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
 		return 0, ErrNoExec
 	}

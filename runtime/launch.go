@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"agentctl/internal/crash"
 	"agentctl/internal/fsx"
@@ -23,6 +24,8 @@ type Launcher struct {
 	host Host
 	log  *slog.Logger
 	step func(string) // crash.Point
+	// patience is with shims that are to end.
+	patience time.Duration
 	// entered tells that this program is in the range of ids of its sandboxes.
 	entered bool
 
@@ -61,7 +64,7 @@ func readFacts() (f facts, err error) {
 
 // NewLauncher starts shims of the program at shimPath by the means of host.
 func NewLauncher(shimPath string, host Host, log *slog.Logger) *Launcher {
-	return &Launcher{shim: shimPath, host: host, log: log, step: crash.Point, facts: sync.OnceValues(readFacts)}
+	return &Launcher{shim: shimPath, host: host, log: log, step: crash.Point, patience: endPatience, facts: sync.OnceValues(readFacts)}
 }
 
 // Start starts a run in cfg.Dir and returns when its shim lives and has recorded

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is for what must happen, however slow the machine is.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // base is a folder that other users can pass through, with the test binary.
 var base = sync.OnceValue(func() string {

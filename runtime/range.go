@@ -131,7 +131,7 @@ func (o Outside) Inside(log *slog.Logger) *Launcher {
 		known.err2 = errors.New("none was delegated")
 	}
 	return &Launcher{
-		shim: o.Shim, host: o.Host, log: log, step: crash.Point, entered: true,
+		shim: o.Shim, host: o.Host, log: log, step: crash.Point, patience: endPatience, entered: true,
 		facts: sync.OnceValues(func() (facts, error) { return known, nil }),
 	}
 }

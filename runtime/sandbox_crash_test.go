@@ -123,14 +123,14 @@ func TestSpareOfADeadAgent(t *testing.T) {
 		return pid == h.PID
 	})
 	boxGone(t, *h, token)
-	must(t, Discard(context.Background(), s.Dir()))
+	must(t, launcher(realShim(t)).Discard(context.Background(), s.Dir()))
 
 	again := prepare(t, cfg)
 	must(t, again.Ready(context.Background()))
 	h, err = record.ReadHandle(again.Dir())
 	must(t, err)
 	must(t, syscall.Kill(h.PID, syscall.SIGKILL))
-	must(t, Discard(context.Background(), again.Dir()))
+	must(t, launcher(realShim(t)).Discard(context.Background(), again.Dir()))
 	must(t, again.Remove()) // the zombie is ours
 	boxGone(t, *h, token)
 }

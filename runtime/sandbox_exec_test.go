@@ -127,7 +127,7 @@ func TestExecOfACallerWhoLeft(t *testing.T) {
 	must(t, err)
 	defer null.Close()
 	for range 5 {
-		conn, err := packet.Dial(task.Dir(), record.ExecSocket)
+		conn, err := packet.Dial(context.Background(), task.Dir(), record.ExecSocket)
 		must(t, err)
 		order, err := packet.File(record.Exec{Args: sh("sleep 1000; true"), Env: []string{"PATH=/bin"}, Cwd: "/"})
 		must(t, err)
@@ -140,4 +140,18 @@ func TestExecOfACallerWhoLeft(t *testing.T) {
 		}
 		must(t, r.Close())
 	}
+}
+
+// Nobody who connects and says nothing keeps a task from its end.
+func TestExecOfACallerWhoIsSilent(t *testing.T) {
+	task := staying(t, nil)
+	conn, err := packet.Dial(context.Background(), task.Dir(), record.ExecSocket)
+	must(t, err)
+	defer conn.Close()
+	code, err := Exec(context.Background(), task.Dir(), ExecConfig{Args: []string{"true"}, Env: []string{"PATH=/bin"}})
+	if err != nil || code != 0 { // and then the first one was accepted as well
+		t.Errorf("%d, %v", code, err)
+	}
+	must(t, task.Kill())
+	wait(t, task)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -60,14 +59,16 @@ func (l *Launcher) prepare(ctx context.Context, cfg Config) (*Spare, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = lock.Close() }()
 	ours, theirs, err := packet.Pair()
 	if err != nil {
+		_ = lock.Close()
 		return nil, err
 	}
 	s := &Spare{launcher: l, config: cfg, texts: shown, run: run, conn: ours}
 	s.shim, err = l.spawn(run, lock.File(), []*os.File{theirs})
 	_ = theirs.Close()
+	// Only the shim's copy counts now: who settles what a killed one left waits for it.
+	_ = lock.Close()
 	if err == nil {
 		err = s.shim.recorded(ctx)
 	}
@@ -211,23 +212,14 @@ func (s *Spare) taken(ctx context.Context, run *record.Run, err error) (*Task, e
 
 // end kills the shim and settles the folders in which it may have begun.
 func (s *Spare) end(dirs ...string) error {
-	_ = s.shim.proc.Kill()
-	_, err := s.shim.proc.Wait()
-	_ = s.shim.hint.Close()
-	if s.shim.pidfd >= 0 {
-		_ = unix.Close(s.shim.pidfd)
+	err := s.shim.kill()
+	if err == nil {
+		err = settleAll(append(dirs, s.run.Dir)...)
 	}
-	if err != nil {
-		return fmt.Errorf("cannot end the shim: %w", err)
+	if err != nil { // what is in the folder tells the next start of it
+		return err
 	}
-	for _, dir := range append(dirs, s.run.Dir) {
-		h, herr := record.ReadHandle(dir)
-		if herr == nil && h != nil {
-			_, herr = settle(context.Background(), dir, h)
-		}
-		err = errors.Join(err, herr)
-	}
-	return errors.Join(err, RemoveAll(s.run.Dir))
+	return RemoveAll(s.run.Dir)
 }
 
 // Ready waits until the sandbox is made.
@@ -253,34 +245,18 @@ func (s *Spare) Dir() string { return s.run.Dir }
 // Remove takes the sandbox down, and its folder.
 func (s *Spare) Remove() error {
 	_ = s.conn.Close() // which tells the shim
-	defer func() { _ = s.shim.hint.Close() }()
-	if _, err := s.shim.proc.Wait(); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ECHILD) {
-		return fmt.Errorf("cannot end the shim: %w", err)
+	err := s.shim.reaped(s.launcher.patience)
+	if errors.Is(err, errStays) {
+		s.launcher.log.Warn("sandbox made ahead does not end, its shim is killed", "run", s.run.ID, "shim", s.shim.proc.Pid)
+		err = s.shim.kill()
+	} else {
+		err = s.shim.gone(err)
 	}
-	if s.shim.pidfd >= 0 {
-		_ = unix.Close(s.shim.pidfd)
+	if err == nil {
+		err = settleAll(s.run.Dir) // one that was killed has left more than its folder
 	}
-	// A shim that was killed has left more than its folder.
-	if h, err := record.ReadHandle(s.run.Dir); err == nil && h != nil {
-		if _, err := settle(context.Background(), s.run.Dir, h); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	return RemoveAll(s.run.Dir)
-}
-
-// Discard ends whatever lives in a folder of Prepare that an earlier process of
-// the agent left behind, and removes the folder.
-func Discard(ctx context.Context, dir string) error {
-	t, err := Attach(dir)
-	if err == nil {
-		if err = t.Kill(); err == nil {
-			_, err = t.Wait(ctx)
-		}
-		t.Detach()
-	}
-	if err != nil && !errors.Is(err, ErrNoRun) {
-		return fmt.Errorf("cannot discard the sandbox in %s: %w", dir, err)
-	}
-	return RemoveAll(dir)
 }

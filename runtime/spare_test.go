@@ -3,10 +3,14 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"agentctl/runtime/internal/record"
 )
 
 // fittingBox is a spare sandbox of a disk's upper folder and files of its own, and
@@ -93,4 +97,42 @@ func TestSpareFits(t *testing.T) {
 	if exit.Code != 0 || !strings.Contains(out[StreamStdout], "ran") {
 		t.Errorf("without the spare sandbox: %+v, %q", exit, out)
 	}
+}
+
+// mute is a shim of which nobody hears that it is ready, as of one on a busy machine.
+func mute(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(newDir(t), "shim")
+	must(t, os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\nexec %s \"$@\" 9>&4 4>/dev/null\n", realShim(t)), 0o755))
+	return path
+}
+
+// The agent ends when a shim has recorded itself and before that was heard.
+func TestSpareIsGivenUpAtOnce(t *testing.T) {
+	cfg := boxConfig(t, "true", busyboxLayer(t))
+	cfg.ID = "spare"
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	gone := errors.New("the agent ends")
+	l := launcher(mute(t))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Prepare(ctx, cfg)
+		ended <- err
+	}()
+	var h *Handle
+	eventually(t, "the shim records itself", func() (ok bool) {
+		h, _ = record.ReadHandle(cfg.Dir)
+		return h != nil
+	})
+	cancel(gone)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, gone) {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it waits for itself")
+	}
+	boxGone(t, *h, cfg.Dir)
 }

@@ -172,21 +172,10 @@ func (s *spawned) word() (string, error) {
 
 // giveUp kills the shim, which takes the task with it, and settles the folder.
 func (s *spawned) giveUp() error {
-	_ = s.proc.Kill()
-	_, err := s.proc.Wait()
-	_ = s.hint.Close()
-	if s.pidfd >= 0 {
-		_ = unix.Close(s.pidfd)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot end the shim: %w", err)
-	}
-	h, err := record.ReadHandle(s.run.Dir)
-	if err != nil || h == nil {
+	if err := s.kill(); err != nil {
 		return err
 	}
-	_, err = settle(context.Background(), s.run.Dir, h)
-	return err
+	return settleAll(s.run.Dir)
 }
 
 // lastWords is what a broken shim wrote on its standard error.

@@ -123,10 +123,15 @@ func (t *Task) ask(wish record.Stop) error {
 	if err == nil {
 		err = t.signal(unix.SIGCONT)
 	}
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrProcessDone) {
-		return nil // it has ended meanwhile
+	if ended(err) {
+		return nil // meanwhile
 	}
 	return err
+}
+
+// ended tells whether a signal failed since the shim has ended.
+func ended(err error) bool {
+	return errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrProcessDone)
 }
 
 // Detach ends the watching of the run, which goes on. Wait then fails unless the

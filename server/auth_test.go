@@ -121,6 +121,12 @@ func TestTaskToken(t *testing.T) {
 	} {
 		task.refused(403, 20, action, m{"task": own, "queue": q, "worker": "w", "timestamp": 1, "name": "name"})
 	}
+	project := s.call("projects.create", m{"name": "project"})["id"]
+	task.call("projects.update", m{"project": project, "name": "project", "system_tags": []string{"pipeline"}})
+	for _, change := range []m{{"name": "renamed"}, {"default_output_destination": "s3://elsewhere"}} {
+		change["project"] = project
+		task.refused(403, 20, "projects.update", change)
+	}
 	if a := task.do("events.add_batch", `{"type":"log","task":"`+foreign+`","msg":"x"}`); a.Code != 400 || a.Sub != 131 {
 		t.Errorf("event for a foreign task: %+v", a)
 	}

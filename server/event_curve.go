@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/samber/lo"
@@ -73,9 +75,9 @@ func readCurve(v *view, s *series, key string, samples int) (*curve, error) {
 	if _, err := v.one(`SELECT count(*) FROM scalar WHERE series = ? AND iter <> ?`, args(s.n, singleIter), &total); err != nil {
 		return nil, err
 	}
-	each := (total + int64(samples) - 1) / int64(max(samples, 1))
+	each := float64((total + int64(samples) - 1) / int64(max(samples, 1)))
 	sorted := map[bool]string{true: "iter", false: "ts, iter"}[key == keyIter]
-	held, sum := int64(0), 0.0
+	held := 0.0
 	err := v.each(`SELECT iter, ts, value FROM scalar WHERE series = ? AND iter <> ? ORDER BY `+sorted, args(s.n, singleIter), func(scan func(...any) error) error {
 		var iter, ts int64
 		var value float64
@@ -85,10 +87,11 @@ func readCurve(v *view, s *series, key string, samples int) (*curve, error) {
 		if held == 0 {
 			c.X, c.Y = append(c.X, xOf(key, iter, ts)), append(c.Y, value)
 		}
-		held, sum = held+1, sum+value
-		c.Y[len(c.Y)-1] = sum / float64(held)
+		held++
+		mean := &c.Y[len(c.Y)-1]
+		*mean += value/held - *mean/held // see addScalar
 		if held >= each {
-			held, sum = 0, 0
+			held = 0
 		}
 		return nil
 	})
@@ -183,14 +186,22 @@ func rawScalars(c *call, req *rawRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rawPage(c.read(), all, h.Key, pageSize(req.Batch, 10_000), p)
+	reply, err := rawPage(c.read(), all, h.Key, pageSize(req.Batch, 10_000), p)
+	if err != nil || !req.Count {
+		return reply, err
+	}
+	var total int64
+	_, err = c.read().one(`SELECT count(*) FROM scalar WHERE series IN (SELECT value FROM json_each(?))`, args(numbers(lo.Map(all, func(s *series, _ int) int64 { return s.n }))), &total)
+	reply["total"] = total
+	return reply, err
 }
 
 // rawPage reads the points behind a place, which is a series and an iteration.
-func rawPage(v *view, all []*series, key string, size int, from scroll) (any, error) {
-	variants, returned, total, next := map[string]any{}, 0, int64(0), ""
+func rawPage(v *view, all []*series, key string, size int, from scroll) (map[string]any, error) {
+	// In the order of places, which is not that of names: a page begins behind the last.
+	slices.SortFunc(all, func(a, b *series) int { return cmp.Compare(a.n, b.n) })
+	variants, returned, next := map[string]any{}, 0, from.String()
 	for _, s := range all {
-		total += s.count
 		if s.n < from.A || returned >= size {
 			continue
 		}
@@ -217,7 +228,7 @@ func rawPage(v *view, all []*series, key string, size int, from scroll) (any, er
 			returned, next = returned+len(x), scroll{s.n, iters[len(iters)-1]}.String()
 		}
 	}
-	return map[string]any{"variants": variants, "returned": returned, "total": total, "scroll_id": next}, nil
+	return map[string]any{"variants": variants, "returned": returned, "scroll_id": next}, nil
 }
 
 // scroll is a place in a long answer that a client hands back.

@@ -22,25 +22,40 @@ func samplesOf(v *view, stream int64, kind string, filters []metricFilter, iters
 	return samplesBefore(v, stream, kind, filters, math.MaxInt64, iters)
 }
 
-// samplesBefore is samplesOf for iterations before one.
+// samplesBefore is samplesOf for iterations before one. What they hold is read when
+// it is known which are wanted: of a thousand plots of a megabyte it may be one.
 func samplesBefore(v *view, stream int64, kind string, filters []metricFilter, before int64, iters int) ([]*storedEvent, error) {
 	var all []*storedEvent
 	seen := map[[2]string]int{}
-	err := v.each(`SELECT n, metric, variant, iter, doc FROM sample WHERE stream = ? AND kind = ? AND iter < ? ORDER BY metric, variant, iter DESC`,
+	err := v.each(`SELECT n, metric, variant, iter FROM sample WHERE stream = ? AND kind = ? AND iter < ? ORDER BY metric, variant, iter DESC`,
 		args(stream, kind, before), func(scan func(...any) error) error {
 			var e storedEvent
-			var doc []byte
-			if err := scan(&e.n, &e.metric, &e.variant, &e.iter, &doc); err != nil {
+			if err := scan(&e.n, &e.metric, &e.variant, &e.iter); err != nil {
 				return err
 			}
-			e.doc = doc
 			key := [2]string{e.metric, e.variant}
 			if seen[key]++; seen[key] <= iters && wanted(filters, e.metric, e.variant) {
 				all = append(all, &e)
 			}
 			return nil
 		})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	return withDocs(v, all)
+}
+
+// withDocs reads what the events hold, and leaves out those that have gone meanwhile.
+func withDocs(v *view, all []*storedEvent) ([]*storedEvent, error) {
+	byN := lo.KeyBy(all, func(e *storedEvent) int64 { return e.n })
+	err := v.each(`SELECT n, doc FROM sample WHERE n IN (SELECT value FROM json_each(?))`, args(numbers(lo.Keys(byN))), func(scan func(...any) error) error {
+		var n int64
+		var doc []byte
+		err := scan(&n, &doc)
+		byN[n].doc = doc
+		return err
+	})
+	return lo.Filter(all, func(e *storedEvent, _ int) bool { return e.doc != nil }), err
 }
 
 type samplesRequest struct {
@@ -119,15 +134,19 @@ func eventsOf(v *view, of *source, kind string, back bool, from scroll, size int
 		}
 	}
 	if kind != typeScalar {
-		err = v.each(`SELECT n, doc FROM sample WHERE stream = ? AND (kind = ? OR ? = '') AND n `+beyond+` ? ORDER BY n`+way+` LIMIT ?`, args(of.stream, kind, kind, from.A, size),
+		var page []*storedEvent
+		err = v.each(`SELECT n FROM sample WHERE stream = ? AND (kind = ? OR ? = '') AND n `+beyond+` ? ORDER BY n`+way+` LIMIT ?`, args(of.stream, kind, kind, from.A, size),
 			func(scan func(...any) error) error {
-				var n int64
-				var doc []byte
-				err := scan(&n, &doc)
-				events, next = append(events, json.RawMessage(doc)), scroll{n, 0}.String()
+				var e storedEvent
+				err := scan(&e.n)
+				page, next = append(page, &e), scroll{e.n, 0}.String()
 				return err
 			})
-		return events, next, err
+		if err != nil {
+			return nil, "", err
+		}
+		page, err = withDocs(v, page)
+		return lo.Map(page, func(e *storedEvent, _ int) any { return e.doc }), next, err
 	}
 	err = v.each(`SELECT s.n, s.metric, s.variant, c.iter, c.ts, c.value FROM series s JOIN scalar c ON c.series = s.n
 		WHERE s.stream = ? AND (s.n, c.iter) `+beyond+` (?, ?) ORDER BY s.n`+way+`, c.iter`+way+` LIMIT ?`, args(of.stream, from.A, from.B, size),

@@ -38,6 +38,7 @@ func (s *series) lastMetric() map[string]any {
 // again replaces the value.
 func (t *tx) addScalar(stream int64, e *event) error {
 	var n int64
+	// The mean: of the largest numbers a difference or a sum is none, and no JSON.
 	// last value by iteration: a late point of an earlier one does not replace it.
 	_, err := t.one(`INSERT INTO series(stream, metric, variant, ts, iter, value, min, min_iter, max, max_iter, first, first_iter, count, mean)
 		VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?6, ?5, ?6, ?5, ?6, ?5, 1, ?6)
@@ -48,7 +49,7 @@ func (t *tx) addScalar(stream int64, e *event) error {
 		  min_iter = CASE WHEN ?6 < min THEN ?5 ELSE min_iter END, min = min(min, ?6),
 		  max_iter = CASE WHEN ?6 > max THEN ?5 ELSE max_iter END, max = max(max, ?6),
 		  first = CASE WHEN ?5 < first_iter THEN ?6 ELSE first END, first_iter = min(first_iter, ?5),
-		  count = count + 1, mean = mean + (?6 - mean) / (count + 1)
+		  count = count + 1, mean = mean + (?6 / (count + 1) - mean / (count + 1))
 		RETURNING n`, args(stream, e.Metric, e.Variant, e.ts, e.iter, e.num), &n)
 	if err != nil {
 		return err

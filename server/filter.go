@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"sync"
@@ -149,7 +150,17 @@ func (p paging) limit() (text string, a []any, err error) {
 var patterns struct {
 	sync.Mutex
 	known map[string]*regexp.Regexp
+	size  int // of their programs together
 }
+
+// Bounds of a pattern and of what it compiles to: x{1000} a thousand times is a
+// million steps, which take a hundred megabytes, and a time for each letter of each
+// row. The longest pattern fits where it is plain letters.
+const (
+	maxPattern  = 10_000
+	maxProgram  = 2 * maxPattern
+	maxPatterns = 10 * maxProgram // of all that are kept
+)
 
 // compile reads a regular expression of Python's kind as far as RE2 has it.
 func compile(pattern string) (*regexp.Regexp, error) {
@@ -158,15 +169,28 @@ func compile(pattern string) (*regexp.Regexp, error) {
 	if re := patterns.known[pattern]; re != nil {
 		return re, nil
 	}
-	if len(pattern) > 10_000 {
+	if len(pattern) > maxPattern {
 		return nil, errors.New("too long")
 	}
-	re, err := regexp.Compile(strings.ReplaceAll(pattern, `\Z`, `\z`))
+	text := strings.ReplaceAll(pattern, `\Z`, `\z`)
+	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
 		return nil, err
 	}
-	if patterns.known == nil || len(patterns.known) > 100 {
-		patterns.known = map[string]*regexp.Regexp{}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	if len(program.Inst) > maxProgram {
+		return nil, errors.New("too large")
+	}
+	re, err := regexp.Compile(text)
+	if err != nil {
+		return nil, err
+	}
+	patterns.size += len(program.Inst)
+	if patterns.known == nil || len(patterns.known) > 100 || patterns.size > maxPatterns {
+		patterns.known, patterns.size = map[string]*regexp.Regexp{}, len(program.Inst)
 	}
 	patterns.known[pattern] = re
 	return re, nil

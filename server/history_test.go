@@ -42,6 +42,23 @@ func TestDownloadOfAConsole(t *testing.T) {
 	}
 }
 
+// A line of the time 0 is read once, not again and again.
+func TestConsoleOfTimeZero(t *testing.T) {
+	s := newServer(t)
+	id := s.newTask("console")
+	s.do("events.add_batch", batchOf(m{"type": "log", "task": id, "msg": "only", "timestamp": 0}))
+	req := m{"task": id, "order": "asc"}
+	for _, want := range []float64{1, 0} {
+		reply := s.call("v1.5/events.get_task_log", req)
+		if req["scroll_id"] = reply["scroll_id"]; reply["returned"] != want {
+			t.Fatalf("%v lines, want %v", reply["returned"], want) // a download would not end
+		}
+	}
+	if text, _ := s.download(`{"task": "` + id + `", "line_type": "text", "line_format": "{msg}"}`); text != "only\n" {
+		t.Errorf("got %q", text)
+	}
+}
+
 // Of each plot the newest iterations are kept, and the console says that others go.
 func TestOldPlotsGo(t *testing.T) {
 	s := newServer(t)
@@ -111,6 +128,8 @@ func TestModelEventsOfAToken(t *testing.T) {
 	if a := s.as(token).do("events.add_batch", event(foreign)); a.Code != 400 || a.Sub != 131 {
 		t.Errorf("another's: %+v", a)
 	}
+	s.as(token).refused(403, 20, "models.update_for_task", m{"task": task, "override_model_id": foreign, "uri": "http://evil"})
+	s.as(token).call("models.update_for_task", m{"task": task, "override_model_id": own, "uri": "http://f/new"})
 	for _, action := range []string{"projects.move", "projects.merge", "projects.delete", "queues.clear_queue"} {
 		s.as(token).refused(403, 20, action, m{})
 	}

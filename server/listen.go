@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,13 +41,36 @@ func (s *Server) listen(ctx context.Context) error {
 	return nil
 }
 
+// portPatience is how long the port of the last run is waited for. A killed server that
+// is just dying has let go of its lock, and not yet of its ports; and while nobody listens
+// there, the port may be the near end of somebody's connection.
+const portPatience = 3 * time.Second
+
 func (s *Server) open(ctx context.Context, port, last int) (net.Listener, error) {
-	var lc net.ListenConfig
 	if port == 0 && last != 0 {
-		if l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(s.cfg.Listen, strconv.Itoa(last))); err == nil {
+		if l, err := s.reopen(ctx, last); err == nil {
 			return l, nil
 		}
 	}
+	return s.listenAt(ctx, port)
+}
+
+func (s *Server) reopen(ctx context.Context, port int) (net.Listener, error) {
+	for deadline := time.Now().Add(portPatience); ; {
+		l, err := s.listenAt(ctx, port)
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Server) listenAt(ctx context.Context, port int) (net.Listener, error) {
+	var lc net.ListenConfig
 	return lc.Listen(ctx, "tcp", net.JoinHostPort(s.cfg.Listen, strconv.Itoa(port)))
 }
 

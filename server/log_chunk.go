@@ -51,8 +51,8 @@ func (t *tx) addLines(stream int64, lines []logLine) error {
 	if _, err := t.one(`UPDATE stream SET next = next + ? WHERE n = ? RETURNING next`, args(len(lines), stream), &next); err != nil {
 		return err
 	}
-	for i := range lines {
-		lines[i].N = next - int64(len(lines)) + int64(i)
+	for i := range lines { // from 1: a line of time 0 and number 0 would be the place that stands for the beginning
+		lines[i].N = next - int64(len(lines)) + int64(i) + 1
 	}
 	if err := t.addChunks(stream, lines, t.now); err != nil {
 		return err

@@ -107,6 +107,18 @@ func TestSmallChunksArePutTogether(t *testing.T) {
 	}
 }
 
+// A page of large lines, which lie compressed, is read only as far as it is answered.
+func TestPagesAreBounded(t *testing.T) {
+	text := strings.Repeat("x", maxMsg)
+	r := &logReader{from: logBegin, n: 1000}
+	for i := range int64(50) {
+		r.add([]logLine{{N: i, TS: 100 - i%2, Msg: text}})
+	}
+	if want := maxLogBytes / maxMsg; len(r.lines) != want || r.lines[0].TS != 99 || !r.full(scroll{100, 0}) || r.full(scroll{98, 0}) {
+		t.Errorf("%d lines are held, want %d", len(r.lines), want)
+	}
+}
+
 // What retention removes leaves a line that says how much, once, and in its place.
 func TestRetentionByAge(t *testing.T) {
 	s := newServer(t)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"slices"
+
+	"github.com/samber/lo"
 )
 
 func (s scroll) compare(o scroll) int { return cmp.Or(cmp.Compare(s.A, o.A), cmp.Compare(s.B, o.B)) }
@@ -45,17 +47,9 @@ func readLog(v *view, t *task, back bool, from scroll, n int) ([]*logEvent, erro
 	if err := r.rows(); err != nil {
 		return nil, err
 	}
-	events := make([]*logEvent, 0, len(r.lines))
-	size := 0
-	for _, l := range r.lines {
-		if size += len(l.Msg); size > maxLogBytes && len(events) > 0 {
-			break
-		}
-		events = append(events, &logEvent{
-			Type: typeLog, Task: t.ID, Worker: l.Worker, Level: l.Level, Msg: l.Msg, Timestamp: l.TS, At: stampMS(l.TS), n: l.N,
-		})
-	}
-	return events, nil
+	return lo.Map(r.lines, func(l logLine, _ int) *logEvent {
+		return &logEvent{Type: typeLog, Task: t.ID, Worker: l.Worker, Level: l.Level, Msg: l.Msg, Timestamp: l.TS, At: stampMS(l.TS), n: l.N}
+	}), nil
 }
 
 // before tells whether a place comes sooner in the reader's direction.
@@ -74,7 +68,8 @@ func (r *logReader) full(at scroll) bool {
 func (r *logReader) place(i int) scroll { return scroll{r.lines[i].TS, r.lines[i].N} }
 
 // add takes the lines that lie behind the place where the reading began, and keeps
-// the nearest.
+// the nearest: not more of them than one answer may have, since a console of few
+// compressed bytes may be one of many.
 func (r *logReader) add(lines []logLine) {
 	for _, l := range lines {
 		if r.before(r.from, scroll{l.TS, l.N}) {
@@ -87,17 +82,27 @@ func (r *logReader) add(lines []logLine) {
 		}
 		return a.compare(b)
 	})
-	r.lines = r.lines[:min(len(r.lines), r.n)]
+	size, keep := 0, 0
+	for keep < min(len(r.lines), r.n) {
+		if size += len(r.lines[keep].Msg); size > maxLogBytes && keep > 0 {
+			r.n = keep
+			break
+		}
+		keep++
+	}
+	clear(r.lines[keep:]) // or they are held until the page is read
+	r.lines = r.lines[:keep]
 }
 
 var errEnough = errors.New("enough lines")
 
 // chunks reads chunks, the nearest first, until no other can hold a line that is
-// wanted: late events make chunks overlap.
+// wanted: late events make chunks overlap. The + keeps SQLite from finding them by
+// their other end, since it would then sort all of them with what they hold.
 func (r *logReader) chunks() error {
-	text := `SELECT first_ts, first_n, data FROM log_chunk WHERE stream = ? AND last_ts >= ? ORDER BY first_ts, first_n`
+	text := `SELECT first_ts, first_n, data FROM log_chunk WHERE stream = ? AND +last_ts >= ? ORDER BY first_ts, first_n`
 	if r.back {
-		text = `SELECT last_ts, last_n, data FROM log_chunk WHERE stream = ? AND first_ts <= ? ORDER BY last_ts DESC, last_n DESC`
+		text = `SELECT last_ts, last_n, data FROM log_chunk WHERE stream = ? AND +first_ts <= ? ORDER BY last_ts DESC, last_n DESC`
 	}
 	err := r.v.each(text, args(r.stream, r.from.A), func(scan func(...any) error) error {
 		var edge scroll
@@ -144,7 +149,7 @@ func wholeTimes(v *view, t *task, back bool, from scroll, n int) ([]*logEvent, e
 		return events, err
 	}
 	last := events[min(n, len(events))-1]
-	for len(events) < 20*maxRows {
+	for len(events) < 20*maxRows && lo.SumBy(events, func(e *logEvent) int { return len(e.Msg) }) < 4*maxLogBytes {
 		if i := slices.IndexFunc(events, func(e *logEvent) bool {
 			return e.Timestamp != last.Timestamp && (e.Timestamp < last.Timestamp) == back
 		}); i >= 0 {

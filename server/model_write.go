@@ -162,12 +162,16 @@ func modelForTask(c *call, req *struct {
 		if err != nil {
 			return err
 		}
-		if m == nil {
-			if id != "" {
-				return noModel(id)
-			}
+		switch {
+		case m == nil && id != "":
+			return noModel(id)
+		case m == nil:
 			created = true
 			m = &model{ID: newID(), Name: row.Name, project: row.project}
+		case id != "":
+			if err := c.mayChangeModel(t, m); err != nil {
+				return err
+			}
 		}
 		req.modelFields.Task = &row.ID
 		if err := m.set(&req.modelFields); err != nil {

@@ -53,7 +53,7 @@ func TestPollQueues(t *testing.T) {
 	for _, change := range []func(){
 		func() { s.call("queues.update", m{"queue": q, "tags": []string{"x"}}) },
 		func() { s.call("queues.get_next_task", m{"queue": q}) },
-		func() { s.call("queues.delete", m{"queue": q}) },
+		func() { s.call("queues.delete", m{"queue": q, "force": true}) }, // the task that was popped has not started
 	} {
 		rev := s.call("queues.get_all", req())["agentctl_revision"].(float64)
 		answered := s.held("queues.get_all", req(), rev)

@@ -109,6 +109,23 @@ func TestLeaseAfterARestart(t *testing.T) {
 	eventually(t, "the lease is over", func() bool { return slices.Equal(s.waiting(q), []string{id}) })
 }
 
+// A queue is not empty while a task is popped from it and not started: it may have to
+// come back.
+func TestQueueOfALeaseIsDeleted(t *testing.T) {
+	s := newServer(t)
+	q := s.newQueue("lease")
+	id := s.newTask("popped")
+	s.call("tasks.enqueue", m{"task": id, "queue": q})
+	s.call("queues.get_next_task", m{"queue": q})
+	s.refused(400, 702, "queues.delete", m{"queue": q})
+	s.call("queues.delete", m{"queue": q, "force": true})
+	s.clock.advance(2 * s.cfg.Lease)
+	s.janitor.returnLeases(t.Context())
+	if got := s.status(id); got != "created" {
+		t.Errorf("the task is %s, in no queue", got)
+	}
+}
+
 func TestPopIsExclusive(t *testing.T) {
 	s := newServer(t)
 	q := s.newQueue("drain")

@@ -101,7 +101,13 @@ func updateProject(c *call, req *struct {
 		if err != nil {
 			return err
 		}
-		if req.Name != "" && req.Name != p.Name {
+		renamed := req.Name != "" && req.Name != p.Name
+		// Where others' tasks store their files, and by which name they find each other,
+		// is no task's business; tags are, since pipelines and datasets mark their projects.
+		if c.caller.task != "" && (renamed || lo.FromPtrOr(req.Dest, p.dest) != p.dest) {
+			return forbidden("project " + p.ID)
+		}
+		if renamed {
 			if err := t.renameProject(p, req.Name); err != nil {
 				return err
 			}

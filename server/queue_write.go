@@ -123,15 +123,17 @@ func deleteQueue(c *call, req *struct {
 		if err != nil {
 			return err
 		}
-		entries, err := entriesOf(t.view, q.ID, 0)
+		// What is popped and not started comes back when its agent has died: without
+		// its queue it would be queued in none for ever.
+		tasks, err := t.texts(`SELECT task FROM entry WHERE queue = ?1 UNION ALL SELECT task FROM lease WHERE queue = ?1 AND revoked = 0`, q.ID)
 		if err != nil {
 			return err
 		}
-		if len(entries) > 0 && !req.Force {
+		if len(tasks) > 0 && !req.Force {
 			return refuse(400, 702, "Queue is not empty (use force=true to delete): id=%s", q.ID)
 		}
-		for _, e := range entries {
-			if err := t.restore(e.Task, "queue deleted"); err != nil {
+		for _, id := range tasks {
+			if err := t.restore(id, "queue deleted"); err != nil {
 				return err
 			}
 		}

@@ -49,10 +49,16 @@ func (j *janitor) retain(ctx context.Context) {
 		j.log.Error("retention can't be read: everything is kept", "error", err)
 		return
 	}
-	removed, more := int64(0), true
-	for more && ctx.Err() == nil {
-		err = j.srv.store.update(ctx, func(t *tx) error {
-			n, err := t.retain(r)
+	removed, excess := int64(0), int64(0)
+	for first, more := true, true; more && ctx.Err() == nil; first = false {
+		err = j.srv.store.update(ctx, func(t *tx) (err error) {
+			if first && r.LogBytes > 0 {
+				if _, err := t.one(`SELECT coalesce(sum(size), 0) - ? FROM log_chunk`, args(r.LogBytes), &excess); err != nil {
+					return err
+				}
+			}
+			n := int64(0)
+			n, excess, err = t.retain(r, excess)
 			removed, more = removed+n, n > 0
 			return err
 		})
@@ -78,20 +84,14 @@ type doomed struct {
 const retainStep = 20
 
 // retain removes some chunks that are beyond the limits and tells how many lines
-// they held.
-func (t *tx) retain(r Retention) (lines int64, err error) {
+// they held, and how many bytes there are too many then.
+func (t *tx) retain(r Retention, excess int64) (lines, left int64, err error) {
 	old := int64(-1)
 	if r.LogAge > 0 {
 		old = t.now - (r.LogAge + mergeSpan).Microseconds()
 	}
-	excess := int64(0)
-	if r.LogBytes > 0 {
-		if _, err := t.one(`SELECT coalesce(sum(size), 0) - ? FROM log_chunk`, args(r.LogBytes), &excess); err != nil {
-			return 0, err
-		}
-	}
 	var gone []doomed
-	err = t.each(`SELECT n, stream, events, last_ts, last_n, stored, size FROM log_chunk WHERE kind <> ? ORDER BY stored LIMIT ?`, args(chunkRemoved, retainStep),
+	err = t.each(`SELECT n, stream, events, last_ts, last_n, stored, size FROM log_chunk WHERE kind <> 2 ORDER BY stored LIMIT ?`, args(retainStep), // 2 is chunkRemoved, as in the index
 		func(scan func(...any) error) error {
 			var d doomed
 			var stored, size int64
@@ -108,15 +108,15 @@ func (t *tx) retain(r Retention) (lines int64, err error) {
 			return nil
 		})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for _, d := range gone {
 		if err := t.drop(d, r); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		lines += d.events
 	}
-	return lines, nil
+	return lines, excess, nil
 }
 
 // serverWorker is whose the lines are that the server adds to a console.

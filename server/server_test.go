@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -230,4 +231,21 @@ func TestFullDisk(t *testing.T) {
 	limit(1 << 30)
 	s.call("tasks.create", large)
 	s.call("tasks.enqueue", m{"task": id})
+}
+
+// The port of the last run is waited for: the tasks that run know no other.
+func TestPortThatIsFreeSoon(t *testing.T) {
+	dir := t.TempDir()
+	first, stop := serve(t, dir)
+	was := first.Endpoints()
+	stop()
+	held, err := net.Listen("tcp", strings.TrimPrefix(was.API, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { _ = held.Close() })
+	again, _ := serve(t, dir)
+	if got := again.Endpoints(); got.API != was.API {
+		t.Errorf("it serves at %s, did at %s", got.API, was.API)
+	}
 }

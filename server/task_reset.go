@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 
 	"agentctl/clearml"
 
@@ -160,7 +161,7 @@ var plotSource = regexp.MustCompile(`"source":\s*"(https?://[^"]+)"`)
 func (t *tx) fileURLs(stream int64) ([]string, error) {
 	urls := []string{}
 	err := t.each(`SELECT kind, coalesce(json_extract(doc, CASE kind WHEN ?2 THEN '$.url' ELSE '$.plot_str' END), '') FROM sample
-		WHERE stream = ?1 AND kind IN (?2, ?3) ORDER BY n LIMIT ?4`, args(stream, typeImage, typePlot, maxRows), func(scan func(...any) error) error {
+		WHERE stream = ?1 AND kind IN (?2, ?3) LIMIT ?4`, args(stream, typeImage, typePlot, 20*maxRows), func(scan func(...any) error) error {
 		var kind, text string
 		if err := scan(&kind, &text); err != nil {
 			return err
@@ -174,7 +175,9 @@ func (t *tx) fileURLs(stream int64) ([]string, error) {
 		}
 		return nil
 	})
-	return lo.Uniq(lo.Compact(urls)), err
+	urls = lo.Compact(urls)
+	slices.Sort(urls)
+	return slices.Compact(urls), err
 }
 
 // newStream begins a stream of events.

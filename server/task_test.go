@@ -177,7 +177,8 @@ func TestFilters(t *testing.T) {
 			t.Errorf("%d %v: %q, want %q", i, tc.req, got, tc.want)
 		}
 	}
-	for _, bad := range []m{{"name": "("}, {"_any_": m{"pattern": "(", "fields": []string{"name"}}}} {
+	s.call("tasks.get_all", m{"name": "^" + strings.Repeat("x", maxPattern-2) + "$"})
+	for _, bad := range []m{{"name": "("}, {"name": strings.Repeat("x{1000}", 1000)}, {"name": strings.Repeat("x", maxPattern+1)}, {"_any_": m{"pattern": "(", "fields": []string{"name"}}}} {
 		s.refused(400, 21, "tasks.get_all", bad)
 	}
 	for _, bad := range []m{{"order_by": []string{"name; DROP TABLE task"}}, {"_any_": m{"pattern": "x", "fields": []string{"1=1"}}}} {

@@ -1,9 +1,9 @@
 package source
 
 import (
+	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/samber/lo"
 
@@ -58,7 +58,8 @@ func (m *Manager) basis(others []Contribution) (string, []byte) {
 	present := m.Current()
 	text := m.pinned()
 	if present.Kind == KindFile || present.Kind == KindFolder {
-		text = reader(present.Kind)(present.Path).text
+		r, _ := calm(context.Background(), present)
+		text = r.text
 	}
 	good, last, ok := m.LastGood()
 	if _, err := m.fits(present.Path, text, others); ok && (err != nil || present.Suspended != nil) {
@@ -83,11 +84,13 @@ func (m *Manager) names(file string, text []byte, list []Contribution) map[strin
 	return out
 }
 
-// named gives the groups their ids, and names that no other has.
+// named gives the groups that are called by the wanted id the one that it became, and
+// all of them names that no other has.
 func (w Wanted) named(id string, taken map[string]bool) []spec.WorkerSpec {
 	return lo.Map(w.Workers, func(g spec.WorkerSpec, _ int) spec.WorkerSpec {
-		suffix := strings.TrimPrefix(g.ID, w.ID) // of one group among several
-		g.ID = id + suffix
+		if g.ID == w.ID {
+			g.ID = id
+		}
 		wish := g.Name
 		for n := 2; taken[g.Name]; n++ {
 			g.Name = fmt.Sprintf("%s-%d", wish, n)

@@ -160,14 +160,39 @@ func TestContributeIDs(t *testing.T) {
 	same(t, "slots", l.contribute(slotted), "c=box:gpu0 d=box:0 d-2=box:1")
 	l.withdraw("box:0")
 	same(t, "the free one", l.contribute(slotted), "c=box:gpu0 d=box:0 d-2=box:1")
-	several := wanted("box:dgpu", "e")
-	several.Workers[0].ID = "box:dgpu:q1"
-	several.Workers = append(several.Workers, spec.WorkerSpec{Name: "f", ID: "box:dgpu:q2", Queues: []string{"q2"}})
-	same(t, "several groups", l.contribute(several), "c=box:gpu0 d=box:0 d-2=box:1 e=box:dgpu:q1 f=box:dgpu:q2")
+	several := wanted("box:dgpu1-2", "e")
+	several.Workers[0].ID = "box:gpu1"
+	several.Workers = append(several.Workers, spec.WorkerSpec{Name: "f", ID: "box:gpu2", Queues: []string{"q2"}})
+	same(t, "several groups with ids of their own", l.contribute(several), "c=box:gpu0 d=box:0 d-2=box:1 e=box:gpu1 f=box:gpu2")
 	bad := wanted("box:x", "g")
 	bad.Workers[0].Image = "NOT AN IMAGE"
 	if _, _, err := l.m.Contribute(bad); err == nil {
 		t.Error("an invalid one was taken")
+	}
+}
+
+// What is in force of several that come at once is told for each alone: one that is
+// recorded meanwhile, or goes, is not the fault of the others.
+func TestContributeAtOnce(t *testing.T) {
+	l, _ := atFile(t, "a")
+	first, u, err := l.m.Contribute(wanted("box:0", "b"))
+	must(t, err)
+	if l.m.Has(first) {
+		t.Error("the first is in force before it was accepted")
+	}
+	l.handed(u)
+	second, u, err := l.m.Contribute(wanted("box:1", "c"))
+	must(t, err)
+	if !l.m.Has(first) || l.m.Has(second) {
+		t.Errorf("before the second was accepted: %v, %v", l.m.Has(first), l.m.Has(second))
+	}
+	l.handed(u)
+	if !l.m.Has(first) || !l.m.Has(second) {
+		t.Errorf("both were accepted: %v, %v", l.m.Has(first), l.m.Has(second))
+	}
+	l.withdraw("box:0")
+	if l.m.Has(first) || !l.m.Has(second) {
+		t.Errorf("the first was taken back: %v, %v", l.m.Has(first), l.m.Has(second))
 	}
 }
 

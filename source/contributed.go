@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,7 +27,7 @@ const maxContributions = 200
 // until a command takes them away.
 type Contribution struct {
 	Version int `json:"version"`
-	// ID is that of the worker; of several groups what their ids begin with.
+	// ID is that of the worker; several groups together have one, and each its own.
 	ID      string            `json:"id"`
 	Workers []spec.WorkerSpec `json:"workers"`
 	By      string            `json:"by,omitempty"`
@@ -177,7 +178,7 @@ func (m *Manager) contributes(list []Contribution, word Word) Update {
 	u := Update{Source: m.source, Text: m.text, Seq: m.seq}
 	m.mu.Unlock()
 	if u.Source.Kind == KindFile || u.Source.Kind == KindFolder {
-		r := reader(u.Source.Kind)(u.Source.Path)
+		r, _ := calm(context.Background(), u.Source) // for some milliseconds, whoever waits
 		u.Text, u.Err = r.text, r.err
 	}
 	return u

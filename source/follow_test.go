@@ -17,7 +17,7 @@ import (
 )
 
 // long is how long a test waits for what must come.
-const long = 30 * time.Second
+const long = 2 * time.Minute
 
 // following is a follower that goes, with the newest of what it said.
 type following struct {

@@ -134,6 +134,17 @@ func (m *Manager) Again() (Revision, Layered, bool) {
 	return good, l, err == nil && !bytes.Equal(l.Text, text)
 }
 
+// Has tells that a contribution is part of the last good spec, whatever came or went
+// beside it since.
+func (m *Manager) Has(c Contribution) bool {
+	good, text, ok := m.LastGood()
+	if !ok || good.Own == 0 {
+		return false
+	}
+	layer, err := c.layer()
+	return err == nil && bytes.Contains(text[good.Own:], spec.Join([]spec.File{layer}))
+}
+
 // InForce is what a suspension holds in force, or else what is, under the layers of now.
 func (m *Manager) InForce(s *Suspension) (Held, Layered, error) {
 	held := lo.FromPtr(s.Held)

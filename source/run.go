@@ -18,13 +18,22 @@ func (m *Manager) Reload(ctx context.Context, rewind bool) (Update, error) {
 	switch source.Kind {
 	case KindFile, KindFolder:
 		u := m.numbered(source) // before the reading, so that what the follower reads later counts as newer
-		r := reader(source.Kind)(source.Path)
+		r, ok := calm(ctx, source)
+		if !ok {
+			return Update{}, context.Cause(ctx)
+		}
 		u.Text, u.Err = r.text, r.err
 		return u, nil
 	case KindGit:
 		return m.reloadGit(ctx, source, rewind)
 	}
 	return Update{}, fmt.Errorf("%w but from %s", ErrNotFollowed, source)
+}
+
+// calm reads a file or a folder, again while it is being written to: half of it may be a
+// valid spec, with half of the workers. false if ctx ended.
+func calm(ctx context.Context, s Source) (reading, bool) {
+	return (&follower{path: s.Path, read: reader(s.Kind)}).settled(ctx)
 }
 
 func reader(kind string) func(string) reading {

@@ -19,7 +19,11 @@ type choice struct {
 }
 
 // choose finds the documents for a host.
-func choose(file string, docs []document, host Host) (choice, Problems) {
+func choose(file string, data []byte, host Host) (choice, Problems) {
+	docs, problems := split(file, data)
+	if problems != nil {
+		return choice{}, problems
+	}
 	nodes, patches, problems := sorts(docs)
 	if problems.Err() != nil {
 		return choice{}, problems
@@ -152,11 +156,7 @@ func (o Origin) String() string { return fmt.Sprintf("%s:%d (%s)", o.File, o.Lin
 // Origins tells of each value of the spec of a host where it was written, by its path
 // as in Change: spec.workers[train].count.
 func Origins(file string, data []byte, host Host) (map[string]Origin, Problems) {
-	docs, problems := split(file, data)
-	if problems != nil {
-		return nil, problems
-	}
-	c, problems := choose(file, docs, host)
+	c, problems := choose(file, data, host)
 	if problems != nil {
 		return nil, problems
 	}

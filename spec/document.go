@@ -31,11 +31,7 @@ func Decode(file string, data []byte) (*Node, Problems) {
 // only one that is for no machine by name; and over it the patches that fit. Faults
 // of the others are not told.
 func DecodeFor(file string, data []byte, host Host) (*Node, Problems) {
-	docs, problems := split(file, data)
-	if problems != nil {
-		return nil, problems
-	}
-	c, problems := choose(file, docs, host)
+	c, problems := choose(file, data, host)
 	if problems != nil {
 		return nil, problems
 	}

@@ -115,12 +115,11 @@ func (p *Pool) boxAhead() folders { return folders{filepath.Join(p.scratchAhead(
 
 // discardAhead ends what an earlier agent was preparing.
 func (p *Pool) discardAhead(ctx context.Context) {
-	if err := p.boxAhead().discardBoxes(ctx); err != nil {
+	if err := p.boxAhead().discardBoxes(ctx, p.cfg.Launcher); err != nil {
 		p.cfg.Log.Warn("look-ahead's sandbox not ended", "error", err)
 		return
 	}
 	p.sweepAhead()
-	p.sweepBuilds(ctx)
 }
 
 func (p *Pool) scratchAhead() string { return filepath.Join(p.cfg.State, aheadFolder) }

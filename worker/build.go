@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"agentctl/clearml"
 	"agentctl/runtime"
+	"agentctl/spec"
 )
 
 // Built is where the parts of a task are on this node: its environment, its code, and
@@ -43,12 +45,11 @@ func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
 	if !validID.MatchString(e.Task) {
 		return b, fmt.Errorf("%.80q is no id of a task", e.Task)
 	}
-	p.mu.Lock()
-	node := p.node
-	p.mu.Unlock()
-	if node == nil {
-		return b, errors.New("cannot build for a task: no spec is in force on this node")
+	node, err := p.beginBuild()
+	if err != nil {
+		return b, err
 	}
+	defer p.endBuild()
 	conn, err := p.conn.get(ctx, node.Spec.Server)
 	if err != nil {
 		return b, err
@@ -62,9 +63,9 @@ func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
 		return b, fmt.Errorf("cannot create the folder of a build: %w", err)
 	}
 	defer func() {
-		err = errors.Join(err, dirs.discardBoxes(context.WithoutCancel(ctx)), runtime.RemoveAll(dirs.root))
+		err = errors.Join(err, dirs.discardBoxes(context.WithoutCancel(ctx), p.cfg.Launcher), runtime.RemoveAll(dirs.root))
 	}()
-	m, err := p.makeFor(ctx, task, executor(node, e), node.Spec, dirs)
+	m, err := p.makeFor(ctx, e.over(task), executor(node, e), node.Spec, dirs)
 	if err != nil {
 		return b, fmt.Errorf("cannot build for the task %s: %w", task.ID, err)
 	}
@@ -72,11 +73,51 @@ func (p *Pool) Build(ctx context.Context, e Execution) (b Built, err error) {
 	return b, errors.Join(err, m.close())
 }
 
+// over is the task as it is built: what is asked for goes before what it says itself.
+func (e Execution) over(task *clearml.Task) *clearml.Task {
+	built := *task
+	if python := e.Worker.PackageManager.Python.Default; python != "" {
+		built.Hyperparams = Chosen(task.Hyperparams, ChoicePython, python)
+	}
+	if e.IgnoreContainer {
+		built.Container, built.Execution.DockerCmd = clearml.Container{}, ""
+	}
+	return &built
+}
+
+// beginBuild gives the spec that a build goes by. Until endBuild the agent has something
+// to do.
+func (p *Pool) beginBuild() (*spec.Node, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.node == nil:
+		return nil, errors.New("cannot build for a task: no spec is in force on this node")
+	case p.leaving != nil:
+		return nil, errLeaving
+	}
+	p.builds++
+	return p.node, nil
+}
+
+func (p *Pool) endBuild() {
+	p.mu.Lock()
+	p.builds--
+	p.mu.Unlock()
+}
+
+// Building tells that a Build is under way: an agent that has no task is not idle then.
+func (p *Pool) Building() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.builds > 0
+}
+
 // sweepBuilds ends what an earlier agent was building.
 func (p *Pool) sweepBuilds(ctx context.Context) {
 	left, _ := filepath.Glob(filepath.Join(p.cfg.State, buildFolder, "*")) // the pattern is well-formed
 	for _, dir := range left {
-		if err := errors.Join(folders{dir}.discardBoxes(ctx), runtime.RemoveAll(dir)); err != nil {
+		if err := errors.Join(folders{dir}.discardBoxes(ctx, p.cfg.Launcher), runtime.RemoveAll(dir)); err != nil {
 			p.cfg.Log.Warn("what an earlier agent was building is not removed", "error", err)
 		}
 	}

@@ -198,26 +198,24 @@ func (b *buildBoxes) end(ctx context.Context) error {
 	if b.task == nil {
 		return nil
 	}
-	task := b.task
-	b.task = nil
-	if err := task.Kill(); err != nil {
-		return err
-	}
-	if _, err := task.Wait(ctx); err != nil {
+	b.seen = nil // nothing more is to run in it, whether or not it ends
+	if err := b.launcher.End(ctx, b.task); err != nil {
 		return fmt.Errorf("cannot end the sandbox of a build: %w", err)
 	}
-	return runtime.RemoveAll(task.Dir())
+	dir := b.task.Dir()
+	b.task = nil
+	return runtime.RemoveAll(dir)
 }
 
 // discardBoxes ends the sandboxes of builds that an earlier agent left.
-func (f folders) discardBoxes(ctx context.Context) error {
+func (f folders) discardBoxes(ctx context.Context, launcher *runtime.Launcher) error {
 	entries, err := os.ReadDir(f.root)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), boxPrefix) {
-			if err := runtime.Discard(ctx, filepath.Join(f.root, e.Name())); err != nil {
+			if err := launcher.Discard(ctx, filepath.Join(f.root, e.Name())); err != nil {
 				return err
 			}
 		}

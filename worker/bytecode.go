@@ -145,7 +145,7 @@ func (c *bytecodes) keep(ctx context.Context) {
 func (c *bytecodes) folder() folders { return folders{filepath.Join(c.pool.cfg.State, bytecodeFolder)} }
 
 func (c *bytecodes) sweep(ctx context.Context) error {
-	return errors.Join(c.folder().discardBoxes(ctx), runtime.RemoveAll(c.folder().root))
+	return errors.Join(c.folder().discardBoxes(ctx, c.pool.cfg.Launcher), runtime.RemoveAll(c.folder().root))
 }
 
 // compile makes the bytecode of one image in a sandbox of it that reaches no network.

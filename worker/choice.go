@@ -98,6 +98,17 @@ func choiceOf(t *clearml.Task) (choice, error) {
 	return c, nil
 }
 
+// Chosen are a task's hyperparameters with one choice more; params stays as it is.
+func Chosen(params map[string]map[string]clearml.Param, name, value string) map[string]map[string]clearml.Param {
+	own := map[string]clearml.Param{}
+	maps.Copy(own, params[ChoiceSection])
+	own[name] = clearml.Param{Section: ChoiceSection, Name: name, Value: clearml.Text(value), Type: "str"}
+	all := map[string]map[string]clearml.Param{}
+	maps.Copy(all, params)
+	all[ChoiceSection] = own
+	return all
+}
+
 // CheckChoice tells whether hyperparameters hold a choice that a worker would take.
 func CheckChoice(params map[string]map[string]clearml.Param) error {
 	_, err := choiceOf(&clearml.Task{Hyperparams: params})

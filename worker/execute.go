@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"agentctl/clearml"
 	"agentctl/internal/crash"
 	"agentctl/reconcile"
 	"agentctl/spec"
-
-	"github.com/samber/lo"
 )
 
 // Execution asks for one task to be run now, wherever it waits.
@@ -28,6 +23,8 @@ type Execution struct {
 	Rank int
 	// Force takes a task that the server holds to be in progress elsewhere.
 	Force bool
+	// IgnoreContainer leaves what the task says of its container out of account.
+	IgnoreContainer bool
 }
 
 // ExecutionGroup begins the names of the workers that run one task each.
@@ -36,14 +33,24 @@ const ExecutionGroup = "execute"
 // execution is one that was asked for, on its way to the loop that begins it.
 type execution struct {
 	Execution
-	begun chan error // gets one value: nil once the task is this node's
+	asked context.Context // of the request: nobody waits for begun after its end
+	begun chan error      // gets one value: nil once the task is this node's
+}
+
+// withdrawn tells that nobody asks for it any more, but for an agent that ends: ctx is the
+// agent's.
+func (x execution) withdrawn(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(x.asked)
 }
 
 // Execute begins an execution and returns when the server has given the task to this
 // node, or why not. It runs on a worker of its own, which drains from the first moment:
 // so it takes no other task, and goes when this one has ended.
 func (p *Pool) Execute(ctx context.Context, e Execution) error {
-	x := execution{e, make(chan error, 1)}
+	x := execution{e, ctx, make(chan error, 1)}
 	select {
 	case p.executions <- x:
 	case <-ctx.Done():
@@ -84,6 +91,9 @@ func (p *Pool) engage(x execution) (*run, error) {
 	if p.node == nil {
 		return nil, errors.New("cannot run a task: no spec is in force on this node")
 	}
+	if p.leaving != nil { // else the task would be taken and left in the same moment
+		return nil, errLeaving
+	}
 	if p.active(x.Task) {
 		return nil, fmt.Errorf("the task %s runs on this node already", x.Task)
 	}
@@ -100,42 +110,6 @@ func (p *Pool) engage(x execution) (*run, error) {
 	p.workers[s.spec.Name] = s
 	p.setState(s, reconcile.StateLeasing)
 	return s.run, nil
-}
-
-// freeGPUs are those of an execution: that it names, or all; if it says nothing all that no
-// task holds. The mutex is held.
-func (p *Pool) freeGPUs(want spec.GPURequest) (slots []string, err error) {
-	gpus := lo.Filter(p.gpus(), func(g reconcile.GPU, _ int) bool { return g.Problem == "" })
-	devices := want.Devices
-	switch {
-	case want.Mode == spec.GPUsNone, want.Mode == "" && p.node.Spec.GPUs.Slots.Mode == spec.SlotsNone:
-		return nil, nil
-	case want.Mode != spec.GPUsList:
-		devices = lo.Map(gpus, func(g reconcile.GPU, _ int) string { return strconv.Itoa(g.Index) })
-	}
-	for _, device := range devices {
-		holder, task := p.holderOf(device, gpus)
-		if task == "" {
-			slots = append(slots, device)
-		} else if want.Mode != "" {
-			return nil, fmt.Errorf("cannot run the task with GPU %s: worker %s holds it for the task %s", device, holder, task)
-		}
-	}
-	return slots, nil
-}
-
-// holderOf is the worker whose task has a device, or a share of it.
-func (p *Pool) holderOf(device string, gpus []reconcile.GPU) (worker, task string) {
-	same := func(id string) bool {
-		held, _, _ := strings.Cut(id, "/")
-		return held == device || slices.ContainsFunc(gpus, func(g reconcile.GPU) bool { return g.Is(held) && g.Is(device) })
-	}
-	for name, s := range p.workers {
-		if s.run != nil && slices.ContainsFunc(s.run.rec.Slots, same) {
-			return name, s.run.rec.Task
-		}
-	}
-	return "", ""
 }
 
 // executor is the worker of an execution, by the node's own settings where it has none.
@@ -169,7 +143,11 @@ func (r *run) executed(ctx context.Context, x execution) {
 		r.refused(ctx, err)
 		return
 	}
+	withdrawn := x.withdrawn(ctx)
 	x.begun <- nil
+	if withdrawn != nil { // too late to leave the task alone, and nobody is there to stop it
+		r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl", Message: "whoever asked for it went away"})
+	}
 	r.execute(ctx)
 }
 
@@ -187,10 +165,13 @@ func (r *run) seize(ctx context.Context, x execution) (err error) {
 		return err
 	}
 	if x.Rank > 0 {
-		if err := r.awaitFirst(ctx); err != nil {
+		if err := r.awaitFirst(ctx, x.asked); err != nil {
 			return err
 		}
 		return r.intend()
+	}
+	if err := x.withdrawn(ctx); err != nil {
+		return err
 	}
 	queue := r.task.Execution.Queue
 	switch status := r.task.Status; {

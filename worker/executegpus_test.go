@@ -28,10 +28,20 @@ func TestGPUsOfAnExecution(t *testing.T) {
 		"named":           {list("3", "GPU-a"), []string{"3", "GPU-a"}, ""},
 		"held":            {list("0", "1"), nil, "train/0 holds it for the task t1"},
 		"all":             {spec.GPURequest{Mode: spec.GPUsAll}, nil, "GPU 1"},
+		"lost":            {list("GPU-c"), nil, "GPU GPU-c: fell off the bus"},
+		"not there":       {list("0", "7"), nil, "GPU 7: it is not on this node"},
+		"named twice":     {list("0", "GPU-a"), []string{"0"}, ""},
 	} {
 		slots, err := p.freeGPUs(c.want)
 		if !slices.Equal(slots, c.slots) || (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 			t.Errorf("%s: %v, %v", name, slots, err)
+		}
+	}
+	p.node.Spec.GPUs.Slots = spec.Slots{Mode: spec.SlotsList, List: []spec.Slot{{Device: "1"}, {Device: "2"}, {Device: "3", Shares: 2}}}
+	for _, mode := range []string{"", spec.GPUsAll} {
+		p.workers["train/0"].run.rec.Slots = map[string][]string{"": {"1"}}[mode]
+		if slots, err := p.freeGPUs(spec.GPURequest{Mode: mode}); err != nil || mode == "" && !slices.Equal(slots, []string{"3"}) || mode != "" && !slices.Equal(slots, []string{"1", "3"}) {
+			t.Errorf("of a list, %q: %v, %v", mode, slots, err)
 		}
 	}
 	p.node.Spec.GPUs.Slots.Mode = spec.SlotsNone

@@ -36,6 +36,21 @@ func slotDevices(slots []string, w spec.Worker, gpus []reconcile.GPU) []string {
 	return devices
 }
 
+// alike calls all by their indices if one is: CUDA reads a list as it begins, and takes
+// nothing from the first one on that is called otherwise.
+func alike(devices []string, gpus []reconcile.GPU) []string {
+	byIndex := func(device string) bool { _, err := strconv.Atoi(device); return err == nil }
+	if !slices.ContainsFunc(devices, byIndex) {
+		return devices
+	}
+	return lo.Map(devices, func(device string, _ int) string {
+		if g, seen := lo.Find(gpus, func(g reconcile.GPU) bool { return g.Is(device) }); seen {
+			return strconv.Itoa(g.Index)
+		}
+		return device
+	})
+}
+
 // gpuVariables say to a task which GPUs it has, as clearml-agent does: a task without
 // any on a node with GPUs is told so, as by --cpu-only. A node that has none, and whose
 // spec says nothing of GPUs, says nothing.
@@ -55,8 +70,8 @@ func (p *Pool) gpuVariables(slots []string, w spec.Worker) []string {
 	case len(slots) > 0 && w.Mode == spec.ModeSandbox:
 		return []string{"NVIDIA_VISIBLE_DEVICES=all"}
 	case len(slots) > 0:
-		visible = strings.Join(slotDevices(slots, w, gpus), ",")
-	case mode == spec.SlotsAuto && len(gpus) == 0:
+		visible = strings.Join(alike(slotDevices(slots, w, gpus), gpus), ",")
+	case mode == spec.SlotsAuto && len(gpus) == 0 && !p.gpusSilent():
 		return nil
 	}
 	return []string{"NVIDIA_VISIBLE_DEVICES=" + visible, "CUDA_VISIBLE_DEVICES=" + visible}

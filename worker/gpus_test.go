@@ -45,6 +45,7 @@ func playedGPUs(t *testing.T) gpu.State {
 func TestGPUVariables(t *testing.T) {
 	state := playedGPUs(t)
 	seen := func() []reconcile.GPU { return GPUsOf(state) }
+	silent := gpu.NewWatcher(gpu.Options{Lib: dgxa100.New()}).State()
 	list := func(devices ...string) spec.Worker {
 		return spec.Worker{Mode: spec.ModeVenv, GPUs: spec.GPURequest{Mode: spec.GPUsList, Devices: devices}}
 	}
@@ -63,6 +64,8 @@ func TestGPUVariables(t *testing.T) {
 		"by number":                    {[]string{"1", "10", "2"}, venv, spec.SlotsAuto, seen, both("1,2,10")},
 		"as listed":                    {[]string{"0", "1"}, list("1", "0"), spec.SlotsAuto, seen, both("1,0")},
 		"as listed, by UUID":           {[]string{"0", "1"}, list("GPU-b", "GPU-a"), spec.SlotsAuto, seen, both("1,0")},
+		"by UUIDs alone":               {[]string{"GPU-b", "GPU-a"}, list("GPU-b", "GPU-a"), spec.SlotsList, seen, both("GPU-b,GPU-a")},
+		"one by its UUID":              {[]string{"0", "GPU-b"}, list("GPU-b", "0"), spec.SlotsList, seen, both("1,0")},
 		"shares of one":                {[]string{"1/0", "1/1"}, venv, spec.SlotsList, seen, both("1")},
 		"unseen":                       {[]string{"MIG-a"}, venv, spec.SlotsList, nil, both("MIG-a")},
 		"none of those that are there": {nil, venv, spec.SlotsAuto, seen, both("none")},
@@ -78,6 +81,12 @@ func TestGPUVariables(t *testing.T) {
 		if got := p.gpuVariables(c.slots, c.of); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", about, got, c.want)
 		}
+	}
+	p := poolWith(t, t.TempDir())
+	p.node = &spec.Node{Spec: spec.NodeSpec{GPUs: spec.GPUs{Slots: spec.Slots{Mode: spec.SlotsAuto}}}}
+	p.cfg.GPUState = func() gpu.State { return silent }
+	if got := p.gpuVariables(nil, venv); !slices.Equal(got, both("none")) || !p.Observe().GPUsSilent {
+		t.Errorf("while the driver is silent: %q", got)
 	}
 }
 

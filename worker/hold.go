@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"agentctl/reconcile"
 
 	"github.com/dustin/go-humanize"
-	"github.com/samber/lo"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,12 +58,15 @@ func (p *Pool) slotsHold(s *slot) hold {
 	if len(s.gpus) == 0 {
 		return hold{}
 	}
+	gpus := p.gpus()
 	for name, other := range p.workers {
 		if other == s || other.run == nil {
 			continue
 		}
-		if held := lo.Intersect(s.gpus, other.run.rec.Slots); len(held) > 0 {
-			return hold{code: reconcile.HeldByGPU, message: "gpu " + held[0] + " is held by " + name + ", task " + other.run.rec.Task}
+		for _, id := range s.gpus {
+			if slices.ContainsFunc(other.run.rec.Slots, func(held string) bool { return reconcile.Overlap(id, held, gpus) }) {
+				return hold{code: reconcile.HeldByGPU, message: "gpu " + id + " is held by " + name + ", task " + other.run.rec.Task}
+			}
 		}
 	}
 	return p.strangersHold(s)
@@ -91,6 +94,9 @@ func (p *Pool) gpus() []reconcile.GPU {
 	}
 	return p.cfg.GPUs()
 }
+
+// gpusSilent tells that there may be GPUs, of which nobody knows yet.
+func (p *Pool) gpusSilent() bool { return p.cfg.GPUState != nil && p.cfg.GPUState().Silent() }
 
 // full tells whether as many tasks of a queue run here as may.
 func (p *Pool) full(queue string) bool {

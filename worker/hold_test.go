@@ -28,6 +28,15 @@ func TestHolds(t *testing.T) {
 			s.gpus = []string{"0", "1"}
 			p.workers["b/0"].run.rec.Slots = []string{"1"}
 		}, reconcile.HeldByGPU, "gpu 1 is held by b/0, task bb"},
+		{"a GPU of another's task, by its other name", func(p *Pool, s *slot) {
+			s.gpus = []string{"GPU-b"}
+			p.workers["b/0"].run.rec.Slots = []string{"1/0"}
+			p.cfg.GPUs = func() []reconcile.GPU { return []reconcile.GPU{{Index: 1, UUID: "GPU-b"}} }
+		}, reconcile.HeldByGPU, "gpu GPU-b is held by b/0, task bb"},
+		{"another share of its GPU", func(p *Pool, s *slot) {
+			s.gpus = []string{"1/1"}
+			p.workers["b/0"].run.rec.Slots = []string{"1/0"}
+		}, "", ""},
 		{"a GPU that a stranger uses", func(p *Pool, s *slot) {
 			s.gpus = []string{"1/0"}
 			p.cfg.GPUs = func() []reconcile.GPU { return []reconcile.GPU{{Index: 1, Stranger: "python3 (4711)"}} }

@@ -50,6 +50,9 @@ func (p *Pool) Leave(order *reconcile.Order) {
 	hint(p.changed)
 }
 
+// errLeaving refuses what an agent is asked for that is about to end.
+var errLeaving = errors.New("the agent is about to end; ask again")
+
 func (p *Pool) ordersFile() string { return filepath.Join(p.cfg.State, "orders.json") }
 
 func (p *Pool) loadOrders() error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"agentctl/envcache"
@@ -51,11 +52,11 @@ func inside(ctx context.Context, ids runtime.IDRange, o insideOrder, say func(en
 	}
 	// The order goes out once the child has its ids. From then on the closed pipe ends it.
 	err = json.NewEncoder(send).Encode(o)
-	stop := context.AfterFunc(ctx, func() { _ = send.Close() })
-	defer stop()
+	stop := endInside(ctx, send, cmd.Process)
 	a, lerr := hearInside(receive, say)
 	_ = send.Close()
 	werr := cmd.Wait()
+	stop()
 	switch cause := context.Cause(ctx); {
 	case cause != nil && (err != nil || lerr != nil || a.Error != ""):
 		return a, cause
@@ -65,6 +66,32 @@ func inside(ctx context.Context, ids runtime.IDRange, o insideOrder, say func(en
 		return a, errors.New(a.Error)
 	}
 	return a, nil
+}
+
+// insidePatience is how long a child may take to end whose answer nobody wants any more.
+const insidePatience = time.Minute
+
+// endInside closes the pipe to a child when ctx ends, and kills one that goes on all the
+// same, until stop.
+func endInside(ctx context.Context, send io.Closer, child *os.Process) (stop func()) {
+	stopped := make(chan struct{})
+	var ending sync.WaitGroup
+	ending.Go(func() {
+		select {
+		case <-stopped:
+			return
+		case <-ctx.Done():
+		}
+		_ = send.Close()
+		late := time.NewTimer(insidePatience)
+		defer late.Stop()
+		select {
+		case <-stopped:
+		case <-late.C:
+			_ = child.Kill()
+		}
+	})
+	return func() { close(stopped); ending.Wait() }
 }
 
 // hearInside reads answers until the last one.
@@ -161,7 +188,7 @@ func (r *run) buildAway(p *prepared, b *buildBoxes) func(context.Context, envcac
 		}
 		a, err := inside(ctx, p.box.ids, insideOrder{Build: &o}, say, envcache.Cmd{Files: b.leases})
 		if err != nil { // a child that was killed leaves its sandbox
-			err = errors.Join(err, r.dirs.discardBoxes(context.WithoutCancel(ctx)))
+			err = errors.Join(err, r.dirs.discardBoxes(context.WithoutCancel(ctx), r.pool.cfg.Launcher))
 		}
 		return a.Hit, a.Why, err
 	}

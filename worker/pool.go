@@ -69,6 +69,7 @@ type Pool struct {
 	ended    []reconcile.TaskStatus // newest first, bounded
 	orders   orders
 	leaving  *reconcile.Order // of an agent that ends
+	builds   int              // that are under way
 	ahead    ahead
 	spares   *spares    // has a mutex of its own
 	bytecode *bytecodes // as well
@@ -179,7 +180,7 @@ func hint(c chan struct{}) {
 func (p *Pool) Observe() reconcile.Observed {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := reconcile.Observed{Workers: make(map[string]reconcile.WorkerStatus, len(p.workers)), Server: p.server, GPUs: p.gpus()}
+	o := reconcile.Observed{Workers: make(map[string]reconcile.WorkerStatus, len(p.workers)), Server: p.server, GPUs: p.gpus(), GPUsSilent: p.gpusSilent()}
 	for name, s := range p.workers {
 		w := s.status()
 		w.Order = p.ordered(name)

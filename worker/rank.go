@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -37,8 +38,17 @@ func (r *run) rank() string {
 	return fmt.Sprintf(" - rank %d", r.rec.Rank)
 }
 
-// awaitFirst returns when the first of the agents has begun the task.
-func (r *run) awaitFirst(ctx context.Context) error {
+// awaitFirst returns when the first of the agents has begun the task; that may never be,
+// so the wait ends with asked too, and with a stop.
+func (r *run) awaitFirst(ctx, asked context.Context) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(asked, func() { end(context.Cause(asked)) })()
+	r.mu.Lock()
+	if r.cancel = end; r.final != nil {
+		end(errors.New(r.final.Reason))
+	}
+	r.mu.Unlock()
 	for attempt := 0; ; attempt++ {
 		switch r.task.Status {
 		case clearml.StatusInProgress:

@@ -34,6 +34,7 @@ func (p *Pool) Recover(ctx context.Context) error {
 		return err
 	}
 	p.spares.sweep(ctx) // a sandbox that was being handed to a task must not be taken for it
+	p.sweepBuilds(ctx)  // later, one of this agent's could be taken for an earlier one's
 	recs, errs := readRecords(p.tasks)
 	for _, err := range errs {
 		p.cfg.Log.Error("task folder not usable, left as it is", "error", err)
@@ -85,7 +86,7 @@ func (p *Pool) resume(ctx context.Context, rec *Record) error {
 	}
 	r.log.Info("taking up a task of an earlier agent", "phase", rec.Phase)
 	// Before anything new runs: what they write to may be others' as well.
-	if err := r.dirs.discardBoxes(ctx); err != nil {
+	if err := r.dirs.discardBoxes(ctx, r.pool.cfg.Launcher); err != nil {
 		r.log.Error("sandboxes that prepared the task not ended", "error", err)
 	}
 	p.runs.Go(func() { r.takeUp(ctx) })
@@ -179,7 +180,7 @@ func (r *run) again(ctx context.Context) {
 		r.refused(ctx, cmp.Or(err, errNotOurs))
 		return
 	}
-	if err := errors.Join(r.dirs.discardBoxes(ctx), r.dirs.removePrivate()); err != nil {
+	if err := errors.Join(r.dirs.discardBoxes(ctx, r.pool.cfg.Launcher), r.dirs.removePrivate()); err != nil {
 		r.finish(ctx, r.failure(err))
 		return
 	}

@@ -166,7 +166,7 @@ func (s *spares) sweep(ctx context.Context) {
 		s.pool.cfg.Log.Warn("sandboxes made ahead not swept", "error", err)
 	}
 	for _, e := range entries {
-		if err := runtime.Discard(ctx, filepath.Join(s.root, e.Name())); err != nil {
+		if err := s.pool.cfg.Launcher.Discard(ctx, filepath.Join(s.root, e.Name())); err != nil {
 			s.pool.cfg.Log.Warn("sandbox made ahead not swept", "error", err)
 		}
 	}

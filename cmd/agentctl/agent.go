@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"agentctl/clearml"
@@ -40,6 +41,7 @@ type agentFlags struct {
 	drain        bool
 	once         bool
 	idle         time.Duration
+	forTasks     bool
 	layers       string
 	environ      []string // for one that is started, besides what is in this process's
 	cdi          []string
@@ -68,6 +70,8 @@ their workers. A second signal ends it at once; tasks go on under their shims.`,
 	cmd.Flags().BoolVar(&f.drain, "drain-on-stop", false, "at SIGTERM drain the workers before the end")
 	cmd.Flags().BoolVar(&f.once, "once", false, "end when each worker has run one task")
 	cmd.Flags().DurationVar(&f.idle, "idle-timeout", 0, "end when no worker has had a task for so long; 0 is never")
+	cmd.Flags().BoolVar(&f.forTasks, startedForTasks, false, "end by --idle-timeout only while the spec has no workers")
+	cmd.Flags().Lookup(startedForTasks).Hidden = true
 	cmd.Flags().StringVar(&f.containment, "containment", "", "hold tasks by this means alone: cgroup2, cgroup1, pidns or subreaper (default the best that works)")
 	cmd.Flags().StringVar(&f.mountNS, "mount-ns", "", "give tasks their view of the file system by this means alone: root, userns or none (default the best that works)")
 	return cmd
@@ -96,6 +100,8 @@ type agent struct {
 	labels  map[string]string
 	lock    *fsx.Lock
 	sources *source.Manager
+	// submitting is held while an update is handed over.
+	submitting sync.Mutex
 	// variables of clearml-agent that count over node.yaml.
 	variables *variables
 	servers   *servers
@@ -146,7 +152,7 @@ func (a *app) runAgent(ctx context.Context, f agentFlags) error {
 	group.Go(func() error { return notifySystemd(ctx, ag.loop) })
 	group.Go(func() error {
 		defer stop()
-		leaving{workers: ag.pool, news: ag.loop.Watch, drain: f.drain, once: f.once, idle: f.idle}.wait(ctx, signalled)
+		leaving{workers: ag.pool, news: ag.loop.Watch, drain: f.drain, once: f.once, idle: f.idle, stays: ag.stays}.wait(ctx, signalled)
 		return nil
 	})
 	ag.log.Info("agent started", "version", version, "node", ag.name, "state", cmp.Or(ag.mount.outside(a.state), a.state), "socket", a.socket, "source", ag.sources.Current().String())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,9 +50,10 @@ func (ag *agent) Contribute(ctx context.Context, r control.ContributeRequest) (r
 	if err != nil {
 		return reply, err
 	}
-	if _, _, missing := ag.sources.Again(); missing {
-		back, _, werr := ag.sources.Withdraw(c.ID, c.By)
-		if werr == nil {
+	recorded := slices.ContainsFunc(ag.sources.Contributions(), func(o source.Contribution) bool { return o.ID == c.ID && o.Since.Equal(c.Since) })
+	if recorded && !ag.sources.Has(c) { // else it is there, or somebody has taken it away already
+		back, found, werr := ag.sources.Withdraw(c.ID, c.By)
+		if found && werr == nil {
 			_, werr = ag.submitSpec(ctx, back)
 		}
 		if werr != nil {

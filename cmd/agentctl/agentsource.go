@@ -112,6 +112,10 @@ func (ag *agent) feed(ctx context.Context) error {
 
 // submitSpec hands one update over and counts what became of it.
 func (ag *agent) submitSpec(ctx context.Context, u source.Update) (reconcile.Result, error) {
+	// What another hands over between the two steps would make the second one late, and
+	// its caller be told of a generation that is not the last.
+	ag.submitting.Lock()
+	defer ag.submitting.Unlock()
 	url, ref := u.Source.Remote()
 	next := reconcile.SpecUpdate{
 		Text: u.Text, Err: u.Err, Seq: u.Seq, Commit: (*reconcile.Commit)(u.Commit),

@@ -60,9 +60,9 @@ image it is find their environment there at once, if it was built for the same p
 	}
 	cmd.Flags().StringVar(&f.id, "id", "", "id of the task")
 	cmd.Flags().StringVar(&f.target, "target", "", "where it goes")
-	cmd.Flags().StringVar(&f.image, "docker", "", "build inside of this image (default the task's own, else the node's)")
+	cmd.Flags().StringVar(&f.image, "docker", "", "build inside of this image, if the task names none (default the node's)")
 	cmd.Flags().Lookup("docker").NoOptDefVal = " "
-	cmd.Flags().BoolVar(&f.force, "force-docker", false, "as --docker with this node's image")
+	cmd.Flags().BoolVar(&f.force, "force-docker", false, "as --docker, and what the task says of its container is left out of account")
 	cmd.Flags().StringVar(&f.python, "python-version", "", "version of Python, as 3.12 (default the task's)")
 	cmd.Flags().StringVar(&f.entry, "entry-point", "", "reuse_task: the image runs the task's script when it is started")
 	cmd.Flags().BoolVar(&f.globally, "install-globally", false, "makes no difference")
@@ -89,7 +89,7 @@ func (a *app) build(ctx context.Context, f buildFlags, docker bool) error {
 	if err := a.ensureNode(ctx, c, f.agent, f.config); err != nil {
 		return err
 	}
-	b, err := c.Build(ctx, control.BuildRequest{Task: f.id, Worker: w})
+	b, err := c.Build(ctx, control.BuildRequest{Task: f.id, Worker: w, IgnoreContainer: f.force})
 	if err != nil {
 		return a.explained(err)
 	}

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"agentctl/control"
+	"agentctl/internal/fsx"
 	"agentctl/spec"
 
 	"github.com/samber/lo"
@@ -67,13 +71,7 @@ func (d *daemonRun) run(ctx context.Context) error {
 	if d.print {
 		return d.show(w)
 	}
-	started, err := d.ready(ctx, c, w)
-	if err != nil {
-		return err
-	}
-	reply, err := c.Contribute(ctx, control.ContributeRequest{
-		ID: w.id, Slot: w.slot, Workers: w.groups, Git: w.git, Command: d.command, Follow: d.foreground,
-	})
+	reply, started, err := d.contribute(ctx, c, w)
 	var refused *control.Error
 	if errors.As(err, &refused) && len(refused.Problems) > 0 {
 		return d.invalid(refused.Problems)
@@ -89,6 +87,44 @@ func (d *daemonRun) run(ctx context.Context) error {
 		return d.follow(ctx, c, reply.Contribution, started)
 	}
 	return d.untilReady(ctx, c, reply)
+}
+
+// answerTime is how long an agent may take to answer what a signal does not end.
+const answerTime = time.Minute
+
+// contribute adds the workers to an agent, and says whether it was started for that.
+func (d *daemonRun) contribute(ctx context.Context, c *control.Client, w *wantedWorkers) (r control.ContributeReply, started bool, err error) {
+	lock, err := d.oneAtATime(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	defer func() { _ = lock.Close() }()
+	if started, err = d.ready(ctx, c, w); err != nil {
+		return r, started, err
+	}
+	if d.foreground { // else a signal now would leave workers there that nobody stays with
+		var cancel func()
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+		defer cancel()
+	}
+	r, err = c.Contribute(ctx, control.ContributeRequest{
+		ID: w.id, Slot: w.slot, Workers: w.groups, Git: w.git, Command: d.command, Follow: d.foreground,
+	})
+	return r, started, err
+}
+
+// oneAtATime keeps commands apart that find no agent: each would give the one that is
+// started a spec, and the second takes the place of the first, secrets and all.
+func (d *daemonRun) oneAtATime(ctx context.Context) (*fsx.Lock, error) {
+	// Users of tasks pass through it to their environments; nobody lists it.
+	if err := os.MkdirAll(d.state, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot create the state folder: %w", err)
+	}
+	lock := d.secretFile("lock")
+	if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot create the state folder: %w", err)
+	}
+	return fsx.WaitLock(ctx, lock)
 }
 
 // listening says what the worker does, as clearml-agent does.

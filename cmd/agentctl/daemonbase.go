@@ -1,18 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"maps"
+	"slices"
 	"strings"
 
 	"agentctl/control"
 	"agentctl/internal/fsx"
+	"agentctl/migrate"
 	"agentctl/reconcile"
 	"agentctl/source"
 	"agentctl/spec"
+
+	"github.com/samber/lo"
 )
 
 // configuration is what clearml.conf says, with the git login of the flags in it; an
@@ -44,7 +48,7 @@ func (d *daemonRun) ready(ctx context.Context, c *control.Client, w *wantedWorke
 		if err := d.start(ctx, c, w); err != nil {
 			return false, err
 		}
-	} else if names := variablesOf(w); len(names) > 0 {
+	} else if names := slices.Sorted(maps.Keys(agentVariables(w))); len(names) > 0 {
 		d.say("the agent runs already: tasks get %s only if they are in its own environment", strings.Join(names, ", "))
 	}
 	who, err := c.Agent(ctx)
@@ -52,7 +56,7 @@ func (d *daemonRun) ready(ctx context.Context, c *control.Client, w *wantedWorke
 		return started, err
 	}
 	if d.blank(ctx, c, who) {
-		if err := d.writeSecrets(w); err != nil {
+		if err := d.writeSecrets(w.secrets); err != nil {
 			return started, err
 		}
 		text, err := spec.Encode(w.base)
@@ -85,6 +89,8 @@ func (d *daemonRun) blank(ctx context.Context, c *control.Client, who control.Ag
 // inForce waits for the spec of an agent that has just been started.
 func (d *daemonRun) inForce(ctx context.Context, c *control.Client) (*reconcile.Snapshot, error) {
 	var snap *reconcile.Snapshot
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the agent that runs here has not read its spec after %s; see agentctl describe node", startTimeout))
+	defer cancel()
 	err := c.Watch(ctx, func(s *reconcile.Snapshot) error {
 		snap = s
 		if accepted, _ := s.Condition(reconcile.SpecAccepted); s.Node == nil && accepted.Status == reconcile.Unknown {
@@ -116,20 +122,17 @@ func (d *daemonRun) goesWith(w *wantedWorkers, snap *reconcile.Snapshot) error {
 	if file := snap.Node.Spec.Git.CredentialsFile; file != "" && file != w.git {
 		return fmt.Errorf("the git logins of this node are in %s; write this one there too, and leave --git-user and --git-pass out", file)
 	}
-	return d.writeSecrets(w)
+	// The others may be in use: they came with the spec that the agent has.
+	return d.writeSecrets(lo.Filter(w.secrets, func(s migrate.Secret, _ int) bool { return d.secretFile(s.Name) == w.git }))
 }
 
 // writeSecrets writes what came by flags, variables or clearml.conf into files that
-// only their owner can read.
-func (d *daemonRun) writeSecrets(w *wantedWorkers) error {
-	for _, s := range w.secrets {
-		path := d.secretFile(s.Name)
-		err := os.MkdirAll(filepath.Dir(path), 0o700)
-		if err == nil {
-			err = fsx.WriteFile(path, s.Content, 0o600)
-		}
-		if err != nil {
-			return fmt.Errorf("cannot keep %s: %w", s.Name, err)
+// only their owner can read. The folder is there: the lock is in it.
+func (d *daemonRun) writeSecrets(list []migrate.Secret) error {
+	for name, parts := range lo.GroupBy(list, func(s migrate.Secret) string { return s.Name }) {
+		text := lo.Map(parts, func(s migrate.Secret, _ int) []byte { return s.Content })
+		if err := fsx.WriteFile(d.secretFile(name), bytes.Join(text, nil), 0o600); err != nil {
+			return fmt.Errorf("cannot keep %s: %w", name, err)
 		}
 	}
 	return nil
@@ -138,14 +141,7 @@ func (d *daemonRun) writeSecrets(w *wantedWorkers) error {
 // environmentFile is the secret that holds variables for the agent's own environment.
 const environmentFile = "agent.env"
 
-// variablesOf are the names of variables that the agent needs in its environment.
-func variablesOf(w *wantedWorkers) (names []string) {
-	for name := range agentVariables(w) {
-		names = append(names, name)
-	}
-	return names
-}
-
+// agentVariables are those that the agent needs in its environment.
 func agentVariables(w *wantedWorkers) map[string]string {
 	out := map[string]string{}
 	for _, s := range w.secrets {

@@ -26,6 +26,9 @@ func (d *daemonRun) untilReady(ctx context.Context, c *control.Client, r control
 	}
 	said := ""
 	err := c.Watch(ctx, func(s *reconcile.Snapshot) error {
+		if s.ObservedGeneration >= r.Generation && !wants(s, r.Contribution) {
+			return takenAway(r.Contribution)
+		}
 		why, stalled := lacks(s, r)
 		switch {
 		case why == "":
@@ -77,6 +80,17 @@ func lacks(s *reconcile.Snapshot, r control.ContributeReply) (why string, stalle
 	return "", false
 }
 
+// wants tells that the spec in force has a group of a contribution.
+func wants(s *reconcile.Snapshot, c control.Contribution) bool {
+	return s.Node != nil && slices.ContainsFunc(s.Node.Spec.Workers, func(g spec.WorkerSpec) bool { return has(c, g.Name) })
+}
+
+func has(c control.Contribution, group string) bool {
+	return slices.ContainsFunc(c.Workers, func(g spec.WorkerSpec) bool { return g.Name == group })
+}
+
+func takenAway(c control.Contribution) error { return fmt.Errorf("the worker %s was taken away", c.ID) }
+
 func count(g spec.WorkerSpec) int {
 	if g.Count == nil {
 		return 1
@@ -93,6 +107,7 @@ type follower struct {
 	console bool // of the tasks: only where there is one at a time
 
 	following sync.WaitGroup
+	hide      func() // ends the consoles
 	task      string // whose console is shown
 	said      map[string]string
 }
@@ -106,13 +121,14 @@ func (d *daemonRun) follow(ctx context.Context, c *control.Client, what control.
 	defer signal.Stop(f.signals)
 	defer f.following.Wait()
 	f.console = len(what.Workers) == 1 && count(what.Workers[0]) == 1
-	tasks, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
+	tasks, hide := context.WithCancel(context.WithoutCancel(ctx))
+	defer hide()
+	f.hide = hide
 	for {
 		err := c.Watch(ctx, func(s *reconcile.Snapshot) error { return f.see(tasks, s) })
 		switch {
 		case errors.Is(err, errReached):
-			return fmt.Errorf("the worker %s was taken away", what.ID)
+			return takenAway(what)
 		case ctx.Err() != nil:
 			return f.leave(tasks)
 		case !errors.Is(err, control.ErrNoAgent) && !errors.Is(err, control.ErrCut) && err != nil:
@@ -152,29 +168,27 @@ func (f *follower) see(ctx context.Context, s *reconcile.Snapshot) error {
 		if w.Task != nil {
 			now += " " + w.Task.ID
 			f.showConsole(ctx, w.Task.ID)
-		} else if w.Message != "" {
-			now += ": " + w.Message
+		} else {
+			f.task = "" // the same one may come again
+			if w.Message != "" {
+				now += ": " + w.Message
+			}
 		}
 		if f.said[w.Name] != now {
 			f.said[w.Name] = now
 			f.say("%s %s", w.Spec.ID, now)
 		}
 	}
-	wanted := s.Node != nil && slices.ContainsFunc(s.Node.Spec.Workers, func(g spec.WorkerSpec) bool { return f.ours(g.Name) })
-	if here == 0 && !wanted && s.Generation > 0 {
+	if here == 0 && !wants(s, f.what) && s.Generation > 0 {
 		return errReached
 	}
 	return nil
 }
 
-func (f *follower) ours(group string) bool {
-	return slices.ContainsFunc(f.what.Workers, func(g spec.WorkerSpec) bool { return g.Name == group })
-}
-
 // of are the workers that are followed.
 func (f *follower) of(s *reconcile.Snapshot) (out []reconcile.WorkerStatus) {
 	for _, w := range s.Workers {
-		if f.ours(w.Spec.Group) {
+		if has(f.what, w.Spec.Group) {
 			out = append(out, w)
 		}
 	}
@@ -189,12 +203,14 @@ func (f *follower) showConsole(ctx context.Context, task string) {
 	f.task = task
 	f.following.Wait() // that of the task before has ended
 	f.following.Go(func() {
+		r, to := control.LogsRequest{Task: task, Follow: true}, f.screen()
 		for ctx.Err() == nil {
-			err := f.logs(ctx, f.c, control.LogsRequest{Task: task, Follow: true}, f.screen())
-			if err == nil || errors.Is(err, control.ErrNoAgent) || !f.has(ctx, task) {
+			running := f.running(ctx, task) // before: one that ends meanwhile has a console by then
+			err := f.logs(ctx, f.c, &r, to)
+			if err == nil || !running && !errors.Is(err, control.ErrNoAgent) {
 				return
 			}
-			select { // the console is not there yet
+			select { // the console is not there yet, or the next agent
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
 			}
@@ -202,8 +218,8 @@ func (f *follower) showConsole(ctx context.Context, task string) {
 	})
 }
 
-// has tells whether a worker has the task.
-func (f *follower) has(ctx context.Context, task string) bool {
+// running tells whether a worker has the task.
+func (f *follower) running(ctx context.Context, task string) bool {
 	s, err := f.c.Status(ctx)
 	return err == nil && slices.ContainsFunc(s.Workers, func(w reconcile.WorkerStatus) bool { return w.Task != nil && w.Task.ID == task })
 }

@@ -13,6 +13,9 @@ import (
 	"agentctl/spec"
 )
 
+// lastLines is how long the console of a task that has ended is waited for.
+const lastLines = 10 * time.Second
+
 // leave takes the workers away. ctx is that of their consoles, which the signal does
 // not end.
 func (f *follower) leave(ctx context.Context) error {
@@ -20,7 +23,9 @@ func (f *follower) leave(ctx context.Context) error {
 	case <-f.signals:
 	case <-time.After(100 * time.Millisecond):
 	}
-	r, err := f.c.Withdraw(ctx, control.WithdrawRequest{ID: f.what.ID})
+	asked, cancel := context.WithTimeout(ctx, answerTime) // a signal does not end it
+	r, err := f.c.Withdraw(asked, control.WithdrawRequest{ID: f.what.ID})
+	cancel()
 	var refused *control.Error
 	if errors.As(err, &refused) && refused.Code == control.CodeNotFound {
 		return nil
@@ -28,7 +33,7 @@ func (f *follower) leave(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the worker %s stays: %w", f.what.ID, err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel = context.WithCancel(ctx)
 	defer cancel()
 	f.following.Go(func() {
 		select {
@@ -40,6 +45,10 @@ func (f *follower) leave(ctx context.Context) error {
 	})
 	err = f.untilGone(ctx, f.c, r)
 	cancel()
+	if err == nil { // the last lines of the console are still on their way
+		defer time.AfterFunc(lastLines, f.hide).Stop()
+		f.following.Wait()
+	}
 	return err
 }
 
@@ -50,7 +59,7 @@ func (d *daemonRun) force(ctx context.Context, groups []string) {
 	for _, g := range groups {
 		_, err := c.Order(ctx, control.OrderRequest{Worker: g, Policy: spec.DrainStop, Force: true, Reason: "agentctl daemon was told to end at once"})
 		var refused *control.Error
-		if err != nil && !(errors.As(err, &refused) && refused.Code == control.CodeNotFound) {
+		if err != nil && ctx.Err() == nil && !(errors.As(err, &refused) && refused.Code == control.CodeNotFound) {
 			d.say("the task of %s can't be ended: %s", g, err)
 		}
 	}

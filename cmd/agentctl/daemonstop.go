@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentctl/control"
+	"agentctl/migrate"
 	"agentctl/spec"
 
 	"github.com/samber/lo"
@@ -48,9 +49,16 @@ func (d *daemonRun) meant(ctx context.Context, c *control.Client) (string, error
 	if err != nil {
 		return "", err
 	}
-	w := &wantedWorkers{base: &spec.Node{}}
-	g := spec.WorkerSpec{ID: strings.TrimSpace(d.Getenv("CLEARML_WORKER_ID"))}
-	if err := d.place(w, g); err != nil {
+	conf, err := d.configuration(ctx) // which may name the machine, or the worker
+	if err != nil {
+		return "", err
+	}
+	all, err := migrate.Node(conf, d.variables(), migrate.Options{Path: d.secretFile})
+	if err != nil {
+		return "", fmt.Errorf("cannot tell which worker these flags mean, name it as --stop ID: %w", err)
+	}
+	w := &wantedWorkers{base: all.Node}
+	if err := d.place(w, all.Node.Spec.Workers[0]); err != nil {
 		return "", err
 	}
 	ids := lo.Map(list, func(c control.Contribution, _ int) string { return c.ID })

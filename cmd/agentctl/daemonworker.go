@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"agentctl/migrate"
@@ -148,7 +149,7 @@ func (d *daemonRun) group(g spec.WorkerSpec, own *spec.Node) spec.WorkerSpec {
 // place gives the worker its GPUs, its id and its name.
 func (d *daemonRun) place(w *wantedWorkers, g spec.WorkerSpec) error {
 	visible := cmp.Or(d.gpus, os.Getenv("NVIDIA_VISIBLE_DEVICES"), os.Getenv("CUDA_VISIBLE_DEVICES"))
-	if d.cpuOnly || d.services > 0 {
+	if d.cpuOnly || d.services > 0 || slices.Contains([]string{"void", "-1"}, strings.ToLower(visible)) { // what drivers call none
 		visible = spec.GPUsNone
 	}
 	devices, err := devicesOf(visible)
@@ -179,7 +180,7 @@ func (d *daemonRun) place(w *wantedWorkers, g spec.WorkerSpec) error {
 	}
 	g.ID, g.Name = w.id, groupName(strings.TrimPrefix(w.id, host))
 	w.groups = []spec.WorkerSpec{g}
-	if d.dynamic {
+	if d.dynamic && !d.stop { // to stop them all the id will do
 		w.groups, err = d.deal(host, g, devices)
 	}
 	return err

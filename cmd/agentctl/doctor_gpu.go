@@ -54,7 +54,7 @@ func checkGPUSandbox(s gpu.State) check {
 	case err != nil:
 		return warn(name, "see the message", "%v", err)
 	case problem != "":
-		return warn(name, "write it anew: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "a CDI specification can't be read: %s", problem)
+		return warn(name, "write it anew: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "a CDI specification can't be used: %s", problem)
 	case edits.Libraries() == "":
 		return warn(name, "ldconfig -p | grep libcuda must list it", "images get no library of the driver: none was found")
 	case named > 0:

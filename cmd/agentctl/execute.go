@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 
 	"agentctl/clearml"
 	"agentctl/worker"
@@ -118,16 +117,7 @@ func enqueueReplay(ctx context.Context, client *clearml.Client, task *clearml.Ta
 	if err != nil {
 		return "", fmt.Errorf("cannot copy the task: %w", err)
 	}
-	params := maps.Clone(task.Hyperparams)
-	if params == nil {
-		params = map[string]map[string]clearml.Param{}
-	}
-	own := maps.Clone(params[worker.ChoiceSection])
-	if own == nil {
-		own = map[string]clearml.Param{}
-	}
-	own[worker.ChoiceReplay] = choiceParam(worker.ChoiceReplay, task.ID)
-	params[worker.ChoiceSection] = own
+	params := worker.Chosen(task.Hyperparams, worker.ChoiceReplay, task.ID)
 	// The task as it was read is what was checked: it may have changed since.
 	err = client.EditTask(ctx, id, map[string]any{"script": task.Script, "hyperparams": params})
 	if err != nil {
@@ -137,9 +127,4 @@ func enqueueReplay(ctx context.Context, client *clearml.Client, task *clearml.Ta
 		return "", fmt.Errorf("cannot enqueue the task %s: %w", id, err)
 	}
 	return id, nil
-}
-
-// choiceParam is a hyperparameter by which a task chooses how its environment is made.
-func choiceParam(name, value string) clearml.Param {
-	return clearml.Param{Section: worker.ChoiceSection, Name: name, Value: clearml.Text(value), Type: "str"}
 }

@@ -29,7 +29,7 @@ func (o operator) Build(ctx context.Context, r control.BuildRequest) (control.Bu
 	if err := sound(r.Worker); err != nil {
 		return control.BuildReply{}, err
 	}
-	b, err := o.Pool.Build(ctx, worker.Execution{Task: r.Task, Worker: r.Worker})
+	b, err := o.Pool.Build(ctx, worker.Execution{Task: r.Task, Worker: r.Worker, IgnoreContainer: r.IgnoreContainer})
 	if err != nil {
 		return control.BuildReply{}, &control.Error{Code: control.CodeBadRequest, Message: err.Error()}
 	}

@@ -150,7 +150,7 @@ func (a *app) seeOut(ctx context.Context, c *control.Client, client *clearml.Cli
 			a.say("%v", err)
 		}
 	})()
-	if err := a.logs(on, c, control.LogsRequest{Task: id, Follow: true}, to); err != nil {
+	if err := a.logs(on, c, &control.LogsRequest{Task: id, Follow: true}, to); err != nil {
 		return err
 	}
 	for {

@@ -15,11 +15,25 @@ type leaving struct {
 	workers interface {
 		Leave(o *reconcile.Order)
 		Observe() reconcile.Observed
+		// Building tells that something is being built for somebody who waits for it.
+		Building() bool
 	}
 	news  func(context.Context) <-chan *reconcile.Snapshot
 	drain bool          // at a signal: wait for the tasks, by their workers' policies
 	once  bool          // when each worker has had a task
 	idle  time.Duration // when no worker has had one for so long; 0: never
+	stays func() bool   // though it is idle; nil: never
+}
+
+// startedForTasks is the flag of an agent that was started to run a task, or to build for
+// one.
+const startedForTasks = "started-for-tasks"
+
+// stays tells that an agent which was started for tasks has become more than that: the
+// workers that it was given since would end with it.
+func (ag *agent) stays() bool {
+	node := ag.loop.Snapshot().Node
+	return ag.flags.forTasks && node != nil && len(node.Spec.Workers) > 0
 }
 
 // wait returns when the agent is to end; signalled is closed by the first signal. A
@@ -49,11 +63,15 @@ func (l leaving) wait(ctx context.Context, signalled <-chan struct{}) {
 				quiet.Reset(l.idle)
 			}
 		case <-quiet.C:
+			if l.stays != nil && l.stays() {
+				quiet.Reset(l.idle)
+				continue
+			}
 			l.workers.Leave(&reconcile.Order{Reason: "the agent ends: nothing to do", Since: time.Now()})
-			if !l.busy() {
+			if !l.busy() && !l.workers.Building() {
 				return
 			}
-			l.workers.Leave(nil) // it took a task in the same moment
+			l.workers.Leave(nil) // it took a task in the same moment, or builds
 			quiet.Reset(l.idle)
 		}
 	}

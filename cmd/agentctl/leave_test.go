@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,11 @@ type staff struct {
 	workers map[string]reconcile.WorkerStatus
 	order   *reconcile.Order
 	news    chan *reconcile.Snapshot
+
+	building atomic.Bool
 }
+
+func (s *staff) Building() bool { return s.building.Load() }
 
 func newStaff() *staff {
 	return &staff{workers: map[string]reconcile.WorkerStatus{"a/0": {}}, news: make(chan *reconcile.Snapshot, 10)}
@@ -121,6 +126,23 @@ func TestLeaveAfterOneTaskEach(t *testing.T) {
 	})
 }
 
+// An agent that was started for a task of somebody stays once it was given workers.
+func TestLeaveWhenIdleAndAlone(t *testing.T) {
+	var stays atomic.Bool
+	stays.Store(true)
+	leavingTest(t, leaving{idle: time.Minute, stays: stays.Load}, func(s *staff, _ func(), ended func() bool) {
+		time.Sleep(10 * time.Minute)
+		if ended() || s.ordered() != nil {
+			t.Error("ended though it has work")
+		}
+		stays.Store(false)
+		time.Sleep(2 * time.Minute)
+		if !ended() {
+			t.Error("idle for two minutes without work, and goes on")
+		}
+	})
+}
+
 func TestLeaveWhenIdle(t *testing.T) {
 	leavingTest(t, leaving{idle: time.Minute}, func(s *staff, _ func(), ended func() bool) {
 		time.Sleep(59 * time.Second)
@@ -133,6 +155,12 @@ func TestLeaveWhenIdle(t *testing.T) {
 		if ended() {
 			t.Error("ended at once")
 		}
+		s.building.Store(true)
+		time.Sleep(10 * time.Minute)
+		if ended() || s.ordered() != nil {
+			t.Error("ended while something was built, or takes no task after it")
+		}
+		s.building.Store(false)
 		time.Sleep(2 * time.Minute)
 		if !ended() {
 			t.Error("idle for two minutes, and goes on")

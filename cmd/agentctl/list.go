@@ -105,6 +105,7 @@ type printer[T any] struct {
 	to   io.Writer
 	now  func() time.Time
 	seen map[string]string // name → as it was printed
+	head bool              // was printed
 }
 
 func (p *printer[T]) print(list []T) error {
@@ -140,9 +141,10 @@ func (p *printer[T]) print(list []T) error {
 		}
 		rows = append(rows, row)
 	}
-	if p.noHeaders || !first && p.watch {
+	if p.noHeaders || p.head && p.watch {
 		header = nil
 	}
+	p.head = true
 	return table(p.to, header, rows)
 }
 

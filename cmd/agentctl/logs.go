@@ -35,7 +35,7 @@ of an id is enough for a task that the node knows.`,
 					return err
 				}
 			}
-			return a.logs(cmd.Context(), c, control.LogsRequest{Task: args[0], Follow: follow}, a.screen())
+			return a.logs(cmd.Context(), c, &control.LogsRequest{Task: args[0], Follow: follow}, a.screen())
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the task ends")
@@ -47,11 +47,11 @@ of an id is enough for a task that the node knows.`,
 const absence = 15 * time.Second
 
 // logs copies a console to w. A task outlives its agent, so that following it
-// goes on where it was when the next agent answers.
-func (a *app) logs(ctx context.Context, c *control.Client, r control.LogsRequest, w io.Writer) error {
+// goes on where it was when the next agent answers; r tells where that is.
+func (a *app) logs(ctx context.Context, c *control.Client, r *control.LogsRequest, w io.Writer) error {
 	var gone time.Time
 	for {
-		err := c.Logs(ctx, r, func(f control.Frame) error {
+		err := c.Logs(ctx, *r, func(f control.Frame) error {
 			gone, r.From = time.Time{}, f.End
 			_, err := w.Write(f.Data)
 			return err

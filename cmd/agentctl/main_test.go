@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"agentctl/control"
+	"agentctl/internal/fsx"
 	"agentctl/runtime/shimbin"
 )
 
@@ -178,7 +179,8 @@ func replace(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.Rename(path+".new", path))
 }
 
-// killAgent ends the script's agent by SIGTERM, and waits until nobody answers.
+// killAgent ends the script's agent by SIGTERM, and waits until nobody answers and
+// another one may begin.
 func killAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: kill-agent")
@@ -191,13 +193,18 @@ func killAgent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(p.Signal(syscall.SIGTERM))
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := c.Agent(context.Background()); errors.Is(err, control.ErrNoAgent) {
+		if _, err := c.Agent(context.Background()); errors.Is(err, control.ErrNoAgent) && unlocked(ts) {
 			return
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("the agent does not end")
 		}
 	}
+}
+
+func unlocked(ts *testscript.TestScript) bool {
+	lock, err := fsx.TryLock(filepath.Join(ts.Getenv("AGENTCTL_STATE"), "agent.lock"))
+	return err == nil && lock.Close() == nil
 }
 
 // chmodAll lets everybody read a folder, and pass to it: the tasks of a root agent

@@ -114,6 +114,9 @@ func TestWatchPrintsWhatIsNew(t *testing.T) {
 			t.Errorf("%q:\n%s", format, diff)
 		}
 	}
+	if diff := cmp.Diff("NAME\na\na\nb\n", printed(t, watch(""), false, append([][]thing{nil}, lists...)...)); diff != "" {
+		t.Errorf("with nothing at first:\n%s", diff)
+	}
 }
 
 func TestChoose(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -38,6 +39,26 @@ func TestCredentialsInEveryForm(t *testing.T) {
 	}
 }
 
+// Keys are what they are, whatever characters are in them, and whatever else is in the file.
+func TestCredentialsWithOddCharacters(t *testing.T) {
+	const access, secret = `a,b{c}'d`, `e "f" <&> \ #g`
+	written, err := json.Marshal(map[string]string{"access_key": access, "secret_key": secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for about, text := range map[string]string{
+		"json": string(written),
+		"conf": `api.credentials { access_key: "a,b{c}'d", secret_key: "e \"f\" <&> \\ #g" } // "`,
+		"beside others": "AWS_SECRET_ACCESS_KEY=x\naws_secret_key=y\nCLEARML_API_ACCESS_KEY=\"a,b{c}'d\"\n" +
+			"TRAINS_API_SECRET_KEY='" + secret + "'\n",
+	} {
+		keys, err := readCredentials(credentialsFile(t, text))
+		if err != nil || keys.AccessKey != access || keys.SecretKey != secret {
+			t.Errorf("%s: %+v, %v", about, keys, err)
+		}
+	}
+}
+
 func TestCredentialsThatAreNone(t *testing.T) {
 	for _, text := range []string{"", "hunter2", "access_key=A1", `{"access_key": 1}`} {
 		_, err := readCredentials(credentialsFile(t, text))
@@ -56,10 +77,10 @@ func FuzzCredentials(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		keys, err := parseCredentials([]byte(text))
-		if err == nil && (keys.AccessKey == "" || keys.SecretKey == "") {
+		if err == nil && keys.Token == "" && (keys.AccessKey == "" || keys.SecretKey == "") {
 			t.Errorf("%q gave half of the keys", text)
 		}
-		if strings.ContainsAny(keys.AccessKey+keys.SecretKey, " \t\r\n\"") {
+		if quoted := strings.ContainsAny(text, "\"'"); !quoted && strings.ContainsAny(keys.AccessKey+keys.SecretKey, " \t\r\n") {
 			t.Errorf("%q gave %+v", text, keys)
 		}
 	})

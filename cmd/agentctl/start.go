@@ -34,7 +34,7 @@ func (a *app) ensureAgent(ctx context.Context, c *control.Client, f agentFlags) 
 		args = append(args, "--node-name", f.name)
 	}
 	if f.idle > 0 {
-		args = append(args, "--idle-timeout", f.idle.String())
+		args = append(args, "--idle-timeout", f.idle.String(), "--"+startedForTasks)
 	}
 	for _, label := range f.labels {
 		args = append(args, "--label", label)
@@ -94,6 +94,11 @@ func (a *app) ensureNode(ctx context.Context, c *control.Client, f agentFlags, c
 		return fmt.Errorf("cannot start an agent by the configuration of clearml-agent: %w", err)
 	}
 	all.Node.Spec.Workers = []spec.WorkerSpec{}
+	lock, err := d.oneAtATime(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
 	_, err = d.ready(ctx, c, &wantedWorkers{base: all.Node, secrets: all.Secrets})
 	return err
 }

@@ -170,16 +170,13 @@ func enqueue(ctx context.Context, way worker.Conn, code code, queue string, f su
 // choice is how the task itself says how its environment is to be made. The version
 // of Python is said by the task's binary as well, for other agents.
 func (f submitFlags) choice() map[string]map[string]clearml.Param {
-	own := map[string]clearml.Param{}
+	var params map[string]map[string]clearml.Param
 	for name, value := range map[string]string{worker.ChoiceManager: f.manager, worker.ChoicePython: f.python} {
 		if value != "" {
-			own[name] = choiceParam(name, value)
+			params = worker.Chosen(params, name, value)
 		}
 	}
-	if len(own) == 0 {
-		return nil
-	}
-	return map[string]map[string]clearml.Param{worker.ChoiceSection: own}
+	return params
 }
 
 // resolveQueue finds the id of a queue by its name.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,10 +49,51 @@ func TestUnitsStartTheAgent(t *testing.T) {
 				t.Errorf("%s: %s=%s, want %s", name, key, s[key], want)
 			}
 		}
-		for _, key := range []string{"PrivateTmp", "PrivateDevices", "ProtectClock", "ProtectControlGroups", "OOMScoreAdjust"} {
+		for _, key := range []string{
+			"PrivateTmp", "PrivateDevices", "ProtectClock", "ProtectControlGroups", "OOMScoreAdjust",
+			"ProtectKernelTunables", "ProtectKernelLogs", "ProtectHostname", "RestrictSUIDSGID", // sandboxes can't be made with them
+		} {
 			if _, set := s[key]; set {
 				t.Errorf("%s sets %s, which hurts tasks", name, key)
 			}
+		}
+	}
+}
+
+// With the capabilities that the unit leaves, sandboxes and their networks can be had as
+// without it.
+func TestUnitAllowsSandboxes(t *testing.T) {
+	if _, err := exec.LookPath("setpriv"); err != nil || os.Geteuid() != 0 {
+		t.Log("only root can take capabilities away, by setpriv: what the unit leaves was not tried")
+		return
+	}
+	text, _ := unit(t, "agentctl.service")
+	left := "-all"
+	for l := range strings.Lines(text) {
+		if list, ok := strings.CutPrefix(l, "CapabilityBoundingSet="); ok {
+			for _, c := range strings.Fields(list) {
+				left += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+			}
+		}
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	found := func(before ...string) map[string]string {
+		args := append(before, "agentctl", "--state", state, "--socket", state+".sock", "doctor", "-o", "json")
+		out, err := exec.Command(args[0], args[1:]...).Output()
+		var all []check
+		if e := json.Unmarshal(out, &all); e != nil {
+			t.Fatalf("%v, %v: %s", err, e, out)
+		}
+		checks := map[string]string{}
+		for _, c := range all {
+			checks[c.Name] = c.Detail
+		}
+		return checks
+	}
+	with, without := found("setpriv", "--no-new-privs", "--bounding-set="+left, "--inh-caps=-all"), found()
+	for _, name := range []string{"containment", "sandboxes", "private networks", "metadata addresses"} {
+		if with[name] != without[name] || with[name] == "" {
+			t.Errorf("%s: in the unit %q, else %q", name, with[name], without[name])
 		}
 	}
 }

@@ -58,7 +58,7 @@ step 'a node that follows it'
 "$agentctl" agent --git "$run/fleet.git" --ref main --path nodes --interval 1s \
 	--label rack=r2 --server-listen 127.0.0.1:0 >"$run/agent.log" 2>&1 &
 agent=$!
-for _ in {1..100}; do
+for _ in {1..600}; do
 	if [ "$("$agentctl" get workers -o name 2>/dev/null | wc -l)" -eq 2 ]; then break; fi
 	sleep 0.1
 done

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"debug/elf"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ const cdiKind = "nvidia.com/gpu"
 // cdi holds what specifications say of NVIDIA's GPUs.
 type cdi struct {
 	devices map[string]Edits // by their names: indices, UUIDs
-	problem string           // of a specification that can't be read
+	problem string           // of a specification that can't be used, or of a part of it
 }
 
 // readCDI reads the specifications in folders. Of them device nodes, mounts and
@@ -37,9 +38,10 @@ func readCDI(folders []string) *cdi {
 		out.problem = err.Error()
 		return out
 	}
-	for path, errs := range cache.GetErrors() {
-		if len(errs) > 0 && out.problem == "" {
-			out.problem = fmt.Sprintf("%s: %v", path, errs[0])
+	failed := cache.GetErrors()
+	for _, path := range slices.Sorted(maps.Keys(failed)) {
+		if errs := failed[path]; len(errs) > 0 {
+			out.problem = cmp.Or(out.problem, fmt.Sprintf("%s: %v", path, errs[0]))
 		}
 	}
 	for _, qualified := range cache.ListDevices() {
@@ -48,8 +50,15 @@ func readCDI(folders []string) *cdi {
 		if !ours || device == nil {
 			continue
 		}
-		e := editsOf(device.ContainerEdits)
-		e.add(editsOf(device.GetSpec().ContainerEdits))
+		e, lacks := editsOf(device.ContainerEdits)
+		common, more := editsOf(device.GetSpec().ContainerEdits)
+		if lacks = cmp.Or(lacks, more); lacks != "" {
+			// Of another version of the driver: a sandbox would show a GPU that no
+			// program in it could use.
+			out.problem = cmp.Or(out.problem, fmt.Sprintf("%s: it names %s, which is not there", device.GetSpec().GetPath(), lacks))
+			continue
+		}
+		e.add(common)
 		out.devices[name] = e
 	}
 	return out
@@ -68,8 +77,8 @@ func (c *cdi) find(names ...string) (Edits, bool) {
 	return Edits{}, false
 }
 
-func editsOf(c specs.ContainerEdits) Edits {
-	var e Edits
+// editsOf are what of c is used; lacks is a library that it names and that is not there.
+func editsOf(c specs.ContainerEdits) (e Edits, lacks string) {
 	for _, d := range c.DeviceNodes {
 		access := lo.Ternary(d.Permissions == "", "rw", strings.ReplaceAll(d.Permissions, "m", "")) // nobody makes nodes
 		e.Devices = append(e.Devices, runtime.Device{Path: cmp.Or(d.HostPath, d.Path), Target: d.Path, Access: access})
@@ -77,6 +86,9 @@ func editsOf(c specs.ContainerEdits) Edits {
 	for _, m := range c.Mounts {
 		real, err := filepath.EvalSymlinks(m.HostPath)
 		if err != nil { // as a socket of a service that does not run
+			if isLibrary(m.HostPath) {
+				lacks = cmp.Or(lacks, m.HostPath)
+			}
 			continue
 		}
 		if names := libraryNames(real); len(names) > 0 {
@@ -93,8 +105,11 @@ func editsOf(c specs.ContainerEdits) Edits {
 			e.Env = append(e.Env, kv)
 		}
 	}
-	return e
+	return e, lacks
 }
+
+// isLibrary tells it by the name: libNAME.so.VERSION.
+func isLibrary(path string) bool { return strings.Contains(filepath.Base(path), ".so.") }
 
 // libraryNames are the names by which programs find a library: the one that it has in
 // itself, for which ldconfig would make a link, and the plain one. None if it is no

@@ -25,8 +25,9 @@ const Folder = "/usr/local/nvidia/lib64"
 type files []runtime.Mount
 
 // libraries are those by which programs compute, watch a GPU, and decode video. None of
-// them is for graphics.
-var libraries = regexp.MustCompile(`^lib(cuda|cudadebugger|nvcuvid|nvidia-(ml|cfg|opencl|ptxjitcompiler|nvvm(70)?|gpucomp|allocator|compiler|pkcs11(-openssl3)?|sandboxutils|tileiras|encode|opticalflow))\.so(\.[0-9]+)*$`)
+// them is for graphics. Without its fatbinaryloader libcuda of an old driver can't be
+// loaded at all.
+var libraries = regexp.MustCompile(`^lib(cuda|cudadebugger|nvcuvid|nvidia-(ml|cfg|opencl|ptxjitcompiler|fatbinaryloader|nvvm(70)?|gpucomp|allocator|compiler|pkcs11(-openssl3)?|sandboxutils|tileiras|encode|opticalflow))\.so(\.[0-9]+)*$`)
 
 // programs are shown at /usr/bin.
 var programs = []string{"nvidia-smi", "nvidia-debugdump"}
@@ -76,6 +77,7 @@ type sources struct {
 	files  files
 	cdi    *cdi
 	stamps string
+	failed string // why there is no list of libraries, as it was told last
 }
 
 func (s *sources) libraries(ctx context.Context, driver string) files {
@@ -85,9 +87,15 @@ func (s *sources) libraries(ctx context.Context, driver string) files {
 	return s.files
 }
 
-func (s *sources) specifications() *cdi {
-	if stamps := stampsOf(s.opts.CDI); s.cdi == nil || stamps != s.stamps {
-		s.cdi, s.stamps = readCDI(s.opts.CDI), stamps
+func (s *sources) specifications(driver string) *cdi {
+	stamps := driver + "\n" + stampsOf(s.opts.CDI) // they name files of one version of it
+	if s.cdi != nil && stamps == s.stamps {
+		return s.cdi
+	}
+	was := s.cdi
+	s.cdi, s.stamps = readCDI(s.opts.CDI), stamps
+	if p := s.cdi.problem; p != "" && (was == nil || was.problem != p) {
+		s.opts.Log.Warn("a CDI specification can't be used", "problem", p)
 	}
 	return s.cdi
 }
@@ -95,7 +103,10 @@ func (s *sources) specifications() *cdi {
 func (s *sources) driverFiles(ctx context.Context) files {
 	list, err := s.opts.Libraries(ctx)
 	if err != nil {
-		s.opts.Log.Warn("sandboxes get no libraries of the driver", "error", err)
+		if s.failed != err.Error() && ctx.Err() == nil { // it is tried again at each look
+			s.failed = err.Error()
+			s.opts.Log.Warn("sandboxes get no libraries of the driver", "error", err)
+		}
 		return nil
 	}
 	found := parseLibraries(list, goruntime.GOARCH)
@@ -121,7 +132,8 @@ func stampsOf(folders []string) string {
 	for _, folder := range folders {
 		entries, _ := os.ReadDir(folder) // most machines have none
 		for _, e := range entries {
-			if info, err := e.Info(); err == nil {
+			// Of a link what it leads to: that may be written anew in its place.
+			if info, err := os.Stat(filepath.Join(folder, e.Name())); err == nil {
 				fmt.Fprintln(&b, folder, e.Name(), info.Size(), info.ModTime().Format(time.RFC3339Nano))
 			}
 		}

@@ -50,8 +50,8 @@ func (s State) Give(devices []string) (Edits, error) {
 	for _, device := range devices {
 		g, seen := lo.Find(s.GPUs, func(g GPU) bool { return g.Is(device) })
 		names := []string{device}
-		if seen {
-			names = append(names, g.UUID, strconv.Itoa(g.Index))
+		if seen { // an index may be another GPU's since the specification was written
+			names = []string{g.UUID, strconv.Itoa(g.Index)}
 		}
 		if e, ok := s.cdi.find(names...); ok {
 			out.add(e)
@@ -59,14 +59,15 @@ func (s State) Give(devices []string) (Edits, error) {
 		}
 		switch {
 		case strings.HasPrefix(device, "MIG-"):
-			return Edits{}, fmt.Errorf("cannot show gpu %s in a sandbox: an instance of MIG needs a CDI specification that names it (nvidia-ctk cdi generate --device-name-strategy=uuid)", device)
+			return Edits{}, fmt.Errorf("cannot show gpu %s in a sandbox: an instance of MIG needs a CDI specification that names it (nvidia-ctk cdi generate --device-name-strategy=uuid)%s", device, s.unusable())
 		case !seen || g.Minor < 0:
-			return Edits{}, fmt.Errorf("cannot show gpu %s in a sandbox: NVML does not tell its device node (%s), and no CDI specification names it", device, s.why())
+			return Edits{}, fmt.Errorf("cannot show gpu %s in a sandbox: NVML does not tell its device node (%s), and no CDI specification names it%s", device, s.why(), s.unusable())
 		}
 		node := "nvidia" + strconv.Itoa(g.Minor)
 		out.add(Edits{Devices: []runtime.Device{s.node(node)}})
 		byDriver = true
 	}
+	out.Mounts = slices.DeleteFunc(out.Mounts, gone)
 	if !byDriver {
 		return out, nil
 	}
@@ -79,6 +80,21 @@ func (s State) Give(devices []string) (Edits, error) {
 	}
 	out.add(Edits{Mounts: s.files})
 	return out, nil
+}
+
+// gone tells of the socket of a service that has ended since the specification was read,
+// which a sandbox can do without.
+func gone(m runtime.Mount) bool {
+	_, err := os.Lstat(m.Source)
+	return err != nil && filepath.Dir(m.Target) != Folder
+}
+
+// unusable is what is wrong with a specification, as the end of a sentence.
+func (s State) unusable() string {
+	if _, problem := s.CDI(); problem != "" {
+		return "; " + problem
+	}
+	return ""
 }
 
 func (s State) node(name string) runtime.Device {

@@ -169,13 +169,20 @@ func TestDriverHangs(t *testing.T) {
 func TestHangsFromTheBeginning(t *testing.T) {
 	lib, _ := machine(t)
 	var gate chan struct{}
-	lib.InitFunc = func() nvml.Return { <-gate; return nvml.SUCCESS }
+	answer := nvml.ERROR_DRIVER_NOT_LOADED
+	lib.InitFunc = func() nvml.Return { <-gate; return answer }
 	began := time.Now()
 	watched(t, lib, func(w *Watcher) { // First has returned
-		if s := w.State(); s.GPUs != nil || s.Problem != errSilent.Error() {
+		if s := w.State(); s.GPUs != nil || s.Problem != errSilent.Error() || !s.Silent() {
 			t.Errorf("%+v", s)
 		}
 		close(gate)
+		<-w.Changed() // or who waits for the driver would not learn that it is of no use
+		if s := w.State(); s.GPUs != nil || s.Silent() {
+			t.Errorf("not loaded: %+v", s)
+		}
+		answer = nvml.SUCCESS
+		w.Wake()
 		synctest.Wait()
 		if len(w.State().GPUs) != 2 {
 			t.Errorf("after it: %+v", w.State())
@@ -226,6 +233,7 @@ func TestDriverExchanged(t *testing.T) {
 		return count()
 	}
 	watched(t, lib, func(w *Watcher) {
+		<-w.Changed() // it has answered
 		if s := w.State(); s.GPUs != nil || !strings.Contains(s.Problem, "VERSION_MISMATCH") {
 			t.Errorf("%+v", s)
 		}

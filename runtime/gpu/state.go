@@ -33,6 +33,11 @@ type Figures struct {
 // Is tells whether a device of a spec, an index or a UUID, means g.
 func (g GPU) Is(device string) bool { return device == strconv.Itoa(g.Index) || device == g.UUID }
 
+// Silent tells that nobody knows of any GPU since the driver has not answered yet.
+func (s State) Silent() bool {
+	return s.GPUs == nil && (s.Problem == notLooked || s.Problem == errSilent.Error())
+}
+
 // State is what was found at one moment. It is not changed any more.
 type State struct {
 	Time time.Time `json:"time"`

@@ -64,14 +64,15 @@ func NewWatcher(o Options) *Watcher {
 		opts: o, looker: looker{lib: o.Lib}, sources: sources{opts: o},
 		first: make(chan struct{}), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
-	w.state.Store(&State{Problem: "nobody has looked yet", dev: o.Dev})
+	w.state.Store(&State{Problem: notLooked, dev: o.Dev})
 	return w
 }
 
 // State is what was found last.
 func (w *Watcher) State() State { return *w.state.Load() }
 
-// Changed has a value whenever other GPUs are there, or one has another problem.
+// Changed has a value whenever other GPUs are there, or one has another problem, or the
+// driver has answered for the first time.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
 // Wake has the GPUs looked at soon.
@@ -91,6 +92,8 @@ func hint(c chan struct{}) {
 	default:
 	}
 }
+
+const notLooked = "nobody has looked yet"
 
 // errSilent is that of a driver that hangs.
 var errSilent = errors.New("the driver does not answer; it is asked no more until it does")
@@ -142,7 +145,7 @@ func Look(ctx context.Context, o Options) State {
 // ask looks once. It may take for ever.
 func (w *Watcher) ask(ctx context.Context) answer {
 	s, err := w.looker.look(time.Now())
-	s.dev, s.cdi = w.opts.Dev, w.sources.specifications()
+	s.dev, s.cdi = w.opts.Dev, w.sources.specifications(s.Driver)
 	if err == nil && len(s.GPUs) > 0 {
 		s.files = w.sources.libraries(ctx, s.Driver)
 	}
@@ -196,7 +199,7 @@ func (w *Watcher) note(a answer) {
 			w.opts.Log.Info("GPUs found", "count", len(next.GPUs), "driver", next.Driver)
 		}
 	}
-	if !slices.EqualFunc(was.GPUs, next.GPUs, sameGPU) || (was.GPUs == nil) != (next.GPUs == nil) {
+	if !slices.EqualFunc(was.GPUs, next.GPUs, sameGPU) || (was.GPUs == nil) != (next.GPUs == nil) || was.Silent() != next.Silent() {
 		hint(w.changed)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	ocilayout "github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/match"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
@@ -186,7 +187,9 @@ func (s *Store) deliver(ctx context.Context, img v1.Image, to Reference, work st
 			return err
 		}
 	}
-	if err := path.AppendImage(img, ocilayout.WithAnnotations(map[string]string{nameAnnotation: cmp.Or(to.name, "latest")})); err != nil {
+	called := cmp.Or(to.name, "latest")
+	// Of two images of one name, readers would take the older one.
+	if err := path.ReplaceImage(img, match.Name(called), ocilayout.WithAnnotations(map[string]string{nameAnnotation: called})); err != nil {
 		return err
 	}
 	if to.where == inLayout {

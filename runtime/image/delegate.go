@@ -34,7 +34,9 @@ func (s *Store) delegate(ctx context.Context, o order, say func(Progress), stdin
 	cmd := exec.Command(program[0], program[1:]...)
 	var words bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, &words
-	cmd.WaitDelay = time.Second // for a stream that nobody ends
+	if stdout == nil { // else what the child has written is waited for, however slow its reader is
+		cmd.WaitDelay = time.Second // for a stream that nobody ends
+	}
 	cmd.ExtraFiles = []*os.File{orders, answers}
 	err = s.opts.Enter(cmd)
 	_, _ = orders.Close(), answers.Close()
@@ -47,7 +49,8 @@ func (s *Store) delegate(ctx context.Context, o order, say func(Progress), stdin
 	defer stop()
 	a, lerr := listen(receive, say)
 	_ = send.Close()
-	if werr := cmd.Wait(); err == nil && lerr != nil {
+	// The last of an archive is copied after the child's last word.
+	if werr := cmd.Wait(); err == nil && (lerr != nil || stdout != nil) {
 		err = errors.Join(lerr, werr)
 	}
 	if cause := context.Cause(ctx); cause != nil && (err != nil || a.Error != "") {

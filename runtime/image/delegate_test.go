@@ -124,6 +124,35 @@ func TestRemovedInTheRange(t *testing.T) {
 	}
 }
 
+// late fails at the last of what is written to it, which the child has long written.
+type late struct{ n, most int }
+
+func (l *late) Write(p []byte) (int, error) {
+	if l.n += len(p); l.n > l.most {
+		return 0, errors.New("no room")
+	}
+	return len(p), nil
+}
+
+// An archive whose end could not be written is none.
+func TestTheEndOfAnExport(t *testing.T) {
+	r := imagekit.Serve(t, &imagekit.Registry{})
+	s, _ := ordinary(t, r)
+	ref := r.Push(t, "kit:1", small(t, "x"))
+	_ = acquire(t, s, Request{Ref: ref}).Close()
+	e, err := s.Find(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := late{most: 1 << 30}
+	if err := s.Export(t.Context(), e, &all); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Export(t.Context(), e, &late{most: all.n - 1}); err == nil {
+		t.Error("an export without its end is taken for whole")
+	}
+}
+
 // A child ends with the one who wants its answer.
 func TestACancelledOrder(t *testing.T) {
 	r := imagekit.Serve(t, &imagekit.Registry{})

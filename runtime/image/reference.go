@@ -104,8 +104,12 @@ func (r Reference) String() string {
 		return display(r.ref.Name())
 	}
 	for _, p := range prefixes {
-		if p.where == r.where {
-			return strings.TrimSuffix(p.text+r.path+":"+r.name, ":")
+		switch {
+		case p.where != r.where:
+		case r.name == "":
+			return p.text + r.path
+		default:
+			return p.text + r.path + ":" + r.name
 		}
 	}
 	return ""

@@ -30,7 +30,7 @@ func TestReferences(t *testing.T) {
 
 // A reference reads as what it prints, and means one thing only.
 func FuzzReference(f *testing.F) {
-	for _, s := range []string{"python:3.12", "host", "oci:/a:b", "docker-archive:/a:b:c", "r:5000/a/b@sha256:" + strings.Repeat("0", 64), "localhost/x"} {
+	for _, s := range []string{"python:3.12", "host", "oci:/a:b", "docker-archive:/a:b:c", "docker-archive:/::", "r:5000/a/b@sha256:" + strings.Repeat("0", 64), "localhost/x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

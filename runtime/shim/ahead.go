@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,21 +23,9 @@ var errDropped = errors.New("the sandbox was not wanted")
 // await waits, with the sandbox made, for what is to run in it. With the agent's
 // end of the socket closed, by its death too, the sandbox is dropped.
 func (s *shim) await() error {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	awaited := make(chan struct{})
-	defer close(awaited)
-	go func() {
-		select {
-		case <-s.terms:
-			cancel(errDropped)
-		case <-awaited:
-		}
-	}()
 	// A word that is not heard is no matter: the order comes, or the end.
 	_ = s.orders.Send(record.Word{Ready: true})
-	var w record.Order
-	files, err := s.orders.Receive(ctx, &w)
+	w, files, err := s.ordered()
 	if err != nil {
 		return errDropped
 	}
@@ -47,6 +36,26 @@ func (s *shim) await() error {
 	crash.Point("shim.adopted")
 	_ = s.orders.Send(record.Word{Taken: true})
 	return s.orders.Close()
+}
+
+// ordered receives the order. A SIGTERM before it ends the waiting; one that comes when it
+// has returned is a wish to stop the run, and is left to who supervises it.
+func (s *shim) ordered() (w record.Order, files []*os.File, err error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	came, heeded := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(heeded)
+		select {
+		case <-s.terms:
+			cancel(errDropped)
+		case <-came:
+		}
+	}()
+	files, err = s.orders.Receive(ctx, &w)
+	close(came)
+	<-heeded
+	return w, files, cmp.Or(err, context.Cause(ctx))
 }
 
 // adopt turns the spare sandbox into that of a run: its folder, its lock and

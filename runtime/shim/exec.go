@@ -21,6 +21,8 @@ type execs struct {
 	uid, gid int // the task's user on the host
 	listener *packet.Listener
 	serving  sync.WaitGroup
+	ctx      context.Context // ends with the task
+	end      context.CancelFunc
 }
 
 // serveExec begins to listen. A sandbox without it is no failure of the task.
@@ -36,6 +38,7 @@ func (s *shim) serveExec() *execs {
 	}
 	e := &execs{box: b.made, dir: s.dir, listener: l}
 	e.uid, e.gid = owner(s.run)
+	e.ctx, e.end = context.WithCancel(context.Background())
 	e.serving.Go(e.accept)
 	return e
 }
@@ -62,6 +65,7 @@ func (e *execs) stop() {
 	}
 	_ = os.Remove(filepath.Join(e.dir, record.ExecSocket))
 	_ = e.listener.Close()
+	e.end() // one who has not said yet what he wants
 	e.serving.Wait()
 }
 
@@ -75,7 +79,7 @@ func (e *execs) serve(c *packet.Conn) error {
 		return fmt.Errorf("user %d may not execute anything here", uid)
 	}
 	var head record.ExecOrder
-	files, err := c.Receive(context.Background(), &head)
+	files, err := c.Receive(e.ctx, &head)
 	if err != nil {
 		return err
 	}

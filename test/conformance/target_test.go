@@ -57,9 +57,13 @@ func theTarget(t *testing.T) *target {
 	return at
 }
 
+// lease is that of the embedded server: one row waits for its end, and no other may take
+// so long, on a disk that all tests write to.
+const lease = 10 * time.Second
+
 func embedded(t *testing.T) *server.Server {
 	t.Helper()
-	s, err := server.Open(t.Context(), server.Config{Dir: t.TempDir(), Lease: 2 * time.Second, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	s, err := server.Open(t.Context(), server.Config{Dir: t.TempDir(), Lease: lease, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

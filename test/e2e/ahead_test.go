@@ -51,7 +51,7 @@ func TestLookAhead(t *testing.T) {
 		todo.Script = clearml.Script{Repository: repo.Bare, Branch: "main", EntryPoint: "run.py", WorkingDir: ".", Binary: "python3"}
 	}})
 	before := n.Task(next)
-	harness.Eventually(t, harness.Patience, "the next task's environment", func() string {
+	harness.Eventually(t, harness.IdlePatience, "the next task's environment", func() string {
 		if whole, litter := environments(t, n); whole != 2 || litter != nil || n.Workers()[0].Ahead != "" {
 			return fmt.Sprintf("%d environments, %q, %+v", whole, litter, n.Workers())
 		}
@@ -116,14 +116,17 @@ func TestLookAheadIsGivenUp(t *testing.T) {
 	next := n.Submit(hangs(n))
 	begun := func() {
 		t.Helper()
-		n.WaitGate("building")
-		if got := n.Workers()[0]; got.Ahead != next || len(harness.Processes(filepath.Join(n.State, "envs"))) == 0 {
-			t.Errorf("nothing is prepared: %+v", got)
-		}
+		n.WaitGateFor(harness.IdlePatience, "building")
+		harness.Eventually(t, harness.Patience, "what is prepared to be shown", func() string {
+			if got := n.Workers()[0]; got.Ahead != next || len(harness.Processes(filepath.Join(n.State, "envs"))) == 0 {
+				return fmt.Sprintf("%+v", got)
+			}
+			return ""
+		})
 	}
 	noProcess := func() {
 		t.Helper()
-		harness.Eventually(t, harness.Patience, "the builder to be gone", func() string {
+		harness.Eventually(t, harness.IdlePatience, "the builder to be gone", func() string {
 			if left := harness.Processes(filepath.Join(n.State, "envs", ".work-")); len(left) > 0 {
 				return fmt.Sprint(left)
 			}
@@ -133,7 +136,7 @@ func TestLookAheadIsGivenUp(t *testing.T) {
 	nothing := func() {
 		t.Helper()
 		noProcess()
-		harness.Eventually(t, harness.Patience, "nothing to be left", func() string {
+		harness.Eventually(t, harness.IdlePatience, "nothing to be left", func() string {
 			if whole, litter := environments(t, n); whole != 1 || litter != nil || n.Workers()[0].Ahead != "" {
 				return fmt.Sprintf("%d environments, %q, %+v", whole, litter, n.Workers())
 			}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"agentctl/clearml"
 	"agentctl/reconcile"
@@ -70,6 +71,19 @@ func foreground(t *testing.T, n *harness.Node, args ...string) (cmd *exec.Cmd, o
 	return cmd, out, ended
 }
 
+// endsWell waits for the end of a daemon.
+func endsWell(t *testing.T, ended <-chan int) {
+	t.Helper()
+	select {
+	case code := <-ended:
+		if code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	case <-time.After(harness.Patience):
+		t.Fatal("it does not end")
+	}
+}
+
 // enqueueScript makes a task of a script of the working copy, and enqueues it.
 const enqueueScript = `from clearml import Task
 task = Task.create(project_name="e2e", task_name="boxed", script="run.py", packages=[], add_task_init_call=False)
@@ -109,9 +123,7 @@ func TestDaemonForeground(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code := <-ended; code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, ended)
 	n.WaitStatus(long, clearml.StatusStopped)
 	if n.WaitWorkers(); strings.Contains(n.Must("daemon", "--status"), "box") {
 		t.Error("something is left of the worker")
@@ -185,8 +197,6 @@ func TestDaemonOutlivesItsAgent(t *testing.T) {
 	if err := second.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code := <-ended; code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	endsWell(t, ended)
 	n.WaitWorkers()
 }

@@ -24,7 +24,7 @@ func node(workers ...string) string {
 	return text
 }
 
-const oneWorker = "{name: w, queues: [default], mode: venv, stopGrace: 5s}"
+const oneWorker = "{name: w, queues: [default], mode: venv, stopGrace: 5s, " + harness.Where + "}"
 
 // started is a node whose agent runs and serves the queue default with one worker.
 func started(t *testing.T) *harness.Node {

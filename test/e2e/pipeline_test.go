@@ -27,15 +27,14 @@ func TestRequeuedStepOfAPipeline(t *testing.T) {
 	n := started(t)
 	first := n.Create(harness.Script{Name: "first", Code: n.Code(again)})
 	second := n.Create(harness.Script{Name: "second", Code: "print('second')"})
-	done := make(chan string, 1)
-	go func() { done <- n.SDK(n.Dir, pipeline, first, second) }()
+	wait := n.StartSDK(n.Dir, pipeline, first, second)
 	n.WaitGate("up")
 	n.Must("drain", "--policy", "requeue", "-m", "new driver")
 	n.WaitStatus(first, clearml.StatusQueued)
 	n.Must("uncordon")
 	n.WaitStatusFor(2*harness.Patience, first, clearml.StatusCompleted)
 	n.WaitStatusFor(2*harness.Patience, second, clearml.StatusCompleted)
-	if out := <-done; !strings.Contains(out, "status=completed") {
+	if out := wait(); !strings.Contains(out, "status=completed") {
 		t.Errorf("the pipeline says\n%s", out)
 	}
 	n.WantConsole(t, first, "run 2")

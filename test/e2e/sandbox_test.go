@@ -33,11 +33,11 @@ kind: Node
 metadata: {name: e2e}
 spec:
   workers:
-    - {name: box, queues: [default], mode: sandbox, image: %q, stopGrace: 5s}
+    - {name: box, queues: [default], mode: sandbox, image: %q, stopGrace: 5s, %s}
   packageManager: {python: {onMissing: nearest}}
   cache: {minFree: 100Mi}
   sandbox:
-%s`, image, more))
+%s`, image, harness.Where, more))
 	return n
 }
 
@@ -217,8 +217,9 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 	if left, _ := filepath.Glob(filepath.Join(n.State, "tasks", "*", "box-*")); left != nil {
 		t.Errorf("sandboxes of builds are left: %q", left)
 	}
-	if out, err := exec.Command("find", filepath.Join(n.State, "cache"), "-name", "canary").Output(); err != nil || len(out) > 0 {
-		t.Errorf("a package that was built wrote among the downloads of others: %v\n%s", err, out)
+	// It fails when something is removed meanwhile, which is no fault.
+	if out, _ := exec.Command("find", filepath.Join(n.State, "cache"), "-name", "canary").Output(); len(out) > 0 {
+		t.Errorf("a package that was built wrote among the downloads of others:\n%s", out)
 	}
 	// What no code of a package could touch is kept.
 	plain := n.Submit(harness.Script{Pip: []string{"iniconfig==2.1.0"}, Code: "import iniconfig\n", Change: func(t *clearml.NewTask) {
@@ -238,7 +239,7 @@ setup(name="writes", version="1.0", py_modules=["writes"])
 // alone: the image as it was pulled stays as it was.
 func wantBytecode(t *testing.T, n *harness.Node) {
 	t.Helper()
-	harness.Eventually(t, harness.Patience, "the image's bytecode", func() string {
+	harness.Eventually(t, harness.IdlePatience, "the image's bytecode", func() string {
 		if made, _ := filepath.Glob(filepath.Join(n.State, "images", "added", "*.json")); len(made) != 1 {
 			return fmt.Sprintf("%q are there", made)
 		}
@@ -265,7 +266,7 @@ func TestLookAheadInASandbox(t *testing.T) {
 	first := n.Submit(shellTask("echo staying; sleep 1000\n", map[string]string{"image": busy}))
 	n.WaitConsole(first, regexp.MustCompile("^staying$"))
 	next := n.Submit(harness.Script{Pip: []string{"six==1.17.0"}, Code: "import six; print('six', six.__version__)"})
-	harness.Eventually(t, 4*harness.Patience, "the next task's environment", func() string {
+	harness.Eventually(t, harness.IdlePatience, "the next task's environment", func() string {
 		if whole, litter := environments(t, n); whole != 1 || litter != nil || n.Workers()[0].Ahead != "" {
 			return fmt.Sprintf("%d environments, %q, %+v", whole, litter, n.Workers())
 		}

@@ -123,8 +123,8 @@ func TestIdleCalls(t *testing.T) {
 		}
 		return n
 	}
-	harness.Eventually(t, harness.Patience, "seven workers to have reported", func() string {
-		if n := registered(); n < 7 {
+	harness.Eventually(t, harness.Patience, "seven workers to have reported, and a look", func() string {
+		if n := registered(); n < 7 || looks() == 0 { // the first look finds, or makes, the queues
 			return fmt.Sprint(n)
 		}
 		return ""

@@ -16,8 +16,9 @@ import (
 const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|TestSandboxUsage|TestSpareGetsTheLimitsOfItsRun|TestSandboxIsStopped|TestSandboxOutlivesTheAgentOnly|TestSandboxDevices|TestSandboxLimitsInTheKernel|TestLeftoversAreKilled|TestDelegatedCgroup)$/^(the_task|a_child,_hidden_by_an_exit_code|cgroup2|kernel_.*)$"
 
 const (
-	guestPatience = "100s" // of the tests in it
-	patience      = 2 * time.Minute
+	// Of the tests in it, beside which those of test/e2e run.
+	guestPatience = "240s"
+	patience      = 270 * time.Second
 )
 
 func TestCgroup2(t *testing.T) {

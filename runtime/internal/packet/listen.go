@@ -1,10 +1,12 @@
 package packet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,16 +68,31 @@ func (l *Listener) Accept() (*Conn, error) {
 // Close ends the listening.
 func (l *Listener) Close() error { return l.f.Close() }
 
-// Dial connects to the socket called name in dir.
-func Dial(dir, name string) (*Conn, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+// Dial connects to the socket called name in dir, until ctx ends: where nobody accepts,
+// as many as may wait do so already.
+func Dial(ctx context.Context, dir, name string) (*Conn, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a socket: %w", err)
 	}
-	err = inDir(dir, name, func(path string) error { return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) })
+	err = inDir(dir, name, func(path string) error { return connect(ctx, fd, path) })
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("cannot connect to %s in %s: %w", name, dir, err)
 	}
 	return Open(fd)
+}
+
+func connect(ctx context.Context, fd int, path string) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		if !errors.Is(err, unix.EAGAIN) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
 }

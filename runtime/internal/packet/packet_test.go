@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 type text struct{ Text string }
@@ -20,12 +23,17 @@ func pair(t *testing.T) (*Conn, *Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd, err := Open(int(there.Fd()))
+	// The file's own descriptor goes with the file, whenever that is collected.
+	fd, err := unix.Dup(int(there.Fd()))
+	if err = errors.Join(err, there.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = a.Close(), fd.Close() })
-	return a, fd
+	t.Cleanup(func() { _, _ = a.Close(), b.Close() })
+	return a, b
 }
 
 func TestMessagesAndFiles(t *testing.T) {
@@ -82,7 +90,7 @@ func TestListener(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Dial(dir, "s"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Dial(context.Background(), dir, "s"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Dial without a socket: %v", err)
 	}
 	l, err := Listen(dir, "s")
@@ -104,7 +112,7 @@ func TestListener(t *testing.T) {
 			accepted <- c
 		}
 	}()
-	c, err := Dial(dir, "s")
+	c, err := Dial(context.Background(), dir, "s")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,4 +124,27 @@ func TestListener(t *testing.T) {
 	if _, open := <-accepted; open {
 		t.Error("a closed listener accepts")
 	}
+}
+
+// A process that hangs, and accepts nobody, holds nobody who wants to connect.
+func TestDialWhereNobodyAccepts(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Listen(dir, "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 20*time.Millisecond, errors.New("nobody accepts"))
+	defer cancel()
+	for range 1000 { // as many as may wait, which the kernel decides
+		c, err := Dial(ctx, dir, "s")
+		if err != nil {
+			if !errors.Is(err, context.Cause(ctx)) {
+				t.Errorf("Dial: %v", err)
+			}
+			return
+		}
+		defer c.Close()
+	}
+	t.Error("a thousand wait")
 }

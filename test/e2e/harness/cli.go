@@ -2,11 +2,17 @@ package harness
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
+	"time"
 )
+
+// verbPatience is how long one verb may take, which may run a whole task.
+const verbPatience = 4 * time.Minute
 
 // Run runs one verb of the program against the node.
 func (n *Node) Run(args ...string) (stdout, stderr string, code int) {
@@ -18,10 +24,17 @@ func (n *Node) Run(args ...string) (stdout, stderr string, code int) {
 func (n *Node) RunIn(dir string, stdin []byte, args ...string) (stdout, stderr string, code int) {
 	n.T.Helper()
 	var out, talk bytes.Buffer
-	cmd := exec.Command(n.Program, args...)
+	ctx, cancel := context.WithTimeout(n.T.Context(), verbPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, n.Program, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // it tells where it is
+	cmd.WaitDelay = 5 * time.Second
 	cmd.Dir, cmd.Env = dir, n.environ()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &talk
 	err := cmd.Run()
+	if ctx.Err() != nil {
+		n.T.Fatalf("agentctl %s did not end within %s: %v\n%s\n%s", strings.Join(args, " "), verbPatience, err, tail(out.String(), 20), goroutines(talk.String()))
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		n.T.Fatal(err)

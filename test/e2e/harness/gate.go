@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Gate is the path of a file that tasks can see and make: the test and a task
@@ -19,9 +20,12 @@ func (n *Node) Open(name string) {
 }
 
 // WaitGate waits until a task has made a gate's file.
-func (n *Node) WaitGate(name string) {
+func (n *Node) WaitGate(name string) { n.T.Helper(); n.WaitGateFor(Patience, name) }
+
+// WaitGateFor is WaitGate with a patience of its own.
+func (n *Node) WaitGateFor(patience time.Duration, name string) {
 	n.T.Helper()
-	Eventually(n.T, Patience, "a task to open the gate "+name, func() string {
+	Eventually(n.T, patience, "a task to open the gate "+name, func() string {
 		if _, err := os.Stat(n.Gate(name)); err != nil {
 			return err.Error()
 		}

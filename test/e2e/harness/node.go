@@ -165,19 +165,10 @@ func (n *Node) WaitAgent() {
 	select {
 	case <-n.ended:
 	case <-time.After(Patience):
-		n.T.Fatalf("the agent did not end:\n%s", n.stacks())
+		said := tail(n.AgentLog(), 100)
+		n.T.Fatalf("the agent did not end:\n%s\nits goroutines:\n%s", said, n.stacks())
 	}
 	n.agent = nil
-}
-
-// stacks ends the agent and tells what it said, and where each of its goroutines was.
-func (n *Node) stacks() string {
-	_ = n.agent.Process.Signal(syscall.SIGQUIT)
-	select {
-	case <-n.ended:
-	case <-time.After(10 * time.Second): // close kills it
-	}
-	return n.AgentLog()
 }
 
 // KillAgent ends the agent by SIGKILL. Its tasks and its server go on.
@@ -219,7 +210,11 @@ func (n *Node) environ() []string {
 // close ends all that the node started and removes its folder.
 func (n *Node) close() {
 	if n.T.Failed() {
-		n.T.Logf("the agent said:\n%s", tail(n.AgentLog(), 100))
+		said, _, _ := strings.Cut(n.AgentLog(), quit)
+		n.T.Logf("the agent said:\n%s", tail(said, 100))
+	}
+	if n.T.Failed() && n.agent != nil && !n.agentEnded() {
+		n.T.Logf("its goroutines:\n%s", n.stacks())
 	}
 	if n.agent != nil {
 		_ = n.agent.Process.Signal(syscall.SIGTERM)
@@ -250,17 +245,16 @@ func (n *Node) close() {
 // killLeftovers kills what still runs with the node's folder in its arguments or
 // environment: the server, and shims with their tasks if the test failed in between.
 func (n *Node) killLeftovers() {
-	for range 100 {
-		left := n.processes()
-		if len(left) == 0 {
+	var left []int
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if left = n.processes(); len(left) == 0 {
 			return
 		}
 		for _, pid := range left {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
-	n.T.Errorf("processes of the node can't be killed: %v", n.processes())
+	n.T.Errorf("processes of the node can't be killed: %v", left)
 }
 
 func tail(text string, lines int) string {

@@ -61,6 +61,12 @@ const sdkPatience = 5 * time.Minute
 // fails the test.
 func (n *Node) SDK(dir, program string, args ...string) string {
 	n.T.Helper()
+	return n.StartSDK(dir, program, args...)()
+}
+
+// StartSDK is SDK for a program beside which the test goes on; wait waits for its end.
+func (n *Node) StartSDK(dir, program string, args ...string) (wait func() string) {
+	n.T.Helper()
 	// A file outside of any repository: the SDK looks for the text and the repository of
 	// what runs.
 	file := filepath.Join(n.T.TempDir(), "author.py")
@@ -68,7 +74,6 @@ func (n *Node) SDK(dir, program string, args ...string) string {
 		n.T.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(n.T.Context(), sdkPatience)
-	defer cancel()
 	var out, talk bytes.Buffer
 	cmd := exec.CommandContext(ctx, SDKPython(n.T), append([]string{file}, args...)...)
 	cmd.Dir, cmd.Env = dir, append(n.SDKEnv(), "PYTHONPATH="+SDKStrict(n.T), "PYTHONFAULTHANDLER=1")
@@ -76,13 +81,25 @@ func (n *Node) SDK(dir, program string, args ...string) string {
 	// A program that hangs shows where before it dies.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGABRT) }
 	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Run(); err != nil {
-		n.T.Fatalf("a program with the SDK failed: %v\n%s%s", err, out.String(), talk.String())
+	if err := cmd.Start(); err != nil {
+		cancel()
+		n.T.Fatal(err)
 	}
-	if bad := Complaints(out.String() + talk.String()); bad != nil {
-		n.T.Errorf("the SDK complains:\n%s\n\nall it said:\n%s%s", strings.Join(bad, "\n"), out.String(), talk.String())
+	ended := make(chan error, 1)
+	go func() { // ends with the program, which the end of the test ends
+		defer cancel()
+		ended <- cmd.Wait()
+	}()
+	return func() string {
+		n.T.Helper()
+		if err := <-ended; err != nil {
+			n.T.Fatalf("a program with the SDK failed: %v\n%s%s", err, out.String(), talk.String())
+		}
+		if bad := Complaints(out.String() + talk.String()); bad != nil {
+			n.T.Errorf("the SDK complains:\n%s\n\nall it said:\n%s%s", strings.Join(bad, "\n"), out.String(), talk.String())
+		}
+		return out.String()
 	}
-	return out.String()
 }
 
 // SDKEnv is what `agentctl server credentials` tells a user to set. HOME is the tests'

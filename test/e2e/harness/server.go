@@ -168,7 +168,8 @@ func (n *Node) WaitStatus(id string, statuses ...string) *clearml.Task {
 func (n *Node) WaitStatusFor(patience time.Duration, id string, statuses ...string) *clearml.Task {
 	n.T.Helper()
 	var task *clearml.Task
-	Eventually(n.T, patience, "task "+id+" to be "+strings.Join(statuses, " or "), func() string {
+	saw := waited(patience, func() string {
+		n.T.Helper()
 		got, err := n.Client().Task(context.Background(), id)
 		if err != nil {
 			return err.Error() // a server that is just being restarted
@@ -185,6 +186,9 @@ func (n *Node) WaitStatusFor(patience time.Duration, id string, statuses ...stri
 		}
 		return task.Status
 	})
+	if saw != "" {
+		n.T.Fatalf("waited %s for task %s to be %s; saw: %s\n%s", patience, id, strings.Join(statuses, " or "), saw, n.whereTaskIs(id))
+	}
 	return task
 }
 

@@ -1,0 +1,50 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A child in the range of ids that goes on when the agent ends is killed, in the end.
+func TestInsideEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		after  time.Duration
+		killed bool
+	}{
+		{"at once", 0, false},
+		{"within its time", insidePatience - time.Second, false},
+		{"never", insidePatience + time.Second, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := exec.Command("/bin/cat")
+			in, err := cmd.StdinPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				r, w := io.Pipe()
+				ctx, cancel := context.WithCancel(t.Context())
+				stop := endInside(ctx, w, cmd.Process)
+				cancel()
+				if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+					t.Errorf("what the child reads: %v", err)
+				}
+				time.Sleep(tt.after)
+				stop()
+			})
+			_ = in.Close()
+			if err := cmd.Wait(); (err != nil) != tt.killed {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
