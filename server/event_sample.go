@@ -125,7 +125,7 @@ func countEvents(v *view, stream int64, kind string) (n int64, err error) {
 // eventsOf reads a page of events behind a place: in the order in which they came,
 // scalars curve by curve, or backwards.
 func eventsOf(v *view, of *source, kind string, back bool, from scroll, size int) (events []any, next string, err error) {
-	events, next = []any{}, from.String()
+	next = from.String()
 	beyond, way := ">", ""
 	if back {
 		beyond, way = "<", " DESC"
