@@ -24,11 +24,11 @@ type loginRequest struct {
 }
 
 // login gives a token for keys, or a fresh one for a token. A task's token stays
-// one: its scope and its life go over to the new one.
+// one: its scope and its life go over to the new one, whatever life is asked for.
 func login(c *call, req *loginRequest) (any, error) {
 	life := lifeOf(req.ExpirationSec)
-	if req.ExpirationSec == 0 && c.caller.life > 0 {
-		life = c.caller.life
+	if have := c.caller.life; have > 0 && (req.ExpirationSec == 0 || c.caller.task != "" && life > have) {
+		life = have
 	}
 	token, err := c.srv.keys.issue(life, c.caller.task)
 	if err != nil {
