@@ -17,6 +17,7 @@ func genNode(t *rapid.T) Desired {
 	var n spec.Node
 	n.Spec.GPUs.Slots = rapid.SampledFrom([]spec.Slots{
 		{}, {Mode: spec.SlotsAuto}, {Mode: spec.SlotsList, List: []spec.Slot{{Device: "0"}, {Device: "1"}, {Device: "2", Shares: 4}}},
+		{Mode: spec.SlotsList, List: []spec.Slot{{Device: "GPU-a", Shares: 2}, {Device: "1"}, {Device: "2"}}},
 	}).Draw(t, "slots")
 	for _, group := range []string{"a", "b", "c"} {
 		if !rapid.Bool().Draw(t, group) {
@@ -41,7 +42,7 @@ func genNode(t *rapid.T) Desired {
 	return DesiredOf(n.Default(spec.Env{Hostname: "n1"}))
 }
 
-var genSlots = rapid.SampledFrom([][]string{nil, {"0"}, {"1"}, {"0", "1"}, {"2/0"}, {"2/1", "2/2"}, {"gone"}})
+var genSlots = rapid.SampledFrom([][]string{nil, {"0"}, {"1"}, {"0", "1"}, {"2/0"}, {"2/1", "2/2"}, {"gone"}, {"GPU-a"}, {"GPU-a/1"}, {"2"}})
 
 // genObserved draws any observation, sensible or not.
 func genObserved(t *rapid.T) Observed {
@@ -175,8 +176,10 @@ func checkSlots(t *rapid.T, desired Desired, observed Observed, plan Plan) {
 			slots = have.Slots
 		}
 		for _, id := range slots {
-			if other := given[id]; other != "" {
-				t.Fatalf("slot %s is given to %s and to %s", id, other, w.Name)
+			for had, other := range given {
+				if other != w.Name && Overlap(id, had, observed.GPUs) {
+					t.Fatalf("slot %s is given to %s and %s to %s", had, other, id, w.Name)
+				}
 			}
 			given[id] = w.Name
 		}
@@ -186,8 +189,10 @@ func checkSlots(t *rapid.T, desired Desired, observed Observed, plan Plan) {
 			continue
 		}
 		for _, id := range w.Task.Slots {
-			if a, ok := planned[given[id]]; ok && a.Verb == Start && a.Worker != name {
-				t.Fatalf("%s starts on slot %s, which a task of %s has", a.Worker, id, name)
+			for slot, to := range given {
+				if a, ok := planned[to]; ok && a.Verb == Start && to != name && Overlap(slot, id, observed.GPUs) {
+					t.Fatalf("%s starts on slot %s, while a task of %s has %s", to, slot, name, id)
+				}
 			}
 		}
 	}
