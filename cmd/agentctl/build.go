@@ -17,7 +17,6 @@ import (
 	"agentctl/runtime/image"
 	"agentctl/spec"
 
-	shellquote "github.com/kballard/go-shellquote"
 	"github.com/samber/lo"
 	"github.com/spf13/cobra"
 )
@@ -182,7 +181,7 @@ func (a *app) buildFolder(ctx context.Context, c *control.Client, target string,
 		}
 	}
 	// The words are the task's: a shell must not take them for anything else.
-	a.say("built in %s; run it with: cd %s && %s", target, shellquote.Join(cwd), shellquote.Join(args...))
+	a.say("built in %s; run it with: cd %s && %s", target, quote(cwd), strings.Join(quoted(args), " "))
 	_, err = fmt.Fprintln(a.Stdout, target)
 	return err
 }

@@ -72,8 +72,8 @@ func (a *app) daemonOf(flags *pflag.FlagSet) (*daemonRun, error) {
 	}
 	d.command = typed(flags)
 	for _, f := range daemonFlags {
-		if !flags.Changed(flagName(f)) || f.Says == "" {
-			continue
+		if !flags.Changed(flagName(f)) || f.Says == "" || flagName(f) == "git-pass" && d.gitPass == a.Getenv("AGENTCTL_GIT_PASS") {
+			continue // the last was not on the command line
 		}
 		if f.Verdict == flagDenied {
 			return nil, usagef("%s", f.Says)
