@@ -66,7 +66,7 @@ var libraries = []library{
 	{"github.com/NVIDIA/go-nvml/pkg/nvml", []string{"runtime/gpu"}, "the driver's library may hang: one goroutine asks it, and everybody else reads what it found"},
 	{"tags.cncf.io/container-device-interface/pkg/cdi", []string{"runtime/gpu"}, "of what specifications say only a part is done: hooks are not"},
 	{"github.com/docker/cli/opts", []string{"runtime/dockerargs"}, "what Docker's types read of the agent's own environment has to be kept from them"},
-	{"github.com/kballard/go-shellquote", []string{"runtime/dockerargs", "worker", "cmd/agentctl"}, "what a task says in one line is parted into words, and words are quoted, by one library, as clearml-agent parts it: a # begins no comment"},
+	{"github.com/kballard/go-shellquote", []string{"runtime/dockerargs", "worker"}, "what a task says in one line is parted into words by one library, as clearml-agent parts it: a # begins no comment"},
 	{"github.com/pelletier/go-toml/v2", []string{"envcache"}, "the TOML that is read is that of Python projects"},
 }
 
