@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"agentctl/envcache"
+	"agentctl/envcache/repo"
 	"agentctl/spec"
 )
 
-// environment finds the interpreter and leases the environment.
-func (r *run) environment(ctx context.Context, p *prepared) error {
+// environment finds the interpreter and leases the environment. checkout is the task's
+// where the packages need it: else it may still be made.
+func (r *run) environment(ctx context.Context, p *prepared, checkout *repo.Checkout) error {
 	if p.packages.pm.UseInterpreter != "" {
 		defer r.buildInside(p)()
 		return r.useInterpreter(ctx, p)
@@ -20,7 +22,7 @@ func (r *run) environment(ctx context.Context, p *prepared) error {
 	if p.standalone {
 		return r.useWhatIsThere(ctx, p)
 	}
-	base, err := p.folder(p.checkout, r.dirs.script())
+	base, err := p.folder(checkout, r.dirs.script())
 	if err != nil {
 		return err
 	}

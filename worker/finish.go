@@ -184,11 +184,10 @@ func (r *run) giveUp(ctx context.Context, err error) {
 func (r *run) stopWaiting(ctx context.Context) error {
 	r.mu.Lock()
 	wish := r.final
-	if wish == nil || wish.Status != clearml.StatusStopped {
-		r.left = true
-	}
+	none := wish == nil || wish.Status != clearml.StatusStopped
+	r.left = r.left || none
 	r.mu.Unlock()
-	if wish == nil || wish.Status != clearml.StatusStopped {
+	if none || !r.reports() {
 		return nil
 	}
 	if r.conn.Client == nil {

@@ -172,8 +172,28 @@ func TestTakenUpOnAnotherRank(t *testing.T) {
 		}
 	}
 	r.pool.revive(t.Context(), map[string]*run{"t": r}, []clearml.TaskState{{ID: "t", Status: clearml.StatusStopped, StatusReason: forcedStop}})
-	if len(s.asked) > 0 {
-		t.Errorf("the server was asked for %v", s.asked)
+	s.status = clearml.StatusQueued // the first has not begun it, and this one need not wait
+	r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl"})
+	if err := r.stopWaiting(t.Context()); err != nil || len(s.asked) > 0 {
+		t.Errorf("%v, the server was asked for %v", err, s.asked)
+	}
+}
+
+// A task that was recorded as running is not begun again when its shim can't be found, or
+// not be told of.
+func TestNothingToldOfARunningTask(t *testing.T) {
+	for name, handle := range map[string]string{"gone": "", "damaged": "{"} {
+		r, s := leasing(t, clearml.StatusInProgress)
+		r.rec.Phase = PhaseRunning
+		if handle != "" {
+			if err := os.WriteFile(filepath.Join(r.dirs.root, "handle.json"), []byte(handle), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.takeUp(t.Context())
+		if r.rec.Final == nil || r.rec.Final.Reason != "agent lost" || r.unsure != (handle != "") || !slices.Contains(s.asked, "tasks.stopped") {
+			t.Errorf("%s: ends as %+v, unsure %t, the server was asked for %v", name, r.rec.Final, r.unsure, s.asked)
+		}
 	}
 }
 

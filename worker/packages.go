@@ -73,7 +73,7 @@ func (p *packages) withoutLock(why error) error {
 	return nil
 }
 
-var ownFiles = regexp.MustCompile(`(?m)^\s*(-r|--requirement|-c|--constraint|-e|--editable|\.|/|file:)|@\s*file:`)
+var ownFiles = regexp.MustCompile(`(?m)^\s*(-r|--requirement|-c|--constraint|-e|--editable|-f|--find-links|\.|/|file:|[\w.-]+/|[\w.+-]+\.(whl|zip|tgz|tar\.\w+)\s*$)|@\s*file:`)
 
 // needsCheckout tells whether the packages can't be known, or installed, without
 // the repository.
@@ -82,7 +82,8 @@ func (p *packages) needsCheckout() bool {
 	case p.task.Script.Repository == "":
 		return false
 	case p.lock != nil:
-		return p.lock.File+p.lock.Source != "" || p.lock.Manager != spec.ManagerPip
+		// The environment of one that was built from source is found by what was asked for.
+		return p.lock.File+p.lock.Source != "" || p.lock.Manager != spec.ManagerPip || p.lock.Built
 	case p.pm.Type != spec.ManagerPip:
 		return true
 	}

@@ -281,6 +281,22 @@ func TestWherePackagesComeFrom(t *testing.T) {
 	}
 }
 
+// Lines that name something of the repository wait for it.
+func TestLinesOfTheRepository(t *testing.T) {
+	t.Parallel()
+	for line, waits := range map[string]bool{
+		"-r more.txt": true, "--find-links wheels": true, "-f wheels": true, "./lib": true, "libs/one": true, "built/six-1.0-py3-none-any.whl": true,
+		"six-1.0-py3-none-any.whl": true, "lib.tar.gz ": true, "a @ file:///x": true, "six==1.0": false, "a.b-c==1": false,
+		"git+https://host/r.git": false, "https://host/six-1.0-py3-none-any.whl": false, "six @ https://host/six-1.0-py3-none-any.whl": false,
+	} {
+		p := packages{task: &clearml.Task{Script: clearml.Script{Repository: "r", Requirements: clearml.Requirements{Pip: clearml.Lines{"numpy", line}}}}}
+		p.pm.Type = spec.ManagerPip
+		if got := p.needsCheckout(); got != waits {
+			t.Errorf("%s: waits for the repository: %t", line, got)
+		}
+	}
+}
+
 // A replay has its lock, or fails.
 func TestReplayWithoutItsLock(t *testing.T) {
 	t.Parallel()

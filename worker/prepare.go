@@ -70,10 +70,12 @@ func (r *run) prepare(ctx context.Context) (*prepared, error) {
 		return r.checkOut(ctx, &p)
 	})
 	group.Go(func() error {
+		var checkout *repo.Checkout
 		if p.packages.needsCheckout() {
 			<-checkedOut // closed in every case; a failure shows as a nil checkout
+			checkout = p.checkout
 		}
-		return r.environment(ctx, &p)
+		return r.environment(ctx, &p, checkout)
 	})
 	err = group.Wait()
 	p.addLeases(r)

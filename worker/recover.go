@@ -101,8 +101,10 @@ func (r *run) takeUp(ctx context.Context) {
 		case err == nil:
 			r.reattach(ctx, proc)
 			return
-		case !errors.Is(err, runtime.ErrNoRun):
+		case !errors.Is(err, runtime.ErrNoRun) || r.rec.Phase == PhaseRunning:
 			r.log.Error("cannot look for the task's shim", "error", err)
+			r.untold(ctx, err)
+			return
 		}
 	}
 	if err := r.reconnect(ctx); err != nil {
@@ -125,12 +127,26 @@ func (r *run) takeUp(ctx context.Context) {
 
 // reattach follows a shim that another agent started.
 func (r *run) reattach(ctx context.Context, proc *runtime.Task) {
+	r.attached(proc) // first: it can be stopped, however long its server is away
 	if err := r.reconnect(ctx); err != nil {
 		r.leave()
 		return
 	}
-	r.attached(proc)
 	r.supervise(ctx)
+}
+
+// untold ends a run of which nothing can be told any more. It may have run, and may run
+// still: it is never begun again.
+func (r *run) untold(ctx context.Context, err error) {
+	if r.reconnect(ctx) != nil {
+		r.leave()
+		return
+	}
+	r.unsure = !errors.Is(err, runtime.ErrNoRun)
+	exit := runtime.Exit{Reason: runtime.Lost, Message: err.Error(), Code: -1, Ended: time.Now()}
+	r.note(func(rec *Record) { rec.Exit, rec.Ended = &exit, exit.Ended })
+	r.closingLine(exit)
+	r.finish(ctx, r.outcome(exit))
 }
 
 // reconnect waits until the server of the task can be reached; the task, if it

@@ -176,3 +176,25 @@ func badDay(t *testing.T, seed uint64) {
 		t.Errorf("the day was not bad enough: %v", met)
 	}
 }
+
+// A task can be stopped while its server is away, by an agent, too, that has never reached
+// it; its end is reported afterwards.
+func TestStoppedWhileItsServerIsAway(t *testing.T) {
+	t.Parallel()
+	r := atUpstream(t, time.Now)
+	r.StartAgent()
+	r.Apply(r.spec(200*time.Millisecond, "{name: a, queues: [one], mode: venv, createQueues: true}"))
+	task := r.shell(fmt.Sprintf("trap 'touch %s; exit 0' TERM\ntouch %s\nwhile :; do sleep 0.02; done\n", r.Gate("ended"), r.Gate("begun")))
+	r.enqueue(task, "one")
+	r.WaitGate("begun")
+	r.await(task, clearml.StatusInProgress)
+	r.faults.Down(true)
+	r.KillAgent()
+	r.StartAgent()
+	r.Must("stop", "--timeout", "0", task) // else it waits for the report
+	r.WaitGate("ended")
+	r.faults.Down(false)
+	if got := r.await(task, clearml.StatusStopped); got.StatusReason != "stopped by agentctl" {
+		t.Errorf("ended %s: %s", got.Status, got.StatusReason)
+	}
+}
