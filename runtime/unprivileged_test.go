@@ -21,7 +21,7 @@ func TestUnprivileged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("not root: the other tests are it")
 	}
-	cmd := exec.Command(self(), "play", "as-user", "-test.run", "TestProbe|TestShimIn|TestExits|TestLeftovers|TestKilledShim|TestStop|TestTask|TestMark|TestEvery|TestUpper|TestReadOnly|TestViews|TestOdd|TestStart|TestSandboxR|TestSandboxIs|TestSandboxO|TestSandboxS|TestSpareGets|TestSpareDies|TestSpareOf|TestExec|TestKnownAttacks$|TestHostile|TestNothingOf|TestHostImage|TestRange|TestOutside", "-test.v")
+	cmd := exec.Command(self(), "play", "as-user", "-test.run", "TestProbe|TestShimIn|TestExits|TestLeftovers|TestKilledShim|TestStop|TestTask|TestMark|TestEvery|TestUpper|TestReadOnly|TestViews|TestOdd|TestStart|TestSandboxR|TestSandboxIs|TestSandboxO|TestSandboxS|TestSpareGets|TestSpareDies|TestSpareOf|TestExec|TestKnownAttacks$|TestHostile|TestNothingOf|TestHostImage|TestRange|TestOutside", "-test.v", "-test.timeout=8m") // what hangs is told by it, not by this test's own end
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + os.TempDir(), "HOME=/", "AGENTCTL_TEST_SHIM=" + realShim(t)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
