@@ -160,6 +160,16 @@ func TestStoppedAfterItsLease(t *testing.T) {
 	}
 }
 
+// A full disk does not lose a task that is off its queue.
+func TestLeasedOnAFullDisk(t *testing.T) {
+	r, s := leasing(t, clearml.StatusQueued)
+	r.journal.close() // no line of it can be written any more
+	r.task, r.rec.Worker.ID = &clearml.Task{ID: "t", Status: clearml.StatusQueued}, "n:w:0"
+	if err := r.started(t.Context()); err != nil || !slices.Equal(s.asked, []string{"tasks.started"}) {
+		t.Errorf("%v, the server was asked for %v", err, s.asked)
+	}
+}
+
 // What another rank has started is to be gone on with all the same.
 func TestTakenUpOnAnotherRank(t *testing.T) {
 	r, s := leasing(t, clearml.StatusInProgress)
