@@ -188,6 +188,8 @@ type BuildReply struct {
 	Image string `json:"image,omitempty"`
 	Base  int    `json:"base,omitempty"`
 	Size  int    `json:"size,omitempty"`
+	// Apt are the Debian packages that tasks find in the image here, and that are not its own.
+	Apt []string `json:"apt,omitempty"`
 }
 
 // AuditRequest names workers, groups of them or running tasks; none are all workers.

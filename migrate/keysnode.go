@@ -120,6 +120,11 @@ func visibleGPUs(t *translation, v any) error {
 		return err
 	}
 	switch strings.ToLower(s) {
+	case "void":
+		if t.patch { // CDI specifications set it so, where they give GPUs
+			return nothing("says void, as in a container that may have GPUs all the same: those that the driver shows count")
+		}
+		return cpuOnly(t, true)
 	case "all":
 		if t.patch { // images set it so, whatever the operator means
 			return nothing("names all GPUs, which leaves to node.yaml which")
@@ -127,7 +132,7 @@ func visibleGPUs(t *translation, v any) error {
 		t.tree.set("spec.gpus.slots", spec.SlotsAuto)
 		t.tree.set("spec.workers[].gpus", spec.GPUsAll)
 		return nil
-	case "none", "void", "-1":
+	case "none", "-1":
 		return cpuOnly(t, true)
 	}
 	var devices, slots []any

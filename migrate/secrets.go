@@ -41,15 +41,15 @@ func (t *translation) finish() {
 	if k := t.keys; k.token != "" || k.access != "" && k.secret != "" {
 		t.tree.set("spec.server.credentialsFile", t.opts.Path(fileServer))
 	} else if k.access+k.secret != "" {
-		t.lost("api.credentials", "the access_key or the secret_key is missing: the agent needs both")
+		t.lost("spec.server.credentialsFile", "the access_key or the secret_key is missing: the agent needs both")
 	}
 	if len(t.logins()) > 0 {
 		t.tree.set("spec.git.credentialsFile", t.opts.Path(fileGit))
 		if t.git.password != "" && !t.git.asIs && t.tree.get("spec.git.protocol") == nil && isField("spec.git.protocol") {
 			t.tree.set("spec.git.protocol", "https")
 		}
-	} else if t.git.user != "" {
-		t.lost("agent.git_user", "there is no agent.git_pass to it")
+	} else {
+		t.lost("spec.git.credentialsFile", "there is no agent.git_pass to it")
 	}
 	if len(t.index) > 0 {
 		t.tree.set("spec.packageManager.indexCredentialsFile", t.opts.Path(fileIndex))
@@ -67,10 +67,10 @@ func (t *translation) finish() {
 	}
 }
 
-// lost takes back what was told of keys that are of no use alone.
-func (t *translation) lost(prefix, why string) {
+// lost takes back what was told of keys and variables that are of no use alone.
+func (t *translation) lost(target, why string) {
 	for i, n := range t.notes {
-		if strings.HasPrefix(n.Name, prefix) && n.Verdict == Mapped {
+		if n.Target == target && n.Verdict == Mapped {
 			t.notes[i].Verdict, t.notes[i].Target, t.notes[i].Text = Refused, "", why
 		}
 	}

@@ -52,6 +52,24 @@ func TestSecretsAreInNoNote(t *testing.T) {
 	}
 }
 
+// Half a login is none, whether a key or a variable gives it.
+func TestHalfOfALogin(t *testing.T) {
+	for _, variables := range [][]string{nil, {"CLEARML_API_ACCESS_KEY=a", "CLEARML_AGENT_GIT_USER=u", "CLEARML_AGENT_GIT_HOST=h.example.com"}} {
+		r, err := Node(parsedConf(t, `{"api": {"credentials": {"access_key": "a"}}, "agent": {"git_user": "u", "git_host": "h.example.com"}}`), variables, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range r.Notes {
+			if n.Verdict != Refused || n.Target != "" {
+				t.Errorf("%s", n)
+			}
+		}
+		if len(r.Notes) != 3 || len(r.Secrets) != 0 {
+			t.Errorf("%v, %v", r.Notes, r.Secrets)
+		}
+	}
+}
+
 // The agent has one environment: no task gets the secret of another in silence.
 func TestTwoValuesOfOneSecret(t *testing.T) {
 	r, err := Node(parsedConf(t, `{

@@ -72,6 +72,9 @@ func (r Result) comments(places map[string]spec.Origin) map[int][]string {
 	add(group+".queues", "--queue")
 	if r.Node.Spec.Workers[0].Mode == spec.ModeSandbox {
 		add(group+".mode", "--docker")
+		if r.Node.Spec.Sandbox.DefaultImage == "" {
+			add(group+".mode", "no image is named: tasks that name none run in the host's file system, not in clearml-agent's nvidia/cuda; see spec.sandbox.defaultImage")
+		}
 	}
 	if r.Node.Spec.Workers[0].GPUs.Mode == spec.GPUsAll {
 		add(group+".gpus", "as clearml-agent without --gpus: each task sees all")

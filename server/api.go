@@ -12,8 +12,21 @@ import (
 // maxBody bounds a request. The SDK cuts its batches at 15 MB.
 const maxBody = 32 << 20
 
-// bodyTime is how long a client may take to send its request.
+// bodyTime is how long a client may take to send its request, or a file the first of
+// its bytes.
 const bodyTime = 2 * time.Minute
+
+// timed bounds how long a body is waited for, also one that nobody reads: that of a
+// refused request is read to its end before the next one.
+func timed(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			// An error means that the connection knows no deadlines, as in tests.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
 
 // ServeHTTP answers the API port. GET, POST and PUT are the same here: ClearML's
 // clients send nearly everything as GET with a body.
@@ -100,13 +113,11 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
 		return nil, refuse(http.StatusRequestEntityTooLarge, 0, "Request too large: more than %d bytes", maxBody)
 	}
-	// An error means that the connection knows no deadlines, as in tests.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return nil, refuse(400, 0, "Bad request: the body can't be read, or is larger than %d bytes", maxBody)
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // it may be held for longer
 	return body, nil
 }
 

@@ -9,13 +9,6 @@ type tagsRequest struct {
 	Remove list  `json:"remove_tags"`
 }
 
-func (r *tagsRequest) check() error {
-	if len(r.Add)+len(r.Remove) == 0 {
-		return invalid("add_tags", "either add_tags or remove_tags should be provided")
-	}
-	return bounded(r.IDs)
-}
-
 func (r *tagsRequest) edit(tags list) list {
 	for _, tag := range r.Add {
 		tags = tags.with(tag)
@@ -23,43 +16,44 @@ func (r *tagsRequest) edit(tags list) list {
 	return lo.Without(tags, r.Remove...)
 }
 
-func updateTaskTags(c *call, req *tagsRequest) (any, error) {
-	if err := req.check(); err != nil {
+// each changes them all, or none.
+func (r *tagsRequest) each(c *call, change func(t *tx, id string) error) (any, error) {
+	if len(r.Add)+len(r.Remove) == 0 {
+		return nil, invalid("add_tags", "either add_tags or remove_tags should be provided")
+	}
+	if err := bounded("ids", r.IDs); err != nil {
 		return nil, err
 	}
 	err := c.update(func(t *tx) error {
-		for _, id := range req.IDs {
-			row, err := c.ownTask(t, id)
-			if err != nil {
-				return err
-			}
-			if err := t.setTask(row.n, map[string]any{"tags": req.edit(row.tags).json(), "last_change": t.now, "last_changed_by": userID}); err != nil {
+		for _, id := range r.IDs {
+			if err := change(t, id); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return map[string]any{"updated": len(req.IDs)}, err
+	return map[string]any{"updated": len(r.IDs)}, err
+}
+
+func updateTaskTags(c *call, req *tagsRequest) (any, error) {
+	return req.each(c, func(t *tx, id string) error {
+		row, err := c.ownTask(t, id)
+		if err != nil {
+			return err
+		}
+		return t.setTask(row.n, map[string]any{"tags": req.edit(row.tags).json(), "last_change": t.now, "last_changed_by": userID})
+	})
 }
 
 func updateModelTags(c *call, req *tagsRequest) (any, error) {
-	if err := req.check(); err != nil {
-		return nil, err
-	}
-	err := c.update(func(t *tx) error {
-		for _, id := range req.IDs {
-			m, err := c.ownModel(t, id)
-			if err != nil {
-				return err
-			}
-			m.tags = req.edit(m.tags)
-			if err := t.saveModel(m); err != nil {
-				return err
-			}
+	return req.each(c, func(t *tx, id string) error {
+		m, err := c.ownModel(t, id)
+		if err != nil {
+			return err
 		}
-		return nil
+		m.tags = req.edit(m.tags)
+		return t.saveModel(m)
 	})
-	return map[string]any{"updated": len(req.IDs)}, err
 }
 
 // tagsQuery asks which tags there are.

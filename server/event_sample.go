@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"math"
@@ -148,17 +149,39 @@ func eventsOf(v *view, of *source, kind string, back bool, from scroll, size int
 		page, err = withDocs(v, page)
 		return lo.Map(page, func(e *storedEvent, _ int) any { return e.doc }), next, err
 	}
-	err = v.each(`SELECT s.n, s.metric, s.variant, c.iter, c.ts, c.value FROM series s JOIN scalar c ON c.series = s.n
-		WHERE s.stream = ? AND (s.n, c.iter) `+beyond+` (?, ?) ORDER BY s.n`+way+`, c.iter`+way+` LIMIT ?`, args(of.stream, from.A, from.B, size),
-		func(scan func(...any) error) error {
-			var n, iter int64
-			e := scalarEvent{Type: typeScalar, Task: of.id}
-			err := scan(&n, &e.Metric, &e.Variant, &iter, &e.Timestamp, &e.Value)
-			e.Iter, next = iter, scroll{n, iter}.String()
-			events = append(events, e)
-			return err
-		})
-	return events, next, err
+	return scalarsOf(v, of, back, from, next, size)
+}
+
+// scalarsOf goes curve by curve, so that a page reads its own points and not all that
+// come behind it.
+func scalarsOf(v *view, of *source, back bool, from scroll, next string, size int) ([]any, string, error) {
+	all, err := seriesOf(v, of.stream, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	slices.SortFunc(all, func(a, b *series) int { return cmp.Compare(a.n, b.n) })
+	beyond, way, edge := ">", "", int64(-1<<62)
+	if back {
+		slices.Reverse(all)
+		beyond, way, edge = "<", " DESC", 1<<62
+	}
+	events := []any{}
+	for _, s := range all {
+		if len(events) >= size || back && s.n > from.A || !back && s.n < from.A {
+			continue
+		}
+		err := v.each(`SELECT iter, ts, value FROM scalar WHERE series = ? AND iter `+beyond+` ? ORDER BY iter`+way+` LIMIT ?`,
+			args(s.n, lo.Ternary(s.n == from.A, from.B, edge), size-len(events)), func(scan func(...any) error) error {
+				e := scalarEvent{Type: typeScalar, Task: of.id, Metric: s.metric, Variant: s.variant}
+				err := scan(&e.Iter, &e.Timestamp, &e.Value)
+				events, next = append(events, e), scroll{s.n, e.Iter}.String()
+				return err
+			})
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	return events, next, nil
 }
 
 // scalarEvent is a point of a curve as an event.

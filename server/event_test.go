@@ -260,6 +260,33 @@ func TestRawScalarsInPages(t *testing.T) {
 	}
 }
 
+// Scalars as events, forward and backward.
+func TestScalarEventsInPages(t *testing.T) {
+	s := newServer(t)
+	id := s.newTask("curves")
+	var events []m
+	for _, variant := range []string{"b", "a"} {
+		for i := range 5 {
+			events = append(events, m{"type": "training_stats_scalar", "task": id, "metric": "m", "variant": variant, "iter": i - 2, "value": i})
+		}
+	}
+	s.do("events.add_batch", batchOf(events...))
+	for order, want := range map[string]string{"": "b-2 b-1 b0 b1 b2 a-2 a-1 a0 a1 a2", "desc": "a2 a1 a0 a-1 a-2 b2 b1 b0 b-1 b-2"} {
+		var got []string
+		req := m{"task": id, "event_type": "training_stats_scalar", "order": order, "batch_size": 4}
+		for range 4 {
+			reply := s.call("events.get_task_events", req)
+			for _, e := range reply["events"].([]any) {
+				got = append(got, fmt.Sprint(e.(m)["variant"], e.(m)["iter"]))
+			}
+			req["scroll_id"] = reply["scroll_id"]
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("order %q: %v", order, got)
+		}
+	}
+}
+
 func TestSamples(t *testing.T) {
 	s := newServer(t)
 	id := s.newTask("plots")

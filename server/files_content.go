@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"hash"
@@ -57,12 +58,15 @@ func (f *fileStore) unused(d fs.DirEntry) bool {
 
 // sweep removes contents that no path links to any more. An upload that has just
 // linked to one keeps it by its own link.
-func (f *fileStore) sweep(log *slog.Logger) {
+func (f *fileStore) sweep(ctx context.Context, log *slog.Logger) {
 	if !f.dirty.Swap(false) {
 		return
 	}
 	removed := 0
 	err := fs.WalkDir(f.root.FS(), contentDir, func(p string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil { // the next server goes on
+			return fs.SkipAll
+		}
 		if errors.Is(err, fs.ErrNotExist) { // gone meanwhile
 			return nil
 		}

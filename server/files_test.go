@@ -230,13 +230,13 @@ func TestFilesAreStoredByContent(t *testing.T) {
 		t.Errorf("what was replaced: %d %q", w.Code, w.Body)
 	}
 	s.file("DELETE", "/p/b", nil, nil)
-	s.files.sweep(s.log)
+	s.files.sweep(t.Context(), s.log)
 	if contents() != 2 {
 		t.Errorf("%d contents while each has a name", contents())
 	}
 	s.file("DELETE", "/q/c", nil, nil)
 	s.file("DELETE", "/p/a", nil, nil)
-	s.files.sweep(s.log)
+	s.files.sweep(t.Context(), s.log)
 	if n := contents(); n != 0 {
 		t.Errorf("%d contents without names are left", n)
 	}

@@ -53,10 +53,11 @@ func (j *janitor) run(ctx context.Context) {
 	j.purge(ctx)
 	j.pack(ctx)
 	j.retain(ctx)
-	j.srv.files.sweep(j.log)
+	j.srv.files.sweep(ctx, j.log)
 	for {
 		select {
 		case <-ctx.Done():
+			j.writeAllStats(context.WithoutCancel(ctx))
 			return
 		case <-j.lease:
 			if !armed {
@@ -72,15 +73,20 @@ func (j *janitor) run(ctx context.Context) {
 			j.purge(ctx)
 		case <-keep.C:
 			j.retain(ctx)
-			j.writeStats(ctx)
-			if err := j.writeQueueStats(ctx); err != nil && ctx.Err() == nil {
-				j.log.Error("statistics of queues not written", "error", err)
-			}
-			j.srv.files.sweep(j.log)
+			j.writeAllStats(ctx)
+			j.srv.files.sweep(ctx, j.log)
 		case <-watchdog.C:
 			j.stopSilent(ctx)
 			j.forgetWorkers(ctx)
 		}
+	}
+}
+
+// writeAllStats writes down what was gathered of workers and queues.
+func (j *janitor) writeAllStats(ctx context.Context) {
+	j.writeStats(ctx)
+	if err := j.writeQueueStats(ctx); err != nil && ctx.Err() == nil {
+		j.log.Error("statistics of queues not written", "error", err)
 	}
 }
 

@@ -18,7 +18,7 @@ func modelEndpoints() []*endpoint {
 		on("models.get_all_ex", getModels),
 		on("models.update_for_task", modelForTask),
 		on("models.set_ready", setReady),
-		on("models.publish_many", many(publishModel)),
+		on("models.publish_many", many(publishOneOfMany)),
 		on("models.delete", deleteModel),
 		on("models.delete_many", many(deleteOneModel)),
 		on("models.archive_many", many(archiveModel("archived", func(l list) list { return l.with(archivedTag) }))),

@@ -43,6 +43,16 @@ func publishModel(t *tx, c *call, req *manyRequest, id string) (map[string]any, 
 	return reply, t.saveModel(m)
 }
 
+// publishOneOfMany is publishModel with a reply that says yes, not how many.
+func publishOneOfMany(t *tx, c *call, req *manyRequest, id string) (map[string]any, error) {
+	reply, err := publishModel(t, c, req, id)
+	if err != nil {
+		return nil, err
+	}
+	reply["updated"] = true
+	return reply, nil
+}
+
 func deleteModel(c *call, req *struct {
 	modelID
 	Force bool `json:"force"`
@@ -133,31 +143,15 @@ func archiveModel(reply string, tags func(list) list) action {
 	}
 }
 
-func moveModels(c *call, req *struct {
-	IDs texts `json:"ids" need:"1"`
-	moveTarget
-}) (any, error) {
-	if err := bounded(req.IDs); err != nil {
-		return nil, err
-	}
-	project := ""
-	err := c.update(func(t *tx) (err error) {
-		if project, err = req.find(t); err != nil {
+func moveModels(c *call, req *moveRequest) (any, error) {
+	return req.each(c, func(t *tx, id, project string) error {
+		m, err := c.ownModel(t, id)
+		if err != nil {
 			return err
 		}
-		for _, id := range req.IDs {
-			m, err := c.ownModel(t, id)
-			if err != nil {
-				return err
-			}
-			m.project = project
-			if err := t.saveModel(m); err != nil {
-				return err
-			}
-		}
-		return nil
+		m.project = project
+		return t.saveModel(m)
 	})
-	return map[string]any{"project_id": lo.EmptyableToPtr(project)}, err
 }
 
 // frameworks lists what models of the projects were made with.
@@ -173,14 +167,35 @@ func frameworks(c *call, req *struct {
 	return map[string]any{"frameworks": all}, err
 }
 
-// moveTarget is where tasks or models are moved: a project that is there, one by
-// its name that is made if need be, or none.
-type moveTarget struct {
+// moveRequest moves tasks or models into a project that is there, one by its name
+// that is made if need be, or none.
+type moveRequest struct {
+	IDs         texts           `json:"ids" need:"1"`
 	Project     json.RawMessage `json:"project"` // null is none
 	ProjectName string          `json:"project_name"`
 }
 
-func (m *moveTarget) find(t *tx) (project string, err error) {
+// each moves them all, or none.
+func (m *moveRequest) each(c *call, move func(t *tx, id, project string) error) (any, error) {
+	if err := bounded("ids", m.IDs); err != nil {
+		return nil, err
+	}
+	project := ""
+	err := c.update(func(t *tx) (err error) {
+		if project, err = m.find(t); err != nil {
+			return err
+		}
+		for _, id := range m.IDs {
+			if err := move(t, id, project); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return map[string]any{"project_id": lo.EmptyableToPtr(project)}, err
+}
+
+func (m *moveRequest) find(t *tx) (project string, err error) {
 	if m.Project == nil && m.ProjectName == "" {
 		return "", refuse(400, 11, "Missing required fields (project or project_name is required)")
 	}

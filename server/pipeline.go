@@ -137,8 +137,16 @@ func deleteRuns(c *call, req *struct {
 	return many(deleteRun)(c, &manyRequest{IDs: ids, Force: true, Reason: "Pipeline run deleted"})
 }
 
-// deleteRun deletes a controller and its steps.
+// deleteRun deletes a controller and its steps, unless it is the last of its project:
+// another request may have deleted the others since this one looked.
 func deleteRun(t *tx, c *call, req *manyRequest, id string) (map[string]any, error) {
+	last, err := t.one(`SELECT 1 FROM task r WHERE r.id = ?1 AND NOT EXISTS (SELECT 1 FROM task o WHERE o.project = r.project AND o.type = 'controller' AND o.n <> r.n)`, args(id), new(int))
+	if err != nil {
+		return nil, err
+	}
+	if last {
+		return nil, refuse(400, 160, "At least one pipeline run should be left: task=%s", id)
+	}
 	steps, err := t.texts(`SELECT id FROM task WHERE parent = ? AND status <> ?`, id, clearml.StatusPublished)
 	if err != nil {
 		return nil, err

@@ -179,6 +179,18 @@ func TestManyReportsEachByItself(t *testing.T) {
 	if len(got["succeeded"].([]any)) != 1 || failed["id"] != "nope" || fmt.Sprint(failed["error"].(map[string]any)["codes"]) != "[400 101]" {
 		t.Error(got)
 	}
+	// What is a number or an object in the plain form is yes or no here.
+	model := s.call("models.create", m{"name": "model", "uri": "u"})["id"]
+	for _, tc := range []struct {
+		action, flag string
+		id           any
+		want         bool
+	}{{"tasks.reset_many", "dequeued", id, true}, {"tasks.reset_many", "dequeued", id, false}, {"models.publish_many", "updated", model, true}} {
+		reply := s.call(tc.action, m{"ids": []any{tc.id}})["succeeded"].([]any)[0].(map[string]any)
+		if reply[tc.flag] != tc.want {
+			t.Errorf("%s: %s is %v, want %v", tc.action, tc.flag, reply[tc.flag], tc.want)
+		}
+	}
 }
 
 func TestGetOrCreateQueue(t *testing.T) {
@@ -187,5 +199,19 @@ func TestGetOrCreateQueue(t *testing.T) {
 	again := s.call("queues.get_or_create", m{"name": "made"})
 	if first["created"] != true || again["created"] != false || first["id"] != again["id"] || first["id"] == "" {
 		t.Errorf("%v, then %v", first, again)
+	}
+}
+
+// Two who delete the runs of a pipeline at once leave one.
+func TestLastRunOfAPipelineStays(t *testing.T) {
+	s := newServer(t)
+	project := s.call("projects.create", m{"name": "pipeline"})["id"]
+	run := func() string {
+		return s.call("tasks.create", m{"name": "run", "type": "controller", "project": project})["id"].(string)
+	}
+	// Both have looked, and each has seen the other's run.
+	got, err := many(deleteRun)(&call{srv: s.Server, ctx: t.Context()}, &manyRequest{IDs: texts{run(), run()}, Force: true})
+	if reply, _ := got.(m); err != nil || len(reply["succeeded"].([]any)) != 1 || len(reply["failed"].([]any)) != 1 {
+		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -57,7 +57,7 @@ func (j *janitor) retain(ctx context.Context) {
 					return err
 				}
 			}
-			n := int64(0)
+			var n int64
 			n, excess, err = t.retain(r, excess)
 			removed, more = removed+n, n > 0
 			return err

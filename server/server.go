@@ -137,10 +137,15 @@ const (
 	shutdownTime = 10 * time.Second
 )
 
+// handlers are those of the listeners, in their order.
+func (s *Server) handlers() []http.Handler {
+	return []http.Handler{timed(newAPI(s)), timed(s.filesHandler()), timed(s.webHandler())}
+}
+
 // Serve answers requests until ctx ends, then lets running ones finish, and
 // closes the server.
 func (s *Server) Serve(ctx context.Context) error {
-	handlers := []http.Handler{newAPI(s), s.filesHandler(), s.webHandler()}
+	handlers := s.handlers()
 	servers := make([]*http.Server, len(handlers))
 	failed := make(chan error, len(handlers))
 	var running sync.WaitGroup

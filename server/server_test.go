@@ -150,6 +150,39 @@ func TestLargeReplies(t *testing.T) {
 	}
 }
 
+// deadlines is a connection that notes until when it waits for bytes.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	last time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error { d.last = at; return nil }
+
+// No body is waited for without a bound, that of a refused request and that of an
+// upload among them; a request that is there whole may be held.
+func TestBodiesAreNotWaitedForWithoutABound(t *testing.T) {
+	s := newServer(t)
+	form := http.Header{"Content-Type": {"multipart/form-data; boundary=b"}, "Authorization": {"Bearer " + s.token}}
+	for name, tc := range map[string]struct {
+		listener int
+		header   http.Header
+		bounded  bool
+	}{
+		"an upload": {1, form, true}, "without a token": {0, nil, true}, "a page": {2, nil, true}, "a request": {0, bearer(s.token), false},
+	} {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		r := httptest.NewRequest(http.MethodPost, "/debug.no", strings.NewReader("{}"))
+		if tc.header != nil {
+			r.Header = tc.header
+			r.URL.Path = "/tasks.get_all"
+		}
+		s.handlers()[tc.listener].ServeHTTP(w, r)
+		if w.last.IsZero() == tc.bounded {
+			t.Errorf("%s: waits until %v", name, w.last)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	s := newServer(t)
 	a, _ := s.request(http.MethodPost, "/tasks.create", `{"comment":"`+strings.Repeat("x", maxBody)+`"}`, bearer(s.token))

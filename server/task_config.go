@@ -71,7 +71,10 @@ type configurationsQuery struct {
 }
 
 func (q *configurationsQuery) each(c *call, f func(task string, items map[string]object)) error {
-	for _, id := range lo.Slice(q.Tasks, 0, maxMany) {
+	if err := bounded("tasks", q.Tasks); err != nil {
+		return err
+	}
+	for _, id := range q.Tasks {
 		t, err := needTask(c.read(), id)
 		if err != nil {
 			return err

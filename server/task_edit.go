@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 
 	"agentctl/clearml"
-
-	"github.com/samber/lo"
 )
 
 type editRequest struct {
@@ -145,28 +143,12 @@ func pingTask(c *call, req *byTask) (any, error) {
 	})
 }
 
-func moveTasks(c *call, req *struct {
-	IDs texts `json:"ids" need:"1"`
-	moveTarget
-}) (any, error) {
-	if err := bounded(req.IDs); err != nil {
-		return nil, err
-	}
-	project := ""
-	err := c.update(func(t *tx) (err error) {
-		if project, err = req.find(t); err != nil {
+func moveTasks(c *call, req *moveRequest) (any, error) {
+	return req.each(c, func(t *tx, id, project string) error {
+		row, err := c.ownTask(t, id)
+		if err != nil {
 			return err
 		}
-		for _, id := range req.IDs {
-			row, err := c.ownTask(t, id)
-			if err != nil {
-				return err
-			}
-			if err := t.setTask(row.n, map[string]any{"project": project, "last_change": t.now}); err != nil {
-				return err
-			}
-		}
-		return nil
+		return t.setTask(row.n, map[string]any{"project": project, "last_change": t.now})
 	})
-	return map[string]any{"project_id": lo.EmptyableToPtr(project)}, err
 }

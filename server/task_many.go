@@ -27,13 +27,14 @@ type action func(t *tx, c *call, req *manyRequest, id string) (map[string]any, e
 // maxMany bounds the work of one request in the writer.
 const maxMany = 1000
 
-// bounded refuses a list that is empty, or longer than one request may have.
-func bounded(ids texts) error {
+// bounded refuses a list that is empty, or longer than one request may have: the
+// rest of it must not be left undone without a word.
+func bounded(field string, ids texts) error {
 	switch {
 	case len(ids) == 0:
-		return missing("ids")
+		return missing(field)
 	case len(ids) > maxMany:
-		return invalid("ids", "more than %d", maxMany)
+		return invalid(field, "more than %d", maxMany)
 	}
 	return nil
 }
@@ -42,7 +43,7 @@ func bounded(ids texts) error {
 // not undo the others.
 func many(do action) func(*call, *manyRequest) (any, error) {
 	return func(c *call, req *manyRequest) (any, error) {
-		if err := bounded(req.IDs); err != nil {
+		if err := bounded("ids", req.IDs); err != nil {
 			return nil, err
 		}
 		succeeded, failed := []any{}, []any{}
@@ -63,9 +64,12 @@ func many(do action) func(*call, *manyRequest) (any, error) {
 				continue
 			}
 			reply["id"] = id
-			for _, flag := range []string{"queued", "dequeued"} { // numbers in the plain forms
-				if n, ok := reply[flag].(int); ok {
-					reply[flag] = n > 0
+			for _, flag := range []string{"queued", "dequeued"} { // numbers in the plain forms, or what was removed
+				switch v := reply[flag].(type) {
+				case int:
+					reply[flag] = v > 0
+				case none, map[string]any:
+					reply[flag] = v != none{}
 				}
 			}
 			succeeded = append(succeeded, reply)

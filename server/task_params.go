@@ -167,8 +167,11 @@ func deleteParams(c *call, req *paramsRequest) (any, error) {
 func getParams(c *call, req *struct {
 	Tasks texts `json:"tasks" need:"1"`
 }) (any, error) {
+	if err := bounded("tasks", req.Tasks); err != nil {
+		return nil, err
+	}
 	out := []any{}
-	for _, id := range lo.Slice(req.Tasks, 0, maxMany) {
+	for _, id := range req.Tasks {
 		t, err := needTask(c.read(), id)
 		if err != nil {
 			return nil, err

@@ -45,9 +45,12 @@ func archive(c *call, req *struct {
 	Reason  string `json:"status_reason"`
 	Message string `json:"status_message"`
 }) (any, error) {
+	if err := bounded("tasks", req.Tasks); err != nil {
+		return nil, err
+	}
 	n := 0
 	err := c.update(func(t *tx) error {
-		for _, id := range req.Tasks[:min(len(req.Tasks), maxMany)] {
+		for _, id := range req.Tasks {
 			if _, err := archiveOne(t, c, &manyRequest{Reason: req.Reason, Message: req.Message}, id); err != nil {
 				return err
 			}
@@ -80,9 +83,12 @@ func archiveOne(t *tx, c *call, req *manyRequest, id string) (map[string]any, er
 func unarchive(c *call, req *struct {
 	Tasks texts `json:"tasks" need:"1"`
 }) (any, error) {
+	if err := bounded("tasks", req.Tasks); err != nil {
+		return nil, err
+	}
 	n := 0
 	err := c.update(func(t *tx) error {
-		for _, id := range req.Tasks[:min(len(req.Tasks), maxMany)] {
+		for _, id := range req.Tasks {
 			if _, err := unarchiveOne(t, c, nil, id); err != nil {
 				return err
 			}

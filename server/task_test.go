@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,15 @@ func TestHyperParams(t *testing.T) {
 	want := `{"General":{"c":{"name":"c","section":"General","value":"4"}},"properties":{"p":{"name":"p","section":"properties","value":"6"}}}`
 	if string(got) != want {
 		t.Errorf("got %s", got)
+	}
+}
+
+// A list that is too long is refused, not cut.
+func TestLongListsAreRefused(t *testing.T) {
+	s := newServer(t)
+	ids := slices.Repeat([]string{s.newTask("task")}, maxMany+1)
+	for _, action := range []string{"archive", "unarchive", "get_hyper_params", "get_configurations", "get_configuration_names"} {
+		s.refused(400, 12, "tasks."+action, m{"tasks": ids})
 	}
 }
 

@@ -45,17 +45,15 @@ func registerWorker(c *call, req *registerRequest) (any, error) {
 		ID: req.Worker, Queues: nonNil(req.Queues), Timeout: req.Timeout, Tags: nonNil(req.Tags), SystemTags: req.SystemTags,
 		RegisterTime: now, seen: now,
 	}
-	if old := c.srv.workers.find(req.Worker); old != nil {
-		w.Properties = old.Properties
-	}
 	if w.Timeout == 0 {
 		w.Timeout = int64(defaultWorkerLife / time.Second)
 	}
-	return none{}, c.saveWorker(w)
+	return none{}, c.saveWorker(w, nil)
 }
 
-// saveWorker makes a worker known, after its queues have been checked.
-func (c *call) saveWorker(w *worker) error {
+// saveWorker makes a worker known, after its queues have been checked, with some
+// properties beside those that it has.
+func (c *call) saveWorker(w *worker, set []property) error {
 	if len(w.ID) > maxWorkerID {
 		return invalid("worker", "longer than %d bytes", maxWorkerID)
 	}
@@ -64,6 +62,9 @@ func (c *call) saveWorker(w *worker) error {
 			if _, err := findQueue(t.view, q); err != nil {
 				return err
 			}
+		}
+		if err := t.setProperties(w, set); err != nil {
+			return err
 		}
 		doc, err := json.Marshal(w)
 		if err != nil {
@@ -129,7 +130,7 @@ func statusReport(c *call, req *reportRequest) (any, error) {
 	w := unregistered(req.Worker, now)
 	w.Queues, w.report = nonNil(req.Queues), now
 	note(w)
-	return none{}, c.saveWorker(w)
+	return none{}, c.saveWorker(w, nil)
 }
 
 // unregistered is a worker that makes itself known by another call than register.

@@ -40,10 +40,6 @@ func setProperties(c *call, req *struct {
 	if w == nil { // an agent sets some before it registers
 		w = unregistered(req.Worker, c.srv.now().UnixMicro())
 	}
-	w.Properties = maps.Clone(w.Properties)
-	if w.Properties == nil {
-		w.Properties = map[string]property{}
-	}
 	for _, p := range req.Properties {
 		switch {
 		case p.Key == "":
@@ -53,12 +49,32 @@ func setProperties(c *call, req *struct {
 		case len(p.Expiry) > 0 && json.Unmarshal(p.Expiry, new(any)) != nil: // a number that is none to clients
 			return nil, invalid("expiry", "no number")
 		}
-		w.Properties[p.Key] = p
 	}
-	if len(w.Properties) > maxProperties {
-		return nil, invalid("runtime_properties", "more than %d", maxProperties)
+	return map[string]any{"added": len(req.Properties)}, c.saveWorker(w, req.Properties)
+}
+
+// setProperties adds some to those that the worker has in the store, so that two who
+// set different ones don't undo each other.
+func (t *tx) setProperties(w *worker, set []property) error {
+	var doc []byte
+	have := worker{Properties: map[string]property{}}
+	found, err := t.one(`SELECT doc FROM worker WHERE id = ?`, args(w.ID), &doc)
+	if err != nil {
+		return err
 	}
-	return map[string]any{"added": len(req.Properties)}, c.saveWorker(w)
+	if found {
+		if err := json.Unmarshal(doc, &have); err != nil {
+			return err
+		}
+	}
+	for _, p := range set {
+		have.Properties[p.Key] = p
+	}
+	if len(have.Properties) > maxProperties {
+		return invalid("runtime_properties", "more than %d", maxProperties)
+	}
+	w.Properties = have.Properties
+	return nil
 }
 
 // find gives a copy of a worker, nil when it is not known.

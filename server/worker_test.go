@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -62,6 +64,25 @@ func TestWorkerDocument(t *testing.T) {
 	}
 }
 
+// Two who set properties of one worker at once don't undo each other, nor does a
+// worker that registers again.
+func TestPropertiesOfAWorkerAddUp(t *testing.T) {
+	s := newServer(t)
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			s.call("workers.set_runtime_properties", m{"worker": "w", "runtime_properties": []m{{"key": fmt.Sprint("k", i), "value": "v"}}})
+		})
+		if i%5 == 0 {
+			all.Go(func() { s.call("workers.register", m{"worker": "w"}) })
+		}
+	}
+	all.Wait()
+	if got := s.call("workers.get_runtime_properties", m{"worker": "w"})["runtime_properties"].([]any); len(got) != 20 {
+		t.Errorf("%d properties are left of 20", len(got))
+	}
+}
+
 func TestWorkersOutliveTheServer(t *testing.T) {
 	dir := t.TempDir()
 	first := openServer(t, dir, Config{})
@@ -74,5 +95,18 @@ func TestWorkersOutliveTheServer(t *testing.T) {
 	}
 	if got := openServer(t, dir, Config{}).workerIDs(); len(got) != 1 || got[0] != "kept" {
 		t.Error(got)
+	}
+}
+
+// What workers have reported since the last note of it is there after an ordinary stop.
+func TestStatisticsOutliveTheServer(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := serve(t, dir)
+	s.stats.note("w", s.now().UnixMicro(), false, []byte(`{"cpu": 5}`))
+	s.queueStats.popped("q", s.now().UnixMicro(), 0)
+	stop()
+	var workers, queues int
+	if _, err := openServer(t, dir, Config{}).store.read.one(`SELECT (SELECT count(*) FROM worker_stat), (SELECT count(*) FROM queue_stat)`, nil, &workers, &queues); err != nil || workers != 2 || queues != 1 {
+		t.Errorf("%d statistics of workers, %d of queues, %v", workers, queues, err)
 	}
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -32,6 +33,8 @@ type Built struct {
 	Image string
 	// IDs are the ids of the host that its files belong to.
 	IDs runtime.IDRange
+	// Apt are the Debian packages that tasks find in the image here, and that are not its own.
+	Apt []string
 	// Hit tells that the environment was there.
 	Hit bool
 }
@@ -137,7 +140,7 @@ func (m *made) built(optimize int) (b Built, err error) {
 		return b, err
 	}
 	b.Dir, b.File = c.Dir, c.script()
-	program := "python"
+	program := cmp.Or(m.packages.pm.UseInterpreter, "python")
 	if m.env != nil {
 		b.EnvKey, b.EnvPath, b.Reads, b.Variables, b.Hit = m.env.Key, m.env.Path, m.env.Reads, m.env.Variables, m.env.Hit
 		program = m.env.Python
@@ -148,6 +151,9 @@ func (m *made) built(optimize int) (b Built, err error) {
 	b.Args = c.argv(program, optimize)
 	if m.box != nil {
 		b.Image, b.IDs = m.box.image.Digest, m.box.ids
+		if m.box.image.has(aptProgram) {
+			b.Apt = m.box.Apt
+		}
 	}
 	return b, nil
 }

@@ -87,3 +87,32 @@ func TestBuildsOfAnEarlierAgent(t *testing.T) {
 		t.Error("a build that is under way is swept")
 	}
 }
+
+// Where a worker's interpreter takes the place of an environment, what is built runs with
+// it as well.
+func TestABuildWithAGivenInterpreter(t *testing.T) {
+	m := made{prepared: prepared{needs: needs{cmd: command{File: "x.py", Dir: "."}}}}
+	for given, want := range map[string]string{"": "python", "/opt/venv/bin/python": "/opt/venv/bin/python"} {
+		m.packages.pm.UseInterpreter = given
+		if b, err := m.built(0); err != nil || b.Args[0] != want {
+			t.Errorf("%q: %q, %v", given, b.Args, err)
+		}
+	}
+}
+
+// What is put on top of the image here is no part of it, and is told.
+func TestABuildTellsOfDebianPackages(t *testing.T) {
+	layer := t.TempDir()
+	m := made{prepared: prepared{needs: needs{cmd: command{File: "x.py", Dir: "."}}}}
+	m.box = &sandboxed{container: container{Apt: []string{"libgl1"}}, image: &Image{Layers: []string{layer}}}
+	if b, err := m.built(0); err != nil || b.Apt != nil {
+		t.Errorf("an image without apt: %q, %v", b.Apt, err)
+	}
+	apt := filepath.Join(layer, aptProgram)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(apt), 0o755), os.WriteFile(apt, nil, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := m.built(0); err != nil || len(b.Apt) != 1 {
+		t.Errorf("an image with apt: %q, %v", b.Apt, err)
+	}
+}

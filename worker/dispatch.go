@@ -162,7 +162,7 @@ func (s *slot) first() int {
 // leasing tells whether a head of the queue is being popped.
 func (p *Pool) leasing(queue string) bool {
 	for _, s := range p.workers {
-		if s.run != nil && s.state == reconcile.StateLeasing && s.run.rec.Queue == queue {
+		if s.run != nil && s.state == reconcile.StateLeasing && s.run.noted().Queue == queue {
 			return true
 		}
 	}

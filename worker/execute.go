@@ -39,11 +39,8 @@ type execution struct {
 
 // withdrawn tells that nobody asks for it any more, but for an agent that ends: ctx is the
 // agent's.
-func (x execution) withdrawn(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // an agent that ends says nothing of whoever asked
-	}
-	return context.Cause(x.asked)
+func (x execution) withdrawn(ctx context.Context) bool {
+	return ctx.Err() == nil && x.asked.Err() != nil
 }
 
 // Execute begins an execution and returns when the server has given the task to this
@@ -145,7 +142,7 @@ func (r *run) executed(ctx context.Context, x execution) {
 	}
 	withdrawn := x.withdrawn(ctx)
 	x.begun <- nil
-	if withdrawn != nil { // too late to leave the task alone, and nobody is there to stop it
+	if withdrawn { // too late to leave the task alone, and nobody is there to stop it
 		r.stop(Final{Status: clearml.StatusStopped, Reason: "stopped by agentctl", Message: "whoever asked for it went away"})
 	}
 	r.execute(ctx)
@@ -170,8 +167,8 @@ func (r *run) seize(ctx context.Context, x execution) (err error) {
 		}
 		return r.intend()
 	}
-	if err := x.withdrawn(ctx); err != nil {
-		return err
+	if x.withdrawn(ctx) {
+		return context.Cause(x.asked)
 	}
 	queue := r.task.Execution.Queue
 	switch status := r.task.Status; {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,6 +20,8 @@ func (p *Pool) freeGPUs(want spec.GPURequest) (slots []string, err error) {
 	switch {
 	case want.Mode == spec.GPUsNone, want.Mode == "" && p.node.Spec.GPUs.Slots.Mode == spec.SlotsNone:
 		return nil, nil
+	case p.gpusSilent() && want.Mode != spec.GPUsList && p.node.Spec.GPUs.Slots.Mode != spec.SlotsList:
+		return nil, errors.New("cannot run the task: the driver of the GPUs does not answer (agentctl doctor); to run it without any, say --gpus none")
 	case want.Mode != spec.GPUsList:
 		devices = p.givenGPUs(gpus)
 	}

@@ -6,7 +6,10 @@ import (
 	"testing"
 
 	"agentctl/reconcile"
+	"agentctl/runtime/gpu"
 	"agentctl/spec"
+
+	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxa100"
 )
 
 // A task that is run by its id gets the GPUs that it names, or those that are free, and
@@ -36,6 +39,14 @@ func TestGPUsOfAnExecution(t *testing.T) {
 		if !slices.Equal(slots, c.slots) || (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 			t.Errorf("%s: %v, %v", name, slots, err)
 		}
+	}
+	silent := gpu.NewWatcher(gpu.Options{Lib: dgxa100.New()}).State()
+	p.cfg.GPUState = func() gpu.State { return silent }
+	if slots, err := p.freeGPUs(spec.GPURequest{}); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("while the driver is silent: %v, %v", slots, err)
+	}
+	if slots, err := p.freeGPUs(spec.GPURequest{Mode: spec.GPUsNone}); slots != nil || err != nil {
+		t.Errorf("none while the driver is silent: %v, %v", slots, err)
 	}
 	p.node.Spec.GPUs.Slots = spec.Slots{Mode: spec.SlotsList, List: []spec.Slot{{Device: "1"}, {Device: "2"}, {Device: "3", Shares: 2}}}
 	for _, mode := range []string{"", spec.GPUsAll} {

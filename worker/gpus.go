@@ -51,6 +51,22 @@ func alike(devices []string, gpus []reconcile.GPU) []string {
 	})
 }
 
+// forCUDA are devices as CUDA has to be told of them. It does not count a GPU that it can't
+// use, or that is split, as NVML does: its numbers would be those of other GPUs then.
+func forCUDA(devices []string, gpus []reconcile.GPU) []string {
+	if !lo.SomeBy(gpus, func(g reconcile.GPU) bool { return g.Problem != "" }) {
+		return alike(devices, gpus)
+	}
+	uuids := lo.FilterMap(devices, func(device string, _ int) (string, bool) {
+		g, _ := lo.Find(gpus, func(g reconcile.GPU) bool { return g.Is(device) })
+		return g.UUID, g.UUID != ""
+	})
+	if len(uuids) < len(devices) { // not all are known
+		return alike(devices, gpus)
+	}
+	return uuids
+}
+
 // gpuVariables say to a task which GPUs it has, as clearml-agent does: a task without
 // any on a node with GPUs is told so, as by --cpu-only. A node that has none, and whose
 // spec says nothing of GPUs, says nothing.
@@ -65,16 +81,17 @@ func (p *Pool) gpuVariables(slots []string, w spec.Worker) []string {
 		mode = p.node.Spec.GPUs.Slots.Mode
 	}
 	p.mu.Unlock()
-	visible := noDevices
+	visible, cuda := noDevices, noDevices
 	switch {
 	case len(slots) > 0 && w.Mode == spec.ModeSandbox:
 		return []string{"NVIDIA_VISIBLE_DEVICES=all"}
 	case len(slots) > 0:
-		visible = strings.Join(alike(slotDevices(slots, w, gpus), gpus), ",")
+		devices := slotDevices(slots, w, gpus)
+		visible, cuda = strings.Join(alike(devices, gpus), ","), strings.Join(forCUDA(devices, gpus), ",")
 	case mode == spec.SlotsAuto && len(gpus) == 0 && !p.gpusSilent():
 		return nil
 	}
-	return []string{"NVIDIA_VISIBLE_DEVICES=" + visible, "CUDA_VISIBLE_DEVICES=" + visible}
+	return []string{"NVIDIA_VISIBLE_DEVICES=" + visible, "CUDA_VISIBLE_DEVICES=" + cuda}
 }
 
 // showGPUs gives the sandbox of p the device nodes of its GPUs, and what of the driver

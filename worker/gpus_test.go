@@ -84,6 +84,13 @@ func TestGPUVariables(t *testing.T) {
 	}
 	p := poolWith(t, t.TempDir())
 	p.node = &spec.Node{Spec: spec.NodeSpec{GPUs: spec.GPUs{Slots: spec.Slots{Mode: spec.SlotsAuto}}}}
+	p.cfg.GPUs = func() []reconcile.GPU {
+		return []reconcile.GPU{{Index: 0, UUID: "GPU-a", Problem: "it is lost"}, {Index: 1, UUID: "GPU-b"}}
+	}
+	if got := p.gpuVariables([]string{"1"}, venv); !slices.Equal(got, []string{"NVIDIA_VISIBLE_DEVICES=1", "CUDA_VISIBLE_DEVICES=GPU-b"}) {
+		t.Errorf("beside a GPU that is lost: %q", got)
+	}
+	p.cfg.GPUs = nil
 	p.cfg.GPUState = func() gpu.State { return silent }
 	if got := p.gpuVariables(nil, venv); !slices.Equal(got, both("none")) || !p.Observe().GPUsSilent {
 		t.Errorf("while the driver is silent: %q", got)

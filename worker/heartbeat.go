@@ -168,8 +168,10 @@ func (p *Pool) beats() map[string]beat {
 	}
 	for _, s := range p.workers {
 		b := beat{server: p.node.Spec.Server, queues: s.spec.Queues, tags: s.spec.Tags, slots: slices.Clone(s.gpus), create: s.spec.CreateQueues}
-		if s.run != nil && !s.run.rec.Started.IsZero() {
-			b.server, b.queue, b.task, b.slots = s.run.rec.Server, s.run.rec.Queue, s.run.rec.Task, s.run.rec.Slots
+		if s.run != nil {
+			if rec := s.run.noted(); !rec.Started.IsZero() {
+				b.server, b.queue, b.task, b.slots = rec.Server, rec.Queue, rec.Task, rec.Slots
+			}
 		}
 		out[s.spec.ID] = b
 	}

@@ -116,7 +116,7 @@ func (p *Pool) limit(queue string) (int, bool) {
 // running counts the tasks of a queue that run here.
 func (p *Pool) running(queue string) (n int) {
 	for _, s := range p.workers {
-		if s.run != nil && s.run.rec.QueueName == queue {
+		if s.run != nil && s.run.noted().QueueName == queue {
 			n++
 		}
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,5 +84,28 @@ func TestQueueAtItsLimit(t *testing.T) {
 	b.entries = map[string][]string{"1": {"first"}, "2": {"second"}}
 	if h, queue, task := p.judge(b, s); queue != "r" || task != "second" {
 		t.Errorf("got %s of %s, held by %+v", task, queue, h)
+	}
+}
+
+// What a task's own goroutine notes is read by others meanwhile; with -race this tells.
+func TestNotedMeanwhile(t *testing.T) {
+	p := poolWith(t, t.TempDir(), "a/0")
+	p.node = &spec.Node{}
+	s := p.workers["a/0"]
+	s.run, s.state = newRun(p, "a/0", &Record{Task: "aa"}), reconcile.StateLeasing
+	var noting sync.WaitGroup
+	noting.Go(func() {
+		for range 1000 {
+			s.run.note(func(rec *Record) { rec.Queue, rec.QueueName, rec.Started = "q1", "q", time.Now() })
+		}
+	})
+	for range 1000 {
+		p.beats()
+		p.leasing("q1")
+		p.running("q")
+	}
+	noting.Wait()
+	if b := p.beats()[""]; b.task != "aa" || b.queue != "q1" || !p.leasing("q1") || p.running("q") != 1 {
+		t.Errorf("%+v", b)
 	}
 }

@@ -2,10 +2,7 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
 
@@ -18,7 +15,6 @@ import (
 
 // An agent that is not root can't make, read or remove what belongs to the ids of its
 // sandboxes. A child of it, in a user namespace where it is root and those ids are, can.
-// The child reads one order from descriptor 3, answers on 4, and ends with the agent.
 
 // insideOrder is what a child is to do: one of its fields.
 type insideOrder struct {
@@ -55,18 +51,17 @@ type insideBuild struct {
 	Root    string // folder of the task
 	Outside runtime.Outside
 	Base    runtime.Config
-	Leases  int      // of the image, from descriptor leaseFD on
+	Leases  int      // of the image, from descriptor runtime.DelegateFD on
 	Hide    []string // from programs in the host's file system
 	Image   string   // what the key says of it
 	Owner   string
 	Request envcache.Request
 }
 
-// insideAnswer is one line of what a child says; the last one has Done.
+// insideAnswer is what a child says.
 type insideAnswer struct {
 	Progress  *envcache.Progress  `json:",omitempty"`
 	Error     string              `json:",omitempty"`
-	Done      bool                `json:",omitempty"`
 	Hit       bool                `json:",omitempty"`
 	Why       string              `json:",omitempty"`
 	Code      int                 `json:",omitempty"` // of a command
@@ -74,38 +69,16 @@ type insideAnswer struct {
 	Rechecked *envcache.Rechecked `json:",omitempty"`
 }
 
-// leaseFD is the first of the image's leases.
-const leaseFD = 5
-
 // Inside is the life of such a child, which called runtime.AwaitRange. It returns its
 // exit code.
 func Inside() int {
-	in, out := os.NewFile(3, "order"), os.NewFile(4, "answers")
-	if in == nil || out == nil {
-		fmt.Fprintln(os.Stderr, "this is for agentctl itself")
-		return 2
-	}
-	unix.CloseOnExec(3)
-	unix.CloseOnExec(4)
-	var o insideOrder
-	if err := json.NewDecoder(in).Decode(&o); err != nil {
-		fmt.Fprintln(os.Stderr, "cannot read the order:", err)
-		return 2
-	}
-	// The agent holds the other end open for as long as it wants the answer.
-	ctx, cancel := context.WithCancelCause(context.Background())
-	go func() {
-		_, _ = io.Copy(io.Discard, in)
-		cancel(errors.New("the agent went away, or does not want it any more"))
-	}()
-	say := json.NewEncoder(out)
-	a, err := o.do(ctx, func(p envcache.Progress) { _ = say.Encode(insideAnswer{Progress: &p}) })
-	if err != nil {
-		a.Error = err.Error()
-	}
-	a.Done = true
-	_ = say.Encode(a) // nobody listens any more: the context ends as well
-	return 0
+	return runtime.Obey(func(ctx context.Context, o insideOrder, say func(insideAnswer)) insideAnswer {
+		a, err := o.do(ctx, func(p envcache.Progress) { say(insideAnswer{Progress: &p}) })
+		if err != nil {
+			a.Error = err.Error()
+		}
+		return a
+	})
 }
 
 func (o insideOrder) do(ctx context.Context, say func(envcache.Progress)) (a insideAnswer, err error) {
@@ -153,7 +126,7 @@ func insideLog() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, n
 
 func (b *insideBuild) do(ctx context.Context, say func(envcache.Progress)) (a insideAnswer, err error) {
 	task := taskBoxes{launcher: b.Outside.Inside(insideLog()), base: b.Base, root: b.Root, image: &Image{}, hide: b.Hide}
-	for fd := leaseFD; fd < leaseFD+b.Leases; fd++ {
+	for fd := runtime.DelegateFD; fd < runtime.DelegateFD+b.Leases; fd++ {
 		unix.CloseOnExec(fd)
 		task.image.Leases = append(task.image.Leases, os.NewFile(uintptr(fd), "lease"))
 	}

@@ -2,14 +2,11 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"agentctl/envcache"
@@ -27,87 +24,27 @@ var insideArgs = []string{"/proc/self/exe", "inside"}
 
 // inside has a child in the range of ids do what is ordered.
 func inside(ctx context.Context, ids runtime.IDRange, o insideOrder, say func(envcache.Progress), streams envcache.Cmd) (insideAnswer, error) {
-	orders, send, err := os.Pipe()
-	if err != nil {
-		return insideAnswer{}, err
-	}
-	defer func() { _ = send.Close() }()
-	receive, answers, err := os.Pipe()
-	if err != nil {
-		_ = orders.Close()
-		return insideAnswer{}, err
-	}
-	defer func() { _ = receive.Close() }()
 	cmd := exec.Command(insideArgs[0], insideArgs[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = streams.Stdin, streams.Stdout, streams.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = streams.Stdin, streams.Stdout, streams.Stderr, streams.Files
 	if cmd.Stderr == nil {
 		cmd.Stderr = os.Stderr
 	}
 	cmd.WaitDelay = time.Second // for a stream that nobody ends
-	cmd.ExtraFiles = append([]*os.File{orders, answers}, streams.Files...)
-	err = runtime.EnterRange(cmd, ids)
-	_, _ = orders.Close(), answers.Close()
-	if err != nil {
-		return insideAnswer{}, err
-	}
-	// The order goes out once the child has its ids. From then on the closed pipe ends it.
-	err = json.NewEncoder(send).Encode(o)
-	stop := endInside(ctx, send, cmd.Process)
-	a, lerr := hearInside(receive, say)
-	_ = send.Close()
-	werr := cmd.Wait()
-	stop()
+	enter := func(cmd *exec.Cmd) error { return runtime.EnterRange(cmd, ids) }
+	a, err := runtime.Delegate(ctx, cmd, enter, o, func(a insideAnswer) {
+		if a.Progress != nil && say != nil {
+			say(*a.Progress)
+		}
+	})
 	switch cause := context.Cause(ctx); {
-	case cause != nil && (err != nil || lerr != nil || a.Error != ""):
+	case cause != nil && (err != nil || a.Error != ""):
 		return a, cause
-	case err != nil || lerr != nil:
-		return a, fmt.Errorf("cannot work in the range of ids: %w", errors.Join(err, lerr, werr))
+	case err != nil:
+		return a, fmt.Errorf("cannot work in the range of ids: %w", err)
 	case a.Error != "":
 		return a, errors.New(a.Error)
 	}
 	return a, nil
-}
-
-// insidePatience is how long a child may take to end whose answer nobody wants any more.
-const insidePatience = time.Minute
-
-// endInside closes the pipe to a child when ctx ends, and kills one that goes on all the
-// same, until stop.
-func endInside(ctx context.Context, send io.Closer, child *os.Process) (stop func()) {
-	stopped := make(chan struct{})
-	var ending sync.WaitGroup
-	ending.Go(func() {
-		select {
-		case <-stopped:
-			return
-		case <-ctx.Done():
-		}
-		_ = send.Close()
-		late := time.NewTimer(insidePatience)
-		defer late.Stop()
-		select {
-		case <-stopped:
-		case <-late.C:
-			_ = child.Kill()
-		}
-	})
-	return func() { close(stopped); ending.Wait() }
-}
-
-// hearInside reads answers until the last one.
-func hearInside(r io.Reader, say func(envcache.Progress)) (insideAnswer, error) {
-	for in := json.NewDecoder(r); ; {
-		var a insideAnswer
-		if err := in.Decode(&a); err != nil {
-			return a, fmt.Errorf("it ended without an answer: %w", err)
-		}
-		if a.Progress != nil && say != nil {
-			say(*a.Progress)
-		}
-		if a.Done {
-			return a, nil
-		}
-	}
 }
 
 // ownRange is all ids that an agent which is not root has besides its own.

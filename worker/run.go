@@ -80,9 +80,7 @@ func (r *run) open() (err error) {
 func (r *run) save(durable bool) error {
 	r.saving.Lock()
 	defer r.saving.Unlock()
-	r.mu.Lock()
-	copied := *r.rec
-	r.mu.Unlock()
+	copied := r.noted()
 	if r.journal == nil { // the first step is still to be written, with all this in it
 		return nil
 	}
@@ -95,6 +93,13 @@ func (r *run) note(change func(*Record)) {
 	change(r.rec)
 	r.mu.Unlock()
 	hint(r.pool.changed)
+}
+
+// noted is the record as it is now, for those who do not own the run.
+func (r *run) noted() Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return *r.rec
 }
 
 // show sets what the status says the task is doing.

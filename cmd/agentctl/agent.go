@@ -227,8 +227,9 @@ func (ag *agent) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// lastOneOut is how long an agent that is ending may still hold the lock.
-const lastOneOut = 15 * time.Second
+// lastOneOut is how long one that is ending, or does not answer yet, may hold the lock: less
+// than whoever started this one waits.
+const lastOneOut = 45 * time.Second
 
 // takeLock makes this the one agent of the state folder. One that no longer
 // answers is on its way out, and is waited for.

@@ -51,7 +51,7 @@ func TestOrderAndFollowerAtOnce(t *testing.T) {
 		}
 		return res
 	}
-	for i := range 30 {
+	for i := range 10 {
 		u, err := ag.sources.Pin("-", text(fmt.Sprint("a", i)), false)
 		if err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,9 +12,12 @@ import (
 	"agentctl/control"
 	"agentctl/envcache"
 	"agentctl/internal/fsx"
+	"agentctl/internal/shelf"
 	"agentctl/internal/tree"
+	"agentctl/runtime/image"
 	"agentctl/spec"
 
+	"github.com/samber/lo"
 	"github.com/spf13/cobra"
 )
 
@@ -37,7 +41,8 @@ Without --docker the target is a new folder: venv/ with the packages, code/ with
 checkout and its uncommitted changes, or the script. With --docker both are layers on
 top of the image, and the target is where that goes: NAME[:TAG] in a registry,
 oci:FOLDER[:NAME], oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME]. Tasks whose
-image it is find their environment there at once, if it was built for the same packages.`,
+image it is find their environment there at once, if it was built for the same packages.
+Only root can make an image, with an agent that is root.`,
 		Example: "  agentctl build --id 3f2a91c0 --target ./job\n  agentctl build --id 3f2a91c0 --docker python:3.12-slim --target registry.example.com/team/job:1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -77,55 +82,88 @@ image it is find their environment there at once, if it was built for the same p
 	return cmd
 }
 
-func (a *app) build(ctx context.Context, f buildFlags, docker bool) error {
-	w := spec.WorkerSpec{PackageManager: spec.PackageManager{Python: spec.Python{Default: f.python}}}
-	if docker {
-		w.Mode, w.Image = spec.ModeSandbox, strings.TrimSpace(f.image)
-	} else if _, err := os.Lstat(f.target); err == nil {
-		return fmt.Errorf("%s is there already; name a folder that is not", f.target)
+func (a *app) build(ctx context.Context, f buildFlags, docker bool) (err error) {
+	r := control.BuildRequest{Task: f.id, IgnoreContainer: f.force, Worker: spec.WorkerSpec{PackageManager: spec.PackageManager{Python: spec.Python{Default: f.python}}}}
+	var to image.Reference
+	if docker { // what can't be made is told before minutes are spent on it
+		if to, err = image.ParseTarget(f.target); err != nil {
+			return &usageError{err}
+		}
+		if os.Geteuid() != 0 {
+			return errors.New("cannot make an image: only root can, and an agent that is root")
+		}
+		r.Worker.Mode, r.Worker.Image = spec.ModeSandbox, strings.TrimSpace(f.image)
 	}
 	c := a.client()
 	defer c.Close()
 	if err := a.ensureNode(ctx, c, f.agent, f.config); err != nil {
 		return err
 	}
-	b, err := c.Build(ctx, control.BuildRequest{Task: f.id, Worker: w, IgnoreContainer: f.force})
-	if err != nil {
-		return a.explained(err)
+	if docker {
+		return a.buildImage(ctx, c, f, r, to)
+	}
+	return a.buildFolder(ctx, c, f.target, r)
+}
+
+// built has the parts of a task made, and keeps them from being collected until release.
+func (a *app) built(ctx context.Context, c *control.Client, r control.BuildRequest) (b control.BuildReply, release func(), err error) {
+	if b, err = c.Build(ctx, r); err != nil {
+		return b, nil, a.explained(err)
 	}
 	if b.EnvKey != "" {
 		a.say("environment %s: %s", b.EnvKey, map[bool]string{true: "was there", false: "built"}[b.Hit])
 	}
-	if docker {
-		return a.buildImage(ctx, f, b)
+	var held []func() error
+	release = func() {
+		for _, end := range held {
+			_ = end() // a lock, which ends with this process
+		}
 	}
-	target, err := filepath.Abs(f.target)
-	if err != nil {
-		return err
+	for _, dir := range lo.Compact([]string{b.EnvPath, b.Checkout}) {
+		l, err := shelf.Hold(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errors.New("it was removed again, to keep the cache within its limits (spec.cache)")
+		}
+		if err != nil {
+			release()
+			return b, nil, fmt.Errorf("cannot use %s: %w", dir, err)
+		}
+		held = append(held, l.Close)
 	}
-	if err := a.buildFolder(ctx, target, b); err != nil {
-		return errors.Join(err, tree.Remove(target))
-	}
-	return nil
+	return b, release, nil
 }
 
 // buildFolder copies the parts of a task into a new folder, and tells how to run it.
-func (a *app) buildFolder(ctx context.Context, target string, b control.BuildReply) error {
-	if err := os.Mkdir(target, 0o755); err != nil {
+func (a *app) buildFolder(ctx context.Context, c *control.Client, target string, r control.BuildRequest) (err error) {
+	state, err := a.cacheState(ctx)
+	if err != nil {
 		return err
 	}
-	args := b.Args
-	if b.EnvKey != "" {
-		err := a.withCache(ctx, func(c *envcache.Cache, _ string) error {
-			child, err := c.CopyTo(ctx, b.EnvKey, filepath.Join(target, "venv"))
-			if filepath.Dir(args[0]) == filepath.Join(b.EnvPath, "bin") { // else a shell runs it
-				args = append([]string{child.Python}, args[1:]...)
-			}
-			return err
-		})
+	// Before anything is made here: else the command that runs again would find it.
+	if done, err := a.again(state); done {
+		return err
+	}
+	if target, err = filepath.Abs(target); err != nil {
+		return err
+	}
+	if err := os.Mkdir(target, 0o755); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already; name a folder that is not", target)
+	} else if err != nil {
+		return err
+	}
+	defer func() {
 		if err != nil {
-			return err
+			err = errors.Join(err, tree.Remove(target))
 		}
+	}()
+	b, release, err := a.built(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	defer release()
+	args, err := a.copyEnvironment(ctx, filepath.Join(target, "venv"), b)
+	if err != nil {
+		return err
 	}
 	code := filepath.Join(target, "code")
 	if b.Checkout != "" {
@@ -138,14 +176,30 @@ func (a *app) buildFolder(ctx context.Context, target string, b control.BuildRep
 	}
 	cwd := b.Dir // of this host, if it is a whole path
 	if !filepath.IsAbs(cwd) {
-		var err error
 		if cwd, err = fsx.SafeJoin(code, b.Dir); err != nil {
 			return err
 		}
 	}
-	a.say("built in %s; run it with: cd %s && %s", target, cwd, strings.Join(args, " "))
-	_, err := fmt.Fprintln(a.Stdout, target)
+	// The words are the task's: a shell must not take them for anything else.
+	a.say("built in %s; run it with: cd %s && %s", target, quote(cwd), strings.Join(quoted(args), " "))
+	_, err = fmt.Fprintln(a.Stdout, target)
 	return err
+}
+
+// copyEnvironment copies the environment of a task, if it has one, and gives the command
+// by which the task runs in it.
+func (a *app) copyEnvironment(ctx context.Context, to string, b control.BuildReply) (args []string, err error) {
+	args = b.Args
+	if b.EnvKey == "" {
+		return args, nil
+	}
+	return args, a.withCache(ctx, func(c *envcache.Cache, _ string) error {
+		child, err := c.CopyTo(ctx, b.EnvKey, to)
+		if filepath.Dir(args[0]) == filepath.Join(b.EnvPath, "bin") { // else a shell runs it
+			args = append([]string{child.Python}, args[1:]...)
+		}
+		return err
+	})
 }
 
 // writeScript writes the text of a task's script, where that of its code is another.

@@ -19,13 +19,17 @@ import (
 const codeInside = "/opt/agentctl/code"
 
 // buildImage puts the parts of a task on top of their image.
-func (a *app) buildImage(ctx context.Context, f buildFlags, b control.BuildReply) error {
-	to, err := image.ParseReference(absolute(f.target))
+func (a *app) buildImage(ctx context.Context, c *control.Client, f buildFlags, r control.BuildRequest, to image.Reference) error {
+	b, release, err := a.built(ctx, c, r)
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
+	defer release()
 	if b.Image == "" {
 		return errors.New("cannot make an image of the host: name one with --docker")
+	}
+	if len(b.Apt) > 0 {
+		a.say("WARNING: the Debian packages that the task has here are not in the image (%s): name an image that has them, if it needs them", strings.Join(b.Apt, ", "))
 	}
 	var pieces []image.Piece
 	for _, dir := range append(slices.Clone(b.Reads), b.EnvPath, b.Checkout) {
@@ -59,18 +63,6 @@ func (a *app) buildImage(ctx context.Context, f buildFlags, b control.BuildReply
 		_, err = fmt.Fprintln(a.Stdout, digest)
 		return err
 	})
-}
-
-// absolute makes the path of a reference absolute.
-func absolute(target string) string {
-	for _, prefix := range []string{"oci:", "oci-archive:", "docker-archive:"} {
-		if path, ok := strings.CutPrefix(target, prefix); ok && !filepath.IsAbs(path) {
-			if abs, err := filepath.Abs(path); err == nil {
-				return prefix + abs
-			}
-		}
-	}
-	return target
 }
 
 // configure says how programs start in the image: with the environment at the front of

@@ -117,6 +117,9 @@ func masked(n *spec.Node) *spec.Node {
 		}
 	}
 	hide(out.Spec.Sandbox.Arguments.Env)
+	for _, rule := range out.Spec.Sandbox.Rules {
+		hide(rule.Arguments.Env)
+	}
 	for _, w := range out.Spec.Workers {
 		hide(w.Environment)
 		hide(w.Sandbox.Arguments.Env)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"agentctl/clearml"
 )
@@ -64,6 +65,9 @@ func (a *app) code(ctx context.Context, f submitFlags, script string, args []str
 	}
 	if err != nil {
 		return c, err
+	}
+	if !utf8.ValidString(c.script.Diff) { // JSON has no other: the task would run something else
+		return c, usagef("cannot send text that is not UTF-8: save it as UTF-8, or commit and push it")
 	}
 	c.script.EntryPoint = strings.Join(append([]string{c.script.EntryPoint}, quoted(args)...), " ")
 	c.script.Requirements.Pip = pip

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,11 +95,11 @@ const answerTime = time.Minute
 
 // contribute adds the workers to an agent, and says whether it was started for that.
 func (d *daemonRun) contribute(ctx context.Context, c *control.Client, w *wantedWorkers) (r control.ContributeReply, started bool, err error) {
-	lock, err := d.oneAtATime(ctx)
+	done, err := d.oneAtATime(ctx)
 	if err != nil {
 		return r, false, err
 	}
-	defer func() { _ = lock.Close() }()
+	defer done()
 	if started, err = d.ready(ctx, c, w); err != nil {
 		return r, started, err
 	}
@@ -115,16 +116,24 @@ func (d *daemonRun) contribute(ctx context.Context, c *control.Client, w *wanted
 
 // oneAtATime keeps commands apart that find no agent: each would give the one that is
 // started a spec, and the second takes the place of the first, secrets and all.
-func (d *daemonRun) oneAtATime(ctx context.Context) (*fsx.Lock, error) {
+func (d *daemonRun) oneAtATime(ctx context.Context) (done func(), err error) {
+	path := d.secretFile("lock")
 	// Users of tasks pass through it to their environments; nobody lists it.
-	if err := os.MkdirAll(d.state, 0o711); err != nil {
-		return nil, fmt.Errorf("cannot create the state folder: %w", err)
+	err = os.MkdirAll(d.state, 0o711)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o700)
 	}
-	lock := d.secretFile("lock")
-	if err := os.MkdirAll(filepath.Dir(lock), 0o700); err != nil {
-		return nil, fmt.Errorf("cannot create the state folder: %w", err)
+	var lock *fsx.Lock
+	if err == nil {
+		lock, err = fsx.WaitLock(ctx, path)
 	}
-	return fsx.WaitLock(ctx, lock)
+	switch {
+	case errors.Is(err, fs.ErrPermission): // another user has been here: no reason to refuse
+		return func() {}, nil
+	case err != nil:
+		return nil, fmt.Errorf("cannot wait for other commands: %w", err)
+	}
+	return func() { _ = lock.Close() }, nil
 }
 
 // listening says what the worker does, as clearml-agent does.

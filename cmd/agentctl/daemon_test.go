@@ -43,6 +43,7 @@ func TestClearmlArgs(t *testing.T) {
 		"daemon --queue a b":                     "daemon --queue a b",
 		"--config-file x --debug daemon -d":      "--verbose daemon --config-file=x -d",
 		"--config=x config":                      "config --config-file=x",
+		"--config x daemon -d":                   "daemon --config-file=x -d",
 		"-d list":                                "--verbose list",
 		"--config-file daemon execute --id 3f2a": "execute --config-file=daemon --id 3f2a",
 		"init":                                   "!clearml-agent init writes",

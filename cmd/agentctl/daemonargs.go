@@ -176,7 +176,7 @@ func clearmlArgs(args []string) ([]string, error) {
 func clearmlVerb(args []string) int {
 	for i := 0; i < len(args); i++ {
 		switch {
-		case args[i] == "--config-file":
+		case len(args[i]) > 3 && strings.HasPrefix("--config-file", args[i]): // or the beginning of it
 			i++ // its value
 		case !strings.HasPrefix(args[i], "-"):
 			return i

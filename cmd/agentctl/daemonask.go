@@ -72,8 +72,8 @@ func (a *app) daemonOf(flags *pflag.FlagSet) (*daemonRun, error) {
 	}
 	d.command = typed(flags)
 	for _, f := range daemonFlags {
-		if !flags.Changed(flagName(f)) || f.Says == "" {
-			continue
+		if !flags.Changed(flagName(f)) || f.Says == "" || flagName(f) == "git-pass" && d.gitPass == a.Getenv("AGENTCTL_GIT_PASS") {
+			continue // the last was not on the command line
 		}
 		if f.Verdict == flagDenied {
 			return nil, usagef("%s", f.Says)
@@ -132,8 +132,7 @@ func (d *daemonRun) numbers(flags *pflag.FlagSet, word func(string) string) erro
 		d.poll = time.Duration(n) * time.Second
 	}
 	if v := word("log-level"); v != "" {
-		d.logLevel = strings.Replace(strings.ToUpper(v)+";", "WARN;", "WARNING;", 1)
-		if d.logLevel = strings.TrimSuffix(d.logLevel, ";"); !slices.Contains(spec.LogLevels, d.logLevel) {
+		if d.logLevel = logLevel(v); !slices.Contains(spec.LogLevels, d.logLevel) {
 			return usagef("--log-level is one of %s", strings.Join(spec.LogLevels, ", "))
 		}
 	}
@@ -148,6 +147,14 @@ func (d *daemonRun) numbers(flags *pflag.FlagSet, word func(string) string) erro
 		d.timeout = 0
 	}
 	return nil
+}
+
+// logLevel is a level that clearml-agent takes, in the words of node.yaml.
+func logLevel(text string) string {
+	if text = strings.ToUpper(text); text == "WARN" {
+		return "WARNING"
+	}
+	return text
 }
 
 // fits refuses flags that contradict each other.

@@ -148,7 +148,8 @@ func (d *daemonRun) group(g spec.WorkerSpec, own *spec.Node) spec.WorkerSpec {
 
 // place gives the worker its GPUs, its id and its name.
 func (d *daemonRun) place(w *wantedWorkers, g spec.WorkerSpec) error {
-	visible := cmp.Or(d.gpus, os.Getenv("NVIDIA_VISIBLE_DEVICES"), os.Getenv("CUDA_VISIBLE_DEVICES"))
+	// Runtimes of containers say void where they give GPUs by CDI: it tells nothing.
+	visible := cmp.Or(d.gpus, strings.TrimPrefix(os.Getenv("NVIDIA_VISIBLE_DEVICES"), "void"), os.Getenv("CUDA_VISIBLE_DEVICES"))
 	if d.cpuOnly || d.services > 0 || slices.Contains([]string{"void", "-1"}, strings.ToLower(visible)) { // what drivers call none
 		visible = spec.GPUsNone
 	}

@@ -29,7 +29,11 @@ func checkGPUs(h host) []check {
 	var list []check
 	for _, g := range s.GPUs {
 		if g.Problem != "" {
-			list = append(list, warn(name, "nvidia-smi -i "+strconv.Itoa(g.Index)+", and the kernel's log: dmesg | grep -i xid", "gpu %d %s can't be had: %s", g.Index, g.Name, g.Problem))
+			fix := "nvidia-smi -i " + strconv.Itoa(g.Index) + ", and the kernel's log: dmesg | grep -i xid"
+			if g.MIG {
+				fix = "nvidia-smi -L, which lists its instances"
+			}
+			list = append(list, warn(name, fix, "gpu %d %s can't be had: %s", g.Index, g.Name, g.Problem))
 		}
 	}
 	if len(h.GPUs) == 0 {

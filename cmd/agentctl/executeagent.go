@@ -36,7 +36,7 @@ func (o operator) Build(ctx context.Context, r control.BuildRequest) (control.Bu
 	return control.BuildReply{
 		EnvKey: b.EnvKey, EnvPath: b.EnvPath, Reads: b.Reads, Variables: b.Variables, Hit: b.Hit,
 		Checkout: b.Checkout, Commit: b.Commit, Literal: b.Literal, Dir: b.Dir, File: b.File, Args: b.Args,
-		Image: b.Image, Base: b.IDs.Base, Size: b.IDs.Size,
+		Image: b.Image, Base: b.IDs.Base, Size: b.IDs.Size, Apt: b.Apt,
 	}, nil
 }
 

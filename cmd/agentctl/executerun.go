@@ -55,7 +55,7 @@ func noGitFlags(cmd *cobra.Command) {
 
 // worker is what the flags make of the worker of the task.
 func (f *executeFlags) worker(docker bool) (spec.WorkerSpec, error) {
-	w := spec.WorkerSpec{PythonOptimize: min(f.optimize, 2), LogLevel: f.logLevel, Standalone: f.standalone}
+	w := spec.WorkerSpec{PythonOptimize: min(f.optimize, 2), LogLevel: logLevel(f.logLevel), Standalone: f.standalone}
 	if docker {
 		w.Mode, w.Image = spec.ModeSandbox, strings.TrimSpace(f.image)
 	}

@@ -92,7 +92,11 @@ func (a *app) expand(path string) string {
 func (a *app) readConf(ctx context.Context, parts []envcache.HOCONPart) (map[string]any, error) {
 	for _, p := range parts {
 		info, err := os.Stat(p.File)
-		if err == nil && info.Size() > mostConf {
+		switch {
+		case err != nil:
+		case !info.Mode().IsRegular(): // to open a pipe that nobody writes to takes for ever, whatever signal comes
+			err = fmt.Errorf("%s is no file", p.File)
+		case info.Size() > mostConf:
 			err = fmt.Errorf("%s is larger than %d bytes", p.File, mostConf)
 		}
 		if err != nil {

@@ -94,11 +94,11 @@ func (a *app) ensureNode(ctx context.Context, c *control.Client, f agentFlags, c
 		return fmt.Errorf("cannot start an agent by the configuration of clearml-agent: %w", err)
 	}
 	all.Node.Spec.Workers = []spec.WorkerSpec{}
-	lock, err := d.oneAtATime(ctx)
+	done, err := d.oneAtATime(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = lock.Close() }()
+	defer done()
 	_, err = d.ready(ctx, c, &wantedWorkers{base: all.Node, secrets: all.Secrets})
 	return err
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +32,20 @@ func TestQuotedWordsComeBack(t *testing.T) {
 		got, err := shellquote.Split("x " + quote(word))
 		if err != nil || len(got) != 2 || got[1] != word {
 			t.Errorf("%q came back as %q (%v)", word, got, err)
+		}
+	}
+}
+
+// A script is sent as it is, or not at all.
+func TestOtherEncodingsAreNotSent(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "latin.py")
+	for text, sent := range map[string]bool{"# -*- coding: latin-1 -*-\nprint('caf\xe9')\n": false, "print('café')\n": true} {
+		if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := (&app{}).code(t.Context(), submitFlags{literal: true}, script, nil)
+		if (err == nil) != sent || sent && c.script.Diff != text {
+			t.Errorf("%q: %+v, %v", text, c.script, err)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/samber/lo"
 )
 
 // unit reads the settings of an example; one that is given twice keeps the last.
@@ -77,23 +79,19 @@ func TestUnitAllowsSandboxes(t *testing.T) {
 		}
 	}
 	state := filepath.Join(t.TempDir(), "state")
-	found := func(before ...string) map[string]string {
+	found := func(before ...string) map[string]check {
 		args := append(before, "agentctl", "--state", state, "--socket", state+".sock", "doctor", "-o", "json")
 		out, err := exec.Command(args[0], args[1:]...).Output()
 		var all []check
 		if e := json.Unmarshal(out, &all); e != nil {
 			t.Fatalf("%v, %v: %s", err, e, out)
 		}
-		checks := map[string]string{}
-		for _, c := range all {
-			checks[c.Name] = c.Detail
-		}
-		return checks
+		return lo.KeyBy(all, func(c check) string { return c.Name })
 	}
 	with, without := found("setpriv", "--no-new-privs", "--bounding-set="+left, "--inh-caps=-all"), found()
 	for _, name := range []string{"containment", "sandboxes", "private networks", "metadata addresses"} {
-		if with[name] != without[name] || with[name] == "" {
-			t.Errorf("%s: in the unit %q, else %q", name, with[name], without[name])
+		if with[name].Verdict != without[name].Verdict || with[name].Verdict == "" {
+			t.Errorf("%s: in the unit %+v, else %+v", name, with[name], without[name])
 		}
 	}
 }

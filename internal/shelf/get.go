@@ -2,9 +2,11 @@ package shelf
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,6 +65,12 @@ func (s *Shelf[R]) Peek(key string) (*Lease[R], error) {
 		return nil, err
 	}
 	return s.lease(key, l)
+}
+
+// Hold leases the entry that is in a folder, whatever its record says.
+func Hold(folder string) (*Lease[json.RawMessage], error) {
+	s := &Shelf[json.RawMessage]{name: "held", dir: filepath.Dir(folder), log: slog.New(slog.DiscardHandler)}
+	return s.Peek(filepath.Base(folder))
 }
 
 // lease turns a shared lock into a lease, or gives the lock up.

@@ -312,3 +312,28 @@ func TestNothingLeasedIsCollected(t *testing.T) {
 	wg.Wait()
 	t.Logf("made %d times", made.Load())
 }
+
+// Who knows of an entry no more than its folder keeps it from being removed as well.
+func TestHold(t *testing.T) {
+	s := open(t, t.TempDir())
+	made := get(t, s, key(1), fill("x", 1))
+	if err := made.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Hold(s.Path(key(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := s.Collect(t.Context(), Limits{MaxAge: 1}, time.Now().Add(time.Hour)); err != nil || len(done.Removed) > 0 {
+		t.Errorf("removed %v, %v", done.Removed, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := s.Collect(t.Context(), Limits{MaxAge: 1}, time.Now().Add(time.Hour)); err != nil || len(done.Removed) != 1 {
+		t.Errorf("removed %v, %v", done.Removed, err)
+	}
+	if _, err := Hold(s.Path(key(1))); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an entry that is gone is held: %v", err)
+	}
+}

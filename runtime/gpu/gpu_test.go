@@ -84,6 +84,10 @@ func TestProblems(t *testing.T) {
 		"an old driver": {func(s *server.Server, _ *server.Device) {
 			s.LookupSymbolFunc = func(string) error { return nvml.ERROR_NOT_FOUND }
 		}, ""},
+		"no node": {func(_ *server.Server, d *server.Device) {
+			d.GetMinorNumberFunc = func() (int, nvml.Return) { return 0, nvml.ERROR_NOT_SUPPORTED }
+			d.GetPciInfoFunc = func() (nvml.PciInfo, nvml.Return) { return nvml.PciInfo{}, nvml.ERROR_NOT_SUPPORTED }
+		}, ""},
 		"no sensor": {func(_ *server.Server, d *server.Device) {
 			d.GetTemperatureFunc = func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 0, nvml.ERROR_NOT_SUPPORTED }
 		}, ""},
@@ -191,6 +195,27 @@ func TestHangsFromTheBeginning(t *testing.T) {
 	if time.Since(began) > time.Minute {
 		t.Error("this is real time")
 	}
+}
+
+// An agent ends beside a driver that hangs.
+func TestEndsWhileDriverHangs(t *testing.T) {
+	lib, _ := machine(t)
+	o := options(t, lib)
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		lib.DeviceGetCountFunc = func() (int, nvml.Return) { <-gate; return 0, nvml.ERROR_UNKNOWN }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		w := NewWatcher(o)
+		go func() { done <- w.Run(ctx) }()
+		synctest.Wait()
+		cancel()
+		w.First(ctx)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		close(gate)
+	})
 }
 
 // A GPU that disappears stays known, with what happened to it; who plans is told.

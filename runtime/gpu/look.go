@@ -88,13 +88,20 @@ func identify(d nvml.Device, g *GPU) (ret nvml.Return) {
 	return ret
 }
 
+// place finds the node and the bus of a GPU. Where it has none, as below Windows, it can
+// be used all the same; only a sandbox can't show it by its node.
 func place(d nvml.Device, g *GPU) nvml.Return {
-	minor, ret := d.GetMinorNumber()
-	if ret != nvml.SUCCESS {
+	switch minor, ret := d.GetMinorNumber(); ret {
+	case nvml.SUCCESS:
+		g.Minor = minor
+	case nvml.ERROR_NOT_SUPPORTED:
+	default:
 		return ret
 	}
-	g.Minor = minor
 	pci, ret := d.GetPciInfo()
+	if ret == nvml.ERROR_NOT_SUPPORTED {
+		return nvml.SUCCESS
+	}
 	for _, c := range pci.BusId {
 		if c == 0 {
 			break

@@ -31,7 +31,7 @@ type Composition struct {
 	Pieces []Piece
 	// Change sets what the new image says of its programs.
 	Change func(*Programs)
-	// To is where it goes: a registry, or the file or folder of a reference that names one.
+	// To is where it goes, by ParseTarget.
 	To Reference
 }
 
@@ -168,14 +168,11 @@ func (s *Store) deliver(ctx context.Context, img v1.Image, to Reference, work st
 		say("pushing to " + to.String())
 		return s.push(ctx, img, to.ref)
 	case inDockerArchive:
-		tag, err := name.NewTag(cmp.Or(to.name, "latest"))
+		tag, err := to.tag()
 		if err != nil {
 			return err
 		}
 		return fsx.ReplaceWith(to.path, 0o644, func(w io.Writer) error { return tarball.Write(tag, img, w) })
-	case inLayout, inArchive:
-	default:
-		return fmt.Errorf("an image can't go to %s; name a registry, oci:FOLDER, oci-archive:FILE or docker-archive:FILE", to)
 	}
 	dir := filepath.Join(work, "out")
 	if to.where == inLayout {
@@ -206,10 +203,6 @@ func (s *Store) push(ctx context.Context, img v1.Image, ref name.Reference) erro
 	if err != nil {
 		return err
 	}
-	tag, ok := ref.(name.Tag)
-	if !ok {
-		return errors.New("a digest can't be pushed to; write a tag")
-	}
-	err = remote.Write(repo.Tag(tag.TagStr()), img, remote.WithContext(ctx), remote.WithTransport(s.transport), remote.WithAuthFromKeychain(s.keychain))
+	err = remote.Write(repo.Tag(ref.Identifier()), img, remote.WithContext(ctx), remote.WithTransport(s.transport), remote.WithAuthFromKeychain(s.keychain))
 	return withoutQuery(err)
 }

@@ -3,14 +3,14 @@ package image
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
 	"time"
+
+	"agentctl/runtime"
 )
 
 // delegates tells that a child in a user namespace changes the layers.
@@ -19,17 +19,6 @@ func (s *Store) delegates() bool { return s.opts.Enter != nil }
 // delegate has a child do what is ordered. stdin and stdout may be nil.
 func (s *Store) delegate(ctx context.Context, o order, say func(Progress), stdin io.Reader, stdout io.Writer) (answer, error) {
 	o.Dir, o.Way, o.Options = s.dir, s.way(), s.wire()
-	orders, send, err := os.Pipe()
-	if err != nil {
-		return answer{}, err
-	}
-	defer func() { _ = send.Close() }()
-	receive, answers, err := os.Pipe()
-	if err != nil {
-		_ = orders.Close()
-		return answer{}, err
-	}
-	defer func() { _ = receive.Close() }()
 	program := s.opts.Inside
 	cmd := exec.Command(program[0], program[1:]...)
 	var words bytes.Buffer
@@ -37,48 +26,20 @@ func (s *Store) delegate(ctx context.Context, o order, say func(Progress), stdin
 	if stdout == nil { // else what the child has written is waited for, however slow its reader is
 		cmd.WaitDelay = time.Second // for a stream that nobody ends
 	}
-	cmd.ExtraFiles = []*os.File{orders, answers}
-	err = s.opts.Enter(cmd)
-	_, _ = orders.Close(), answers.Close()
-	if err != nil {
-		return answer{}, fmt.Errorf("cannot work on layers in the range of ids: %w", err)
-	}
-	// The order goes out once the child has its ids. From then on the closed pipe ends it.
-	err = json.NewEncoder(send).Encode(o)
-	stop := context.AfterFunc(ctx, func() { _ = send.Close() })
-	defer stop()
-	a, lerr := listen(receive, say)
-	_ = send.Close()
-	// The last of an archive is copied after the child's last word.
-	if werr := cmd.Wait(); err == nil && (lerr != nil || stdout != nil) {
-		err = errors.Join(lerr, werr)
-	}
-	if cause := context.Cause(ctx); cause != nil && (err != nil || a.Error != "") {
-		return a, cause
-	}
-	if err != nil {
-		return a, fmt.Errorf("cannot work on layers in the range of ids: %w: %.1000s", err, words.Bytes())
-	}
-	if a.Error != "" {
-		return a, &failure{a.Error, a.Kinds}
-	}
-	return a, nil
-}
-
-// listen reads answers until the last one.
-func listen(r io.Reader, say func(Progress)) (answer, error) {
-	for in := json.NewDecoder(r); ; {
-		var a answer
-		if err := in.Decode(&a); err != nil {
-			return a, fmt.Errorf("it ended without an answer: %w", err)
-		}
+	a, err := runtime.Delegate(ctx, cmd, s.opts.Enter, o, func(a answer) {
 		if a.Progress != nil && say != nil {
 			say(*a.Progress)
 		}
-		if a.Done {
-			return a, nil
-		}
+	})
+	switch cause := context.Cause(ctx); {
+	case cause != nil && (err != nil || a.Error != ""):
+		return a, cause
+	case err != nil:
+		return a, fmt.Errorf("cannot work on layers in the range of ids: %w: %.1000s", err, words.Bytes())
+	case a.Error != "":
+		return a, &failure{a.Error, a.Kinds}
 	}
+	return a, nil
 }
 
 func (s *Store) wire() wireOptions {

@@ -3,22 +3,19 @@ package image
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"agentctl/runtime"
 )
 
 // An agent that is not root can't give files away, nor remove what belongs to its
 // range of ids. A child of it, in a user namespace where it is root and those ids are, can:
 // it does what changes layers, with this same package, and the agent leases the result.
-// The child reads its order from descriptor 3 and answers on 4; archives go by its
-// standard input and output.
+// Archives go by its standard input and output.
 
 // order is what a child is to do.
 type order struct {
@@ -44,12 +41,11 @@ type wireOptions struct {
 	Backoff     time.Duration
 }
 
-// answer is one line of what a child says.
+// answer is what a child says.
 type answer struct {
 	Progress  *Progress  `json:",omitempty"`
 	Error     string     `json:",omitempty"`
 	Kinds     []string   `json:",omitempty"` // of the error
-	Done      bool       `json:",omitempty"`
 	Key       string     `json:",omitempty"` // of the image
 	Ref       string     `json:",omitempty"`
 	Pulled    bool       `json:",omitempty"`
@@ -59,50 +55,17 @@ type answer struct {
 
 // Inside is the life of such a child. It returns its exit code.
 func Inside() int {
-	in, out := os.NewFile(3, "order"), os.NewFile(4, "answers")
-	if in == nil || out == nil {
-		fmt.Fprintln(os.Stderr, "this is for agentctl itself")
-		return 2
-	}
-	unix.CloseOnExec(3) // a credential helper has no part in this
-	unix.CloseOnExec(4)
-	var o order
-	if err := json.NewDecoder(in).Decode(&o); err != nil {
-		fmt.Fprintln(os.Stderr, "cannot read the order:", err)
-		return 2
-	}
-	// The agent's end ends this: it holds the other end open as long as it wants the answer.
-	ctx, cancel := context.WithCancelCause(context.Background())
-	go func() {
-		_, _ = io.Copy(io.Discard, in)
-		cancel(errors.New("the agent went away, or does not want it any more"))
-	}()
-	w := &answers{enc: json.NewEncoder(out)}
-	a, err := o.run(ctx, w)
-	if err != nil {
-		a = answer{Error: err.Error(), Kinds: kindsOf(err)}
-	}
-	a.Done = true
-	w.say(a)
-	return 0
+	return runtime.Obey(func(ctx context.Context, o order, say func(answer)) answer {
+		a, err := o.run(ctx, func(p Progress) { say(answer{Progress: &p}) })
+		if err != nil {
+			a = answer{Error: err.Error(), Kinds: kindsOf(err)}
+		}
+		return a
+	})
 }
-
-// answers are written by several goroutines.
-type answers struct {
-	mu  sync.Mutex
-	enc *json.Encoder
-}
-
-func (w *answers) say(a answer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	_ = w.enc.Encode(a) // nobody listens any more: the context ends as well
-}
-
-func (w *answers) progress(p Progress) { w.say(answer{Progress: &p}) }
 
 // run opens the store and does what is ordered.
-func (o order) run(ctx context.Context, w *answers) (a answer, err error) {
+func (o order) run(ctx context.Context, say func(Progress)) (a answer, err error) {
 	x := o.Options
 	opts := Options{
 		Shift: 1, IDs: x.IDs, Rootless: true, Credentials: x.Credentials, Mirrors: x.Mirrors, Insecure: x.Insecure, Limits: x.Limits, Parallel: x.Parallel,
@@ -119,17 +82,17 @@ func (o order) run(ctx context.Context, w *answers) (a answer, err error) {
 		return a, err
 	}
 	s.backoff = x.Backoff
-	a, err = o.do(ctx, s, w)
+	a, err = o.do(ctx, s, say)
 	return a, errors.Join(err, s.Close())
 }
 
-func (o order) do(ctx context.Context, s *Store, w *answers) (a answer, err error) {
+func (o order) do(ctx context.Context, s *Store, say func(Progress)) (a answer, err error) {
 	var l *Lease
 	switch {
 	case o.Acquire != nil:
-		l, err = s.Acquire(ctx, *o.Acquire, w.progress)
+		l, err = s.Acquire(ctx, *o.Acquire, say)
 	case o.Import != nil:
-		l, err = s.Import(ctx, os.Stdin, *o.Import, w.progress)
+		l, err = s.Import(ctx, os.Stdin, *o.Import, say)
 	case o.Export != "":
 		var e Entry
 		if e, err = s.Find(o.Export); err == nil {

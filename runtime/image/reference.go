@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -88,6 +89,33 @@ func ParseReference(s string) (Reference, error) {
 	}
 	return Reference{ref: ref}, nil
 }
+
+// ParseTarget reads where an image is to go: a tag in a registry, or a folder or file, whose
+// path may be relative.
+func ParseTarget(s string) (Reference, error) {
+	for _, p := range prefixes {
+		path, ok := strings.CutPrefix(s, p.text)
+		if !ok || path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return Reference{}, err
+		}
+		s = p.text + abs
+	}
+	r, err := ParseReference(s)
+	if err == nil && (r.where == onHost || r.digest() != "") {
+		err = fmt.Errorf("an image can't go to %s; name a tag in a registry, oci:FOLDER, oci-archive:FILE or docker-archive:FILE", r)
+	}
+	if err == nil && r.where == inDockerArchive {
+		_, err = r.tag()
+	}
+	return r, err
+}
+
+// tag is the name of an image in an archive of docker save.
+func (r Reference) tag() (name.Tag, error) { return name.NewTag(cmp.Or(r.name, "latest")) }
 
 // Local tells that the image is read from a file or folder of this host, or is the
 // host: what a task must not choose.

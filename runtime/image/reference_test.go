@@ -28,6 +28,24 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+// What an image can't be put into is no target; a path may be relative.
+func TestTargets(t *testing.T) {
+	t.Chdir("/")
+	digest := "sha256:" + strings.Repeat("a", 64)
+	for text, want := range map[string]string{
+		"r.example.com/a:1": "r.example.com/a:1", "oci:a:n": "oci:/a:n", "oci-archive:a/../b.tar": "oci-archive:/b.tar", "docker-archive:/x.tar:a:1": "docker-archive:/x.tar:a:1",
+	} {
+		if ref, err := ParseTarget(text); err != nil || ref.String() != want {
+			t.Errorf("%s: %s, %v", text, ref, err)
+		}
+	}
+	for _, bad := range []string{"host", digest, "r.example.com/a@" + digest, "r.example.com/a:b@" + digest, "oci:", "docker-archive:/x.tar:A b", "docker-archive:/x.tar:NO:1"} {
+		if ref, err := ParseTarget(bad); err == nil {
+			t.Errorf("%q was taken as %s", bad, ref)
+		}
+	}
+}
+
 // A reference reads as what it prints, and means one thing only.
 func FuzzReference(f *testing.F) {
 	for _, s := range []string{"python:3.12", "host", "oci:/a:b", "docker-archive:/a:b:c", "docker-archive:/::", "r:5000/a/b@sha256:" + strings.Repeat("0", 64), "localhost/x"} {

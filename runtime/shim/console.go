@@ -126,6 +126,9 @@ func (p *pump) run() {
 			p.console.put(buf[:frame.Header+n], p.stream, time.Now())
 		}
 		if err != nil && !errors.Is(err, syscall.EAGAIN) {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				p.rest(buf)
+			}
 			_ = p.r.Close()
 			return
 		}
@@ -133,6 +136,28 @@ func (p *pump) run() {
 			p.pause()
 		}
 	}
+}
+
+// rest reads what lies in the pipe when the deadline has passed: on a disk that was slow,
+// not on a process that writes on, the time may have been spent.
+func (p *pump) rest(buf []byte) {
+	raw, err := p.r.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { // with no deadline
+		for left := pipeSize; left > 0; {
+			n, err := unix.Read(int(fd), buf[frame.Header:])
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if n <= 0 {
+				return
+			}
+			p.console.put(buf[:frame.Header+n], p.stream, time.Now())
+			left -= n
+		}
+	})
 }
 
 func (p *pump) pause() {

@@ -39,7 +39,7 @@ for f in (six.__file__, os.__file__):
 	n.StartAgent()
 	n.Apply(node("{name: w, queues: [default], mode: venv, packageManager: {type: auto}}"))
 	first := n.Submit(script)
-	got := n.WaitStatus(first, clearml.StatusCompleted).Script.Requirements
+	got := n.WaitStatusFor(3*harness.Patience, first, clearml.StatusCompleted).Script.Requirements
 	lines := []string{"packages by conda from environment.yml", "python " + kit.Python + " under True", "kit home True mine 7", "tools ['hello', '1.0', 'kit-tool']"}
 	for _, line := range lines {
 		n.WantConsole(t, first, line)

@@ -36,15 +36,20 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
 func (o *output) wait(t *testing.T, word string) {
 	t.Helper()
 	harness.Eventually(t, harness.Patience, "the output "+word, func() string {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if strings.Contains(o.text.String(), word) {
+		text := o.String()
+		if strings.Contains(text, word) {
 			return ""
 		}
-		return "it says " + o.text.String()
+		return "it says " + text
 	})
 }
 
@@ -61,7 +66,7 @@ func foreground(t *testing.T, n *harness.Node, args ...string) (cmd *exec.Cmd, o
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, err := os.ReadFile(filepath.Join(n.State, "agent.log"))
-			t.Logf("the agent that it started said:\n%s\n%v\nand the command:\n%s", log, err, &out.text)
+			t.Logf("the agent that it started said:\n%s\n%v\nand the command:\n%s", log, err, out)
 		}
 	})
 	go func() { // ends with the process, which the node's end kills

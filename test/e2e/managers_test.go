@@ -144,7 +144,7 @@ content-hash = "%s"
 func ranBy(t *testing.T, n *harness.Node, manager string, s harness.Script, words ...string) reconcile.TaskStatus {
 	t.Helper()
 	task := n.Submit(s)
-	n.WaitStatus(task, clearml.StatusCompleted)
+	n.WaitStatusFor(3*harness.Patience, task, clearml.StatusCompleted) // the manager is fetched and installed first
 	for _, w := range words {
 		n.WantConsole(t, task, w)
 	}

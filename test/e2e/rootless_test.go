@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -157,6 +158,26 @@ print("all is mine")
 	}
 	gone(t, filepath.Join(n.State, "envs/*/bin"))
 	gone(t, filepath.Join(n.State, "images/layers/*/fs/usr"))
+	buildOfAnOrdinaryUser(t, n)
+}
+
+// buildOfAnOrdinaryUser wants a folder of a task that is the user's own, though what is
+// kept beside it belongs to the range.
+func buildOfAnOrdinaryUser(t *testing.T, n *harness.Node) {
+	t.Helper()
+	mine := filepath.Join(n.Dir, "mine")
+	if err := errors.Join(os.Mkdir(mine, 0o755), os.Chown(mine, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	job := filepath.Join(mine, "job")
+	task := n.Create(harness.Script{Pip: []string{"six==1.17.0"}, Code: "import six; print(six.__version__)\n"})
+	if out, err := n.AsUser(exec.Command(n.Program, "build", "--id", task, "--target", job)).CombinedOutput(); err != nil {
+		t.Errorf("build: %v\n%s", err, out)
+	}
+	if out, err := exec.Command(filepath.Join(job, "venv/bin/python"), filepath.Join(job, "code/script.py")).CombinedOutput(); err != nil || string(out) != "1.17.0\n" {
+		t.Errorf("what was built prints %q, %v", out, err)
+	}
+	owned(t, filepath.Join(job, "code/script.py"), 65534)
 }
 
 // Where mounts can't map owners, which a flag plays here, layers are stored with those of

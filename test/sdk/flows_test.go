@@ -18,10 +18,12 @@ func TestByHand(t *testing.T) {
 	s.noRefusalsBut()
 }
 
-// The same with the SDK's background process.
+// The same with the SDK's background process. It uses the connections that it inherits,
+// so that either of the two may read the other's answer: there are none to inherit.
 func TestDefaultSettings(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
+	s.front.Config.SetKeepAlivesEnabled(false)
 	s.configure(harness.SDKDetectFirst)
 	s.run(s.env(), "defaults.py")
 	s.noRefusalsBut()
@@ -68,7 +70,7 @@ func TestUnderAnAgent(t *testing.T) {
 func TestAbort(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), programTime)
 	defer cancel()
 	id, err := s.client.CreateTask(ctx, clearml.NewTask{Name: "running", Type: "training"})
 	must(t, err)
@@ -78,11 +80,17 @@ func TestAbort(t *testing.T) {
 	must(t, err)
 	seen := make(chan clearml.TaskState, 1)
 	go func() {
-		states, _, err := s.client.TaskStates(ctx, []string{id}, revision, time.Minute)
-		if err == nil && len(states) == 1 {
-			seen <- states[0]
+		defer close(seen)
+		for { // a slow program takes longer than a look
+			states, next, err := s.client.TaskStates(ctx, []string{id}, revision, time.Minute)
+			if err != nil {
+				return
+			}
+			if revision = next; len(states) == 1 && states[0].StopRequested() {
+				seen <- states[0]
+				return
+			}
 		}
-		close(seen)
 	}()
 	s.run(s.env(), "abort.py", id)
 	if state := <-seen; !state.StopRequested() {

@@ -35,7 +35,8 @@ func python(t *testing.T) string {
 type site struct {
 	t      *testing.T
 	python string
-	api    string // through the recorder
+	front  *httptest.Server // the recorder
+	api    string           // through it
 	ends   server.Endpoints
 	keys   server.Credentials
 	client *clearml.Client
@@ -89,9 +90,9 @@ func (s *site) record() {
 		}
 		return nil
 	}
-	front := httptest.NewServer(proxy)
-	s.t.Cleanup(front.Close)
-	s.api = front.URL
+	s.front = httptest.NewServer(proxy)
+	s.t.Cleanup(s.front.Close)
+	s.api = s.front.URL
 }
 
 // quick are settings with which the SDK's background process is off, which makes a

@@ -17,8 +17,8 @@ const tests = "^(TestProbe|TestSandboxRuns|TestSandboxMemory|TestSandboxLimits|T
 
 const (
 	// Of the tests in it, beside which those of test/e2e run.
-	guestPatience = "240s"
-	patience      = 270 * time.Second
+	guestPatience = "300s"
+	patience      = 330 * time.Second
 )
 
 func TestCgroup2(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 // verbPatience is how long one verb may take, which may run a whole task.
-const verbPatience = 4 * time.Minute
+const verbPatience = 3 * Patience
 
 // Run runs one verb of the program against the node.
 func (n *Node) Run(args ...string) (stdout, stderr string, code int) {

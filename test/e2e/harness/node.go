@@ -209,12 +209,12 @@ func (n *Node) environ() []string {
 
 // close ends all that the node started and removes its folder.
 func (n *Node) close() {
-	if n.T.Failed() {
+	if n.T.Failed() { // the log comes last: of a long output the end is read
 		said, _, _ := strings.Cut(n.AgentLog(), quit)
+		if n.agent != nil && !n.agentEnded() {
+			n.T.Logf("the agent's goroutines:\n%s", n.stacks())
+		}
 		n.T.Logf("the agent said:\n%s", tail(said, 100))
-	}
-	if n.T.Failed() && n.agent != nil && !n.agentEnded() {
-		n.T.Logf("its goroutines:\n%s", n.stacks())
 	}
 	if n.agent != nil {
 		_ = n.agent.Process.Signal(syscall.SIGTERM)

@@ -1,4 +1,4 @@
-package worker
+package runtime
 
 import (
 	"context"
@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// A child in the range of ids that goes on when the agent ends is killed, in the end.
-func TestInsideEnds(t *testing.T) {
+// A child that goes on when the agent ends is killed, in the end.
+func TestDelegateEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		after  time.Duration
 		killed bool
 	}{
 		{"at once", 0, false},
-		{"within its time", insidePatience - time.Second, false},
-		{"never", insidePatience + time.Second, true},
+		{"within its time", delegatePatience - time.Second, false},
+		{"never", delegatePatience + time.Second, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cmd := exec.Command("/bin/cat")
@@ -33,7 +33,7 @@ func TestInsideEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, w := io.Pipe()
 				ctx, cancel := context.WithCancel(t.Context())
-				stop := endInside(ctx, w, cmd.Process)
+				stop := endDelegate(ctx, w, cmd.Process)
 				cancel()
 				if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 					t.Errorf("what the child reads: %v", err)
