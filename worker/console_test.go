@@ -240,7 +240,7 @@ func TestRefusedEventsAreLeftOut(t *testing.T) {
 	server := &choosy{}
 	must(t, newSender(dir, server).deliver(t.Context()))
 	// An event goes with its like, so a line beside the bad one may be lost.
-	if got := server.text(); strings.Count(got, line) < 28 || !strings.HasSuffix(got, "good") || server.times != mostRefusals+1 {
+	if got := server.text(); strings.Count(got, line) < 28 || !strings.HasSuffix(got, "good") || server.times < mostRefusals || server.times > mostRefusals+1 {
 		t.Errorf("%d bytes on the server after %d refusals", len(got), server.times)
 	}
 }

@@ -108,8 +108,9 @@ func (r *run) honourStop(ctx context.Context) error {
 // whose leases see to it, the task is looked at: a ClearML Server starts one that was
 // stopped or taken back after the pop all the same, and the start wipes a stop request.
 func (r *run) started(ctx context.Context) error {
+	// The task is off its queue: were it dropped for want of a record, nobody had it.
 	if err := r.enter(PhaseLeased, false); err != nil {
-		return err
+		r.log.Error("leased task not recorded", "error", err)
 	}
 	look, sent, gone := !r.conn.Embedded && !r.forced, false, false
 	err := r.insist(ctx, func() error {
@@ -137,7 +138,10 @@ func (r *run) started(ctx context.Context) error {
 		return err
 	}
 	r.note(func(rec *Record) { rec.Started = time.Now() })
-	return r.enter(PhasePreparing, false)
+	if err := r.enter(PhasePreparing, false); err != nil {
+		r.log.Error("started task not recorded", "error", err)
+	}
+	return nil
 }
 
 // pulled is the status message of a task that this worker has started.

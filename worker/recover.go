@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"agentctl/clearml"
@@ -19,7 +20,8 @@ import (
 // that no worker is given a task while its old one runs.
 //
 //	died in     the next start
-//	intent      puts the task back if the pop took it off its queue, drops the record
+//	intent      puts the task back if the pop took it off its queue, drops the record;
+//	            one that this worker has started all the same is reported as lost
 //	leased      starts it on the server and goes on, unless it is somebody else's by now
 //	preparing   prepares it again
 //	starting    re-attaches if the shim came up, else prepares again
@@ -113,11 +115,18 @@ func (r *run) takeUp(ctx context.Context) {
 	}
 	switch r.rec.Phase {
 	case PhaseIntent:
-		if r.rec.Stray != "" {
+		switch {
+		case r.rec.Stray != "":
 			r.giveUp(ctx, r.returnStray(ctx))
-			return
+		case r.hadStarted():
+			if proc, err := runtime.Attach(r.dirs.root); err == nil { // the disk was full, and it runs
+				r.reattach(ctx, proc)
+				return
+			}
+			r.untold(ctx, fmt.Errorf("nothing is recorded of its run: %w", runtime.ErrNoRun))
+		default:
+			r.giveUp(ctx, r.reclaim(ctx))
 		}
-		r.giveUp(ctx, r.reclaim(ctx))
 	case PhaseEnded:
 		r.report(ctx, *r.rec.Final)
 	default:
@@ -133,6 +142,12 @@ func (r *run) reattach(ctx context.Context, proc *runtime.Task) {
 		return
 	}
 	r.supervise(ctx)
+}
+
+// hadStarted tells whether this worker has started the task, as the server has it, though
+// its record does not say so: a power cut takes what no fsync has kept of it.
+func (r *run) hadStarted() bool {
+	return r.task != nil && r.task.Status == clearml.StatusInProgress && strings.HasPrefix(r.task.StatusMessage, pulledBy+r.rec.WorkerID()+" ")
 }
 
 // untold ends a run of which nothing can be told any more. It may have run, and may run

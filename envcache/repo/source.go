@@ -85,8 +85,11 @@ func (s *Store) check(ctx context.Context, src Source, progress func(envcache.Pr
 	if err != nil {
 		return nil, err
 	}
-	link := addr.url
-	if addr, err = src.Access.reach(ctx, addr); err != nil {
+	link, access := addr.url, src.Access
+	if access.Protocol != ProtocolHTTPS || addr.scheme != "ssh" {
+		access.Login = nil // the way does not hang on it: it is asked for when something is fetched
+	}
+	if addr, err = access.reach(ctx, addr); err != nil {
 		return nil, err
 	}
 	if src.Commit != "" && !commitShape.MatchString(src.Commit) {
@@ -117,6 +120,15 @@ func (s *Store) check(ctx context.Context, src Source, progress func(envcache.Pr
 		r.say("repository", "taking "+addr.url+" for "+link)
 	}
 	return r, nil
+}
+
+// logIn finds the login for the repository, if its address has none.
+func (r *request) logIn(ctx context.Context) (err error) {
+	if r.addr.origin != "" && r.addr.login.Empty() {
+		r.addr.login, err = r.src.Access.login(ctx, r.addr.url)
+		r.secrets.Add(r.addr.login)
+	}
+	return err
 }
 
 func checkOptionalRef(what, name string) error {

@@ -127,13 +127,19 @@ func (s *Store) Acquire(ctx context.Context, src Source, progress func(envcache.
 	}
 	commit := src.Commit
 	if !fullCommit(commit) {
-		if commit, err = s.resolve(ctx, r); err != nil {
+		if err = r.logIn(ctx); err == nil {
+			commit, err = s.resolve(ctx, r)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("cannot get the repository %s: %w", r.addr.url, err)
 		}
 	}
 	key := keyOf(r, commit)
 	held, err := s.checkouts.Peek(key)
 	if err != nil {
+		if err := r.logIn(ctx); err != nil {
+			return nil, fmt.Errorf("cannot get the repository %s: %w", r.addr.url, err)
+		}
 		defer s.board.Enter(ctx, key)()
 		held, err = s.checkouts.Get(ctx, key, func() { r.say("repository", "waiting for another task's checkout of the same commit") },
 			func(ctx context.Context, m shelf.Making) (checkoutRecord, int64, error) {

@@ -261,6 +261,16 @@ func TestCredentials(t *testing.T) {
 		})
 	}
 	s := newStore(t, Options{})
+	asked := 0
+	src := Source{URL: server.URL + path, Commit: u.git("rev-parse", "HEAD"), Access: Access{Login: func(context.Context, string) (Credentials, error) {
+		asked++
+		return Credentials{"user", "hunter%22/x"}, nil
+	}}}
+	for range 2 {
+		if c := acquire(t, s, src); asked != 1 {
+			t.Errorf("hit %t: the login was asked for %d times", c.Hit, asked)
+		}
+	}
 	for name, url := range map[string]string{"none": server.URL + path, "wrong": server.with("user:wrong-password", path)} {
 		var talk said
 		_, err := s.Acquire(t.Context(), Source{URL: url}, talk.hear)
