@@ -44,7 +44,9 @@ func dsn(path string, writer bool) string {
 	if writer {
 		q.Set("_txlock", "immediate") // a read that turns into a write fails at once with 517
 		q.Add("_pragma", "cache_size(-8192)")
-		q.Add("_pragma", "wal_autocheckpoint(4000)")
+		// SQLite's own number of pages: the commit that writes them back keeps all others
+		// waiting, and that the longer the more there are and the larger the store is.
+		q.Add("_pragma", "wal_autocheckpoint(1000)")
 	} else {
 		q.Add("_pragma", "query_only(1)")
 		q.Add("_pragma", "cache_size(-2048)")
