@@ -53,9 +53,10 @@ func Delegate[A any](ctx context.Context, cmd *exec.Cmd, enter func(*exec.Cmd) e
 	if err != nil {
 		return last, err
 	}
-	// The order goes out once the child has its ids. From then on the closed pipe ends it.
-	err = json.NewEncoder(send).Encode(order)
+	// The order goes out once the child has its ids. From then on the closed pipe ends it,
+	// and the wait for one that does not read a long order.
 	stop := endDelegate(ctx, send, cmd.Process)
+	err = json.NewEncoder(send).Encode(order)
 	last, herr := hear(receive, say)
 	_ = send.Close()
 	werr := cmd.Wait()
