@@ -50,16 +50,7 @@ func answered(l Lock, wishes []string) []string {
 // groups are the packages of the list: those that are installed before, at, and
 // after the rest, each that may lack by itself; options apply to all of them.
 func (p *pipPlan) groups(req Request) (groups [][]reqLine, options []string) {
-	var first, rest, last []reqLine
-	var maybeFirst, maybeLast [][]reqLine
-	// All lines of one name: it is left out as a whole.
-	maybe := func(groups [][]reqLine, l reqLine) [][]reqLine {
-		if i := slices.IndexFunc(groups, func(g []reqLine) bool { return g[0].name == l.name }); i >= 0 {
-			groups[i] = append(groups[i], l)
-			return groups
-		}
-		return append(groups, []reqLine{l})
-	}
+	var first, maybeFirst, rest, last, maybeLast []reqLine
 	for _, raw := range p.list.lines {
 		l := parseLine(raw)
 		l.raw = raw
@@ -72,14 +63,15 @@ func (p *pipPlan) groups(req Request) (groups [][]reqLine, options []string) {
 		case slices.ContainsFunc(req.Post, named):
 			last = append(last, l)
 		case slices.ContainsFunc(req.PriorityOptional, named):
-			maybeFirst = maybe(maybeFirst, l)
+			maybeFirst = append(maybeFirst, l)
 		case slices.ContainsFunc(req.PostOptional, named):
-			maybeLast = maybe(maybeLast, l)
+			maybeLast = append(maybeLast, l)
 		default:
 			rest = append(rest, l)
 		}
 	}
-	groups = slices.Concat([][]reqLine{first}, maybeFirst, [][]reqLine{rest, last}, maybeLast)
+	name := func(l reqLine) string { return l.name } // all lines of one are left out together
+	groups = slices.Concat([][]reqLine{first}, lo.PartitionBy(maybeFirst, name), [][]reqLine{rest, last}, lo.PartitionBy(maybeLast, name))
 	return slices.DeleteFunc(groups, func(g []reqLine) bool { return len(g) == 0 }), options
 }
 
